@@ -1,0 +1,51 @@
+"""Su Jianlin's best ideas for pretrained models, on today's Hugging Face stack.
+
+Importing this package is cheap: neither torch nor transformers is loaded until a name that needs them is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: Where each public name lives. One line a name; the module is imported when the name is first used.
+_HOME = {
+    "WoBertTokenizer": "nlpkit.wobert.tokenizer",
+    "WoBertConfig": "nlpkit.wobert.configuration",
+    "WoBertModel": "nlpkit.wobert.modeling",
+    "WoBertForMaskedLM": "nlpkit.wobert.modeling",
+    "WoBertForSequenceClassification": "nlpkit.wobert.modeling",
+    "WoBertForTokenClassification": "nlpkit.wobert.modeling",
+    "build_vocabulary": "nlpkit.wobert.vocabulary",
+    "wordify": "nlpkit.wobert.wordify",
+    "convert_checkpoint": "nlpkit.wobert.conversion",
+    "model_path": "nlpkit.shipped",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from nlpkit.shipped import model_path
+    from nlpkit.wobert.configuration import WoBertConfig
+    from nlpkit.wobert.conversion import convert_checkpoint
+    from nlpkit.wobert.modeling import (
+        WoBertForMaskedLM,
+        WoBertForSequenceClassification,
+        WoBertForTokenClassification,
+        WoBertModel,
+    )
+    from nlpkit.wobert.tokenizer import WoBertTokenizer
+    from nlpkit.wobert.vocabulary import build_vocabulary
+    from nlpkit.wobert.wordify import wordify
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nlpkit' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

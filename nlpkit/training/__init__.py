@@ -1,0 +1,1 @@
+"""Training techniques for the Hugging Face Trainer: one technique, one file."""

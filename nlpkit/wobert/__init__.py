@@ -1,0 +1,1 @@
+"""Word-level Chinese BERT: tokenizer, vocabulary, model surgery, conversion."""

@@ -1,0 +1,1 @@
+"""Recipes: programs meant to be read, copied and run."""
