@@ -1,0 +1,1 @@
+"""Losses with one contract for normalisation: one loss, one file."""

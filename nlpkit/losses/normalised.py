@@ -1,0 +1,80 @@
+"""Item-wise losses divided by the number of items of the whole optimizer step, whatever the micro-batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def divide_by_items(total: Tensor, items: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """Divide a summed loss by the step's item count, or by the local one; no items give 0, attached to the graph.
+
+    Args:
+        total: summed loss, shape ``()``.
+        items: boolean mask of the items that were summed, any shape.
+        num_items_in_batch: items of all micro-batches (and processes) of the optimizer step, as
+            ``transformers.Trainer`` counts them; ``None`` divides by ``items.sum()``.
+
+    Returns:
+        The normalised loss, shape ``()``.
+    """
+    count = items.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=total.device)
+    return total / count.clamp(min=1)
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None, ignore_index: int = -100
+) -> Tensor:
+    """Softmax cross-entropy in fp32, averaged over the labelled items of the whole optimizer step.
+
+    Source: the normalisation that ``Trainer`` expects of a loss that receives ``num_items_in_batch``
+    (huggingface/transformers #47688 tells what happens to heads that return micro-batch means instead).
+
+    Args:
+        logits: scores, shape ``(..., classes)``, any floating dtype.
+        labels: class indices, shape ``(...)``; ``ignore_index`` marks items without a label.
+        num_items_in_batch: labelled items of the whole optimizer step; ``None`` means those given here.
+        ignore_index: the label that counts for nothing.
+
+    Returns:
+        The loss in nats per item, shape ``()``; 0 when nothing is labelled.
+
+    Example:
+        >>> cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
+        1.386...
+    """
+    flat_logits = logits.float().flatten(end_dim=-2)
+    flat_labels = labels.flatten()
+    total = F.cross_entropy(flat_logits, flat_labels, ignore_index=ignore_index, reduction="sum")
+    return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Sigmoid cross-entropy in fp32, averaged over the cells of the label matrix of the whole optimizer step.
+
+    Args:
+        logits: scores, shape ``(batch, classes)``.
+        labels: targets in [0, 1], shape ``(batch, classes)``.
+        num_items_in_batch: cells of the whole optimizer step (what ``Trainer`` counts for such labels).
+
+    Returns:
+        The loss in nats per cell, shape ``()``.
+    """
+    total = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="sum")
+    return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
+
+
+def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Squared error in fp32, averaged over the targets of the whole optimizer step.
+
+    Args:
+        predictions: shape ``(...)``.
+        targets: the same shape.
+        num_items_in_batch: targets of the whole optimizer step.
+
+    Returns:
+        The loss in squared units of the target, shape ``()``.
+    """
+    total = F.mse_loss(predictions.float(), targets.float(), reduction="sum")
+    return divide_by_items(total, torch.ones_like(targets, dtype=torch.bool), num_items_in_batch)

@@ -1,0 +1,161 @@
+"""WoBERT models: transformers' BERT under ``WoBertConfig``, with losses that stay right under accumulation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertForTokenClassification, BertModel
+from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput, TokenClassifierOutput
+
+from nlpkit.losses.normalised import binary_cross_entropy, cross_entropy, squared_error
+from nlpkit.wobert.configuration import WoBertConfig
+
+
+class WoBertModel(BertModel):
+    """The encoder."""
+
+    config_class = WoBertConfig
+
+
+class WoBertForMaskedLM(BertForMaskedLM):
+    """The encoder with the masked-LM head; with ``config.sparse_prediction`` the head runs at labelled positions only.
+
+    Source: WoBERT (kexue.fm/archives/7758).
+
+    Note:
+        Unlike ``BertForMaskedLM``, the loss honours the Trainer's ``num_items_in_batch``, so that accumulated steps
+        equal one large batch even when micro-batches hold different numbers of masked tokens.
+
+    Example:
+        >>> config = WoBertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                       intermediate_size=8, sparse_prediction=True)
+        >>> ids = torch.tensor([[1, 2, 3]])
+        >>> WoBertForMaskedLM(config)(input_ids=ids, labels=torch.tensor([[-100, 5, -100]])).logits.shape
+        torch.Size([1, 9])
+    """
+
+    config_class = WoBertConfig
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput | tuple[Tensor, ...]:
+        """Predict tokens; the arguments and the output are those of ``BertForMaskedLM``.
+
+        Args:
+            input_ids: token ids, shape ``(batch, length)``.
+            attention_mask: 1 for tokens, 0 for padding, shape ``(batch, length)``.
+            token_type_ids: segment of each token, shape ``(batch, length)``.
+            position_ids: position of each token, shape ``(batch, length)``.
+            inputs_embeds: embeddings in place of ``input_ids``, shape ``(batch, length, hidden)``.
+            labels: ids to predict, -100 elsewhere, shape ``(batch, length)``.
+            num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
+            return_dict: ``False`` returns a tuple.
+            **kwargs: passed to the encoder (``output_hidden_states``, ...).
+
+        Returns:
+            ``logits`` of shape ``(batch, length, vocab)``, or ``(labelled, vocab)`` under ``sparse_prediction``.
+        """
+        encoded = self.bert(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            return_dict=True,
+            **kwargs,
+        )
+        states = encoded.last_hidden_state  # (batch, length, hidden)
+        if labels is not None and self.config.sparse_prediction:
+            labelled = labels != -100
+            states, labels = states[labelled], labels[labelled]  # (labelled, hidden), (labelled,)
+        logits = self.cls(states)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
+        output = MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=encoded.hidden_states, attentions=encoded.attentions
+        )
+        return output.to_tuple() if return_dict is False else output
+
+
+class WoBertForSequenceClassification(BertForSequenceClassification):
+    """The encoder with a classification or regression head on the pooled first token."""
+
+    config_class = WoBertConfig
+
+    def forward(  # type: ignore[override]
+        self,
+        *args: Any,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
+        """Classify texts; the arguments and the output are those of ``BertForSequenceClassification``.
+
+        Args:
+            *args: the encoder's inputs.
+            labels: class ids ``(batch,)``, multi-label targets ``(batch, classes)``, or regression targets.
+            num_items_in_batch: labels of the whole optimizer step; ``None`` means of this batch.
+            return_dict: ``False`` returns a tuple.
+            **kwargs: the encoder's inputs by name.
+
+        Returns:
+            ``logits`` of shape ``(batch, classes)``.
+        """
+        output = super().forward(*args, return_dict=True, **kwargs)
+        if labels is not None:
+            output.loss = self._loss(output.logits, labels, num_items_in_batch)
+        return output.to_tuple() if return_dict is False else output
+
+    def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+        problem = self.config.problem_type
+        if problem is None:
+            whole = labels.dtype in (torch.long, torch.int)
+            single = "single_label_classification" if whole else "multi_label_classification"
+            problem = "regression" if self.num_labels == 1 else single
+        if problem == "regression":
+            return squared_error(logits.view_as(labels), labels, num_items_in_batch=num_items_in_batch)
+        if problem == "multi_label_classification":
+            return binary_cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
+        return cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
+
+
+class WoBertForTokenClassification(BertForTokenClassification):
+    """The encoder with a classification head on every token."""
+
+    config_class = WoBertConfig
+
+    def forward(  # type: ignore[override]
+        self,
+        *args: Any,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> TokenClassifierOutput | tuple[Tensor, ...]:
+        """Classify tokens; the arguments and the output are those of ``BertForTokenClassification``.
+
+        Args:
+            *args: the encoder's inputs.
+            labels: class ids, -100 where there is none, shape ``(batch, length)``.
+            num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
+            return_dict: ``False`` returns a tuple.
+            **kwargs: the encoder's inputs by name.
+
+        Returns:
+            ``logits`` of shape ``(batch, length, classes)``.
+        """
+        output = super().forward(*args, return_dict=True, **kwargs)
+        if labels is not None:
+            output.loss = cross_entropy(output.logits, labels, num_items_in_batch=num_items_in_batch)
+        return output.to_tuple() if return_dict is False else output
