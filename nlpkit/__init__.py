@@ -24,7 +24,7 @@ _HOME = {
     "model_path": "nlpkit.shipped",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from nlpkit.shipped import model_path
