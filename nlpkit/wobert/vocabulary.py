@@ -13,6 +13,10 @@ from nlpkit.wobert.pieces import WordSplitter, is_chinese, is_punctuation
 from nlpkit.wobert.segmenters import RjiebaSegmenter, Segmenter, jieba_dictionary
 from nlpkit.wobert.vocabulary_file import SPECIAL_TOKENS, read_vocabulary
 
+#: What any ASCII string can be spelt with, lower-cased.
+_ASCII = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+_ASCII += [f"##{character}" for character in _ASCII if character.isalnum()]
+
 
 def build_vocabulary(
     base: str | Path | Iterable[str],
@@ -21,6 +25,7 @@ def build_vocabulary(
     words: int = 20_000,
     size: int | None = None,
     candidates: int = 200_000,
+    characters: int = 5_000,
     keep: Iterable[str] = (),
     segmenter: Segmenter | None = None,
 ) -> dict[str, int]:
@@ -37,15 +42,17 @@ def build_vocabulary(
         words: words to add, without ``corpus``.
         size: entries of the result, with ``corpus``.
         candidates: dictionary words that are counted at all, with ``corpus``.
-        keep: tokens that stay however rare they are, with ``corpus``, e.g. ASCII characters.
+        characters: how many of the most frequent Chinese characters stay in any case, with ``corpus``; unknown words
+            are spelt with them.
+        keep: further tokens that stay however rare they are, with ``corpus``; ASCII characters always do.
         segmenter: text to words; jieba's dictionary by default.
 
     Returns:
         Token to id, special tokens first. With ``corpus``, the others by descending count.
 
     Raises:
-        ValueError: ``corpus`` without ``size`` or the reverse; a corpus in which no word occurs; a ``size`` that
-            ``keep`` alone exceeds.
+        ValueError: ``corpus`` without ``size`` or the reverse; a corpus in which no word occurs; a ``size`` with
+            no room for words.
 
     Note:
         Without a corpus half a second. Counting runs at a few million characters a second. The released WoBERT file
@@ -65,15 +72,17 @@ def build_vocabulary(
     added = [word for word in jieba_words() if word not in known]
     if corpus is None or size is None:
         return {token: number for number, token in enumerate(kept + added[:words])}
-    counts = count_tokens(corpus, kept + added[:candidates], segmenter)
-    forced = dict.fromkeys([*SPECIAL_TOKENS, *(token for token in keep if token in counts)])
-    if len(forced) > size:
-        raise ValueError(f"size={size} is smaller than the {len(forced)} tokens that must stay")
+    spelling: Counter[str] = Counter()
+    counts = count_tokens(_counting_characters(corpus, spelling), kept + added[:candidates], segmenter)
+    frequent = [character for character, _ in spelling.most_common() if is_chinese(character)][:characters]
+    forced = dict.fromkeys([*SPECIAL_TOKENS, *_ASCII, *frequent, *keep])
+    if len(forced) >= size:
+        raise ValueError(f"size={size} leaves no room for words beside the {len(forced)} tokens that must stay")
     ranked = [token for token, count in counts.most_common() if count and token not in forced]
-    if not any(is_chinese(token[0]) and len(token) > 1 for token in ranked):
+    if not any(is_chinese(token[0]) for token in ranked if len(token) > 1):
         raise ValueError("the corpus yields no words: is it Chinese text, one paragraph a line?")
-    chosen = sorted([*forced, *ranked[: size - len(forced)]], key=lambda token: -counts[token])
-    ordered = [*SPECIAL_TOKENS, *(token for token in chosen if token not in SPECIAL_TOKENS)]
+    chosen = [*forced, *ranked[: size - len(forced)]][len(SPECIAL_TOKENS) :]
+    ordered = [*SPECIAL_TOKENS, *sorted(chosen, key=lambda token: -counts[token])]
     return {token: number for number, token in enumerate(ordered)}
 
 
@@ -166,6 +175,12 @@ def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
             if len(text) == 1:
                 tokens[f"##{text}"] = None
     return list(tokens)
+
+
+def _counting_characters(texts: Iterable[str], counts: Counter[str]) -> Iterable[str]:
+    for text in texts:
+        counts.update(text)
+        yield text
 
 
 def _is_redundant(token: str) -> bool:
