@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _ImportHooks:
-    """A meta-path finder that calls back after chosen modules have run, and answers for modules that are only aliases."""
+    """A meta-path finder that calls back after chosen modules have run, and serves modules that are only aliases."""
 
     def __init__(self) -> None:
         self.callbacks: dict[str, Callable[[ModuleType], None]] = {}
@@ -21,7 +21,9 @@ class _ImportHooks:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name in self.aliases:
-            return ModuleSpec(name, _AliasLoader(self.aliases[name]), origin="nlpkit")
+            # Not an importlib.abc.Loader, by which importing nlpkit would take twice as long.
+            loader: Any = _AliasLoader(self.aliases[name])
+            return ModuleSpec(name, loader, origin="nlpkit")
         if name not in self.callbacks:
             return None
         # Only the finders behind this one: two packages with hooks of this kind would else ask each other for ever.
@@ -89,9 +91,10 @@ def alias_module(name: str, attribute: Callable[[str], Any]) -> None:
         attribute: gives the attribute of a name, raises ``AttributeError`` for unknown names.
 
     Example:
-        >>> alias_module("json.shouting", str.upper)
-        >>> import_module("json.shouting").hello
-        'HELLO'
+        >>> import math
+        >>> alias_module("nlpkit.numbers", lambda name: getattr(math, name))
+        >>> import_module("nlpkit.numbers").tau
+        6.283185307179586
     """
     _install()
     _hooks.aliases[name] = attribute
