@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from nlpkit import __version__
 from nlpkit.training.checkpoints import last_complete_checkpoint
@@ -35,6 +35,7 @@ from nlpkit.training.packed_corpus import PackedCorpus, PackedStream
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.training.text_corpus import find_text_files
 from nlpkit.wobert.modeling import WoBertForMaskedLM
+from nlpkit.wobert.tokenizer import WoBertTokenizer
 
 
 @dataclass
@@ -95,7 +96,7 @@ def main(argv: list[str]) -> dict[str, float]:
     args.train_sampling_strategy, args.remove_unused_columns = "sequential", False
     set_seed(args.seed)
 
-    tokenizer = AutoTokenizer.from_pretrained(settings.model_path)
+    tokenizer = WoBertTokenizer.from_pretrained(settings.model_path)
     model = load_model(settings.model_path, tokenizer)
     corpus = PackedCorpus(
         files=find_text_files(settings.train_files),
@@ -129,7 +130,7 @@ def main(argv: list[str]) -> dict[str, float]:
     return metrics
 
 
-def load_model(path: str, tokenizer: PreTrainedTokenizerBase) -> WoBertForMaskedLM:
+def load_model(path: str, tokenizer: WoBertTokenizer) -> WoBertForMaskedLM:
     """Load the start model, refusing a tokenizer that does not fit it."""
     model = WoBertForMaskedLM.from_pretrained(path)
     if len(tokenizer) > model.config.vocab_size:
