@@ -34,6 +34,7 @@ from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.training.packed_corpus import PackedCorpus, PackedStream
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.training.text_corpus import find_text_files
+from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 
@@ -79,6 +80,9 @@ class WoBertArguments:
     mask_probability: float = 0.15
     mask_share: float = field(default=0.8, metadata={"help": "share of the targets shown as [MASK]"})
     random_share: float = field(default=0.1, metadata={"help": "share of the targets shown as another token"})
+    dropout: float | None = field(
+        default=None, metadata={"help": "of hidden states and attention while training; the saved model keeps its own"}
+    )
     streaming: bool = field(default=False, metadata={"help": "tokenise while training instead of once beforehand"})
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
@@ -97,7 +101,7 @@ def main(argv: list[str]) -> dict[str, float]:
     set_seed(args.seed)
 
     tokenizer = WoBertTokenizer.from_pretrained(settings.model_path)
-    model = load_model(settings.model_path, tokenizer)
+    model = load_model(settings, tokenizer)
     corpus = PackedCorpus(
         files=find_text_files(settings.train_files),
         tokenizer=tokenizer,
@@ -130,9 +134,11 @@ def main(argv: list[str]) -> dict[str, float]:
     return metrics
 
 
-def load_model(path: str, tokenizer: WoBertTokenizer) -> WoBertForMaskedLM:
+def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertForMaskedLM:
     """Load the start model, refusing a tokenizer that does not fit it."""
-    model = WoBertForMaskedLM.from_pretrained(path)
+    path, dropout = settings.model_path, settings.dropout
+    rates = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    model = WoBertForMaskedLM.from_pretrained(path, **rates)
     if len(tokenizer) > model.config.vocab_size:
         raise ValueError(
             f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {model.config.vocab_size}; "
@@ -188,7 +194,10 @@ def save_final(
     temporary = folder.with_name("model.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     model = trainer.accelerator.unwrap_model(trainer.model)
+    source = WoBertConfig.from_pretrained(settings.model_path)
     model.config.sparse_prediction = False
+    model.config.hidden_dropout_prob = source.hidden_dropout_prob
+    model.config.attention_probs_dropout_prob = source.attention_probs_dropout_prob
     model.to(getattr(torch, settings.save_dtype)).save_pretrained(temporary)
     corpus.tokenizer.save_pretrained(temporary)
     (temporary / "results.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
