@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -13,6 +15,10 @@ Side = Literal["left", "right"]
 
 class Reader(Protocol):
     """What turns a source (a text, or a list of words) into tokens."""
+
+    def ids(self, source: Any) -> list[int]:
+        """Token ids."""
+        ...
 
     def pieces(self, source: Any) -> Pieces:
         """Ids and spans."""
@@ -60,6 +66,30 @@ class TokenSequence:
 
     def __setstate__(self, state: tuple[list[int], list[Span], list[int]]) -> None:
         self.ids, self._spans, self._words = state
+
+
+def read(reader: Reader, source: Any, with_spans: bool) -> TokenSequence:
+    """Tokens of a source; spans are worked out at once where they will be asked for anyway."""
+    if not with_spans:
+        return TokenSequence(reader.ids(source), source, reader)
+    ids, spans = reader.pieces(source)
+    return TokenSequence(ids, source, reader, spans)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Hold the cyclic garbage collector while a batch is built.
+
+    A batch is hundreds of thousands of small tuples and no cycles; without the pause, the collector walks through all
+    of them again and again and takes half of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Run(NamedTuple):
@@ -155,6 +185,11 @@ class Encoding:
         return len({run.number for run in self.runs if run.number is not None}) or 1
 
     def _spread(self, values: Sequence[Any]) -> list[Any]:
+        """One value a token from one value a run."""
+        if not values:
+            return []
+        if values.count(values[0]) == len(values):
+            return [values[0]] * len(self)
         spread: list[Any] = []
         for run, value in zip(self.runs, values, strict=True):
             spread += [value] * len(run.ids)

@@ -15,7 +15,7 @@ from transformers.tokenization_utils_base import PaddingStrategy, TruncationStra
 
 from nlpkit.files import written_whole
 from nlpkit.wobert.detokenization import detokenize
-from nlpkit.wobert.encoding import Encoding, Run, TokenSequence
+from nlpkit.wobert.encoding import Encoding, Run, TokenSequence, collection_paused, read
 from nlpkit.wobert.pieces import LONGEST_WORD, Fallback, WordSplitter
 from nlpkit.wobert.segmenters import JiebaSegmenter, Segmenter, describe, make_segmenter
 from nlpkit.wobert.text_reader import AddedTokenRule, PresplitReader, TextReader
@@ -150,69 +150,68 @@ class WoBertTokenizer(TokenizersBackend):
         split_special_tokens: bool | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
-        batch, is_batched = _batch(text, text_pair, is_split_into_words)
         split_special = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         text_reader = self._make_reader(True) if split_special else self._reader
         reader = PresplitReader(text_reader) if is_split_into_words else text_reader
         limit = None if truncation_strategy == TruncationStrategy.DO_NOT_TRUNCATE else max_length
-        encodings = []
-        for sources in batch:
-            sequences = []
-            for source in sources:
-                if return_offsets_mapping:
-                    ids, spans = reader.pieces(source)
-                    sequences.append(TokenSequence(ids, source, reader, spans))
+        special = [self.cls_token_id, self.sep_token_id] if add_special_tokens else []
+        with collection_paused():
+            batch, is_batched = _batch(text, text_pair, is_split_into_words)
+            encodings = []
+            for sources in batch:
+                sequences = [read(reader, source, return_offsets_mapping) for source in sources]
+                if limit is None:
+                    encodings.append(Encoding(self._runs(sequences, special), self.convert_ids_to_tokens))
                 else:
-                    sequences.append(TokenSequence(reader.ids(source), source, reader))
-            if limit is None:
-                encodings.append(self._row(sequences, [(0, len(part.ids)) for part in sequences], add_special_tokens))
-            else:
-                encodings.append(
-                    self._truncated(sequences, add_special_tokens, truncation_strategy.value, limit, stride)
+                    truncation = Truncation(truncation_strategy.value, limit, stride, self.truncation_side)
+                    encodings.append(self._truncated(sequences, special, truncation))
+            encodings = self._padded(encodings, padding_strategy, max_length, pad_to_multiple_of, padding_side)
+
+            columns: dict[str, list[Any]] = {}
+            parts: list[Encoding] = []
+            for number, encoding in enumerate(encodings):
+                column_parts, encoding_parts = self._convert_encoding(
+                    encoding,
+                    return_token_type_ids,
+                    return_attention_mask,
+                    return_overflowing_tokens,
+                    return_special_tokens_mask,
+                    return_offsets_mapping,
+                    return_length,
                 )
-        encodings = self._padded(encodings, padding_strategy, max_length, pad_to_multiple_of, padding_side)
-
-        columns: dict[str, list[Any]] = {}
-        rows_of_batch: list[Encoding] = []
-        for number, encoding in enumerate(encodings):
-            column_parts, parts = self._convert_encoding(
-                encoding,
-                return_token_type_ids,
-                return_attention_mask,
-                return_overflowing_tokens,
-                return_special_tokens_mask,
-                return_offsets_mapping,
-                return_length,
-            )
-            if return_overflowing_tokens:
-                column_parts["overflow_to_sample_mapping"] = [number] * len(parts)
-            for name, values in column_parts.items():
-                columns.setdefault(name, []).extend(values)
-            rows_of_batch += parts
-        for ids in columns.get("input_ids", ()):
-            self._eventual_warn_about_too_long_sequence(ids, max_length, verbose)
+                if return_overflowing_tokens:
+                    column_parts["overflow_to_sample_mapping"] = [number] * len(encoding_parts)
+                for name, values in column_parts.items():
+                    columns.setdefault(name, []).extend(values)
+                parts += encoding_parts
+        longest = max(columns.get("input_ids", [[]]), key=len)
+        self._eventual_warn_about_too_long_sequence(longest, max_length, verbose)
         if not is_batched and return_tensors is None and not return_overflowing_tokens:
-            return BatchEncoding({name: values[0] for name, values in columns.items()}, rows_of_batch)
-        return BatchEncoding(columns, rows_of_batch, tensor_type=return_tensors)
+            return BatchEncoding({name: values[0] for name, values in columns.items()}, parts)
+        return BatchEncoding(columns, parts, tensor_type=return_tensors)
 
-    def _row(self, sequences: Sequence[TokenSequence], slices: Sequence[tuple[int, int]], special: bool) -> Encoding:
-        runs = [Run([self.cls_token_id], 0)] if special else []
-        for number, (sequence, (begin, stop)) in enumerate(zip(sequences, slices, strict=True)):
-            ids = sequence.ids if stop - begin == len(sequence.ids) else sequence.ids[begin:stop]
-            runs.append(Run(ids, number, 1, sequence, number, begin))
+    def _runs(
+        self, sequences: Sequence[TokenSequence], special: list[int], slices: Sequence[tuple[int, int]] | None = None
+    ) -> list[Run]:
+        """``[CLS] A [SEP] B [SEP]``, of slices of the sequences where these are given."""
+        runs = [Run(special[:1], 0)] if special else []
+        for number, sequence in enumerate(sequences):
+            begin, stop = slices[number] if slices else (0, len(sequence.ids))
+            runs.append(Run(sequence.ids[begin:stop], number, 1, sequence, number, begin))
             if special:
-                runs.append(Run([self.sep_token_id], number))
-        return Encoding(runs, self.convert_ids_to_tokens)
+                runs.append(Run(special[1:], number))
+        return runs
 
-    def _truncated(
-        self, sequences: Sequence[TokenSequence], special: bool, strategy: str, max_length: int, stride: int
-    ) -> Encoding:
-        room = max_length - (len(sequences) + 1 if special else 0)
+    def _truncated(self, sequences: Sequence[TokenSequence], special: list[int], truncation: Truncation) -> Encoding:
+        room = truncation.max_length - (len(sequences) + 1 if special else 0)
         if room < 0:
-            raise ValueError(f"max_length={max_length} leaves no room for the {len(sequences) + 1} special tokens")
-        truncation = Truncation(strategy, room, stride, self.truncation_side)
-        slices = rows([len(sequence.ids) for sequence in sequences], truncation)
-        first, *others = [self._row(sequences, spans, special) for spans in slices]
+            raise ValueError(
+                f"max_length={truncation.max_length} leaves no room for the {len(sequences) + 1} special tokens"
+            )
+        slices = rows([len(sequence.ids) for sequence in sequences], truncation._replace(max_length=room))
+        first, *others = [
+            Encoding(self._runs(sequences, special, spans), self.convert_ids_to_tokens) for spans in slices
+        ]
         first.overflowing = others
         return first
 
