@@ -144,8 +144,8 @@ def _load(file: Path, kind: Format) -> dict[str, Tensor]:
         tensors = load_file(file) if kind == "safetensors" else torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{file}: holds more than weights, and loading it could run code, or is damaged") from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{file}: cut short, damaged, or not a file of weights: {error}") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{file}: cut short, damaged, or not a file of weights ({error})") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{file}: not a state dict; save it as one: torch.save(model.state_dict(), ...)")
     return tensors

@@ -81,8 +81,8 @@ def convert_checkpoint(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = convert_checkpoint("tests/wobert/fixtures/tf_bert_tiny", folder)
         ...     tokenizer = WoBertTokenizer.from_pretrained(folder)
-        >>> report.model, tokenizer.tokenize("今天天气不错")
-        ('WoBertForMaskedLM', ['今天', '天气', '不错'])
+        >>> report.model, tokenizer.tokenize("我们今天不错")
+        ('WoBertForMaskedLM', ['我们', '今天', '不错'])
     """
     destination = Path(destination)
     _check_destination(destination, overwrite)
