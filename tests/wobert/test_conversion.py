@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
@@ -170,10 +172,20 @@ def test_a_roformer_folder_stays_a_roformer_with_equal_logits_and_gets_the_word_
     assert torch.equal(
         logits(RoFormerForMaskedLM.from_pretrained(out)), logits(RoFormerForMaskedLM.from_pretrained(source))
     )
-    tokenizer = WoBertTokenizer.from_pretrained(out)
+    assert WoBertTokenizer.from_pretrained(out).tokenize("我们今天不错") == ["我们", "今天", "不错"]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roformer"])
+def test_auto_classes_load_what_was_converted(out: Path, tmp_path: Path, architecture: Any) -> None:
+    report = convert_checkpoint(FIXTURES / f"tf_{architecture}_tiny", out, architecture=architecture)
+    tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForMaskedLM.from_pretrained(out)
+    assert (type(tokenizer), type(model).__name__) == (WoBertTokenizer, report.model)
+    # transformers' own RoFormer tokenizer gives characters before, and words after, a second saving.
     tokenizer.save_pretrained(tmp_path / "again")
-    for loaded in (tokenizer, WoBertTokenizer.from_pretrained(tmp_path / "again")):
-        assert loaded.tokenize("我们今天不错") == ["我们", "今天", "不错"]
+    model.save_pretrained(tmp_path / "again")
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert again.tokenize("我们今天不错") == tokenizer.tokenize("我们今天不错") == ["我们", "今天", "不错"]
+    assert type(again) is WoBertTokenizer
 
 
 def as_pytorch_file(folder: Path) -> None:
@@ -301,6 +313,12 @@ def test_a_cased_source_stays_cased_and_its_special_tokens_keep_their_names(bert
     (bert / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "unk_token": unknown}))
     convert_checkpoint(bert, out)
     assert WoBertTokenizer.from_pretrained(out).tokenize("Hi 人") == ["Hi", "<unk>"]
+
+
+def test_padding_is_where_the_vocabulary_has_it(bert: Path, out: Path) -> None:
+    (bert / "vocab.txt").write_text("\n".join([*VOCABULARY[1:], "[PAD]"]) + "\n", "utf-8")
+    convert_checkpoint(bert, out)
+    assert WoBertForMaskedLM.from_pretrained(out).config.pad_token_id == len(VOCABULARY) - 1
 
 
 def test_the_vocabulary_is_found_in_tokenizer_json_with_the_tokens_added_to_it(bert: Path, out: Path) -> None:
