@@ -69,6 +69,7 @@ def convert_checkpoint(
     Raises:
         FileNotFoundError: the weights, their configuration or their vocabulary are missing.
         FileExistsError: ``destination`` is not empty.
+        NotADirectoryError: ``destination`` is a file.
         ValueError: a file is damaged; the model is of another kind; a tensor is missing, has the wrong shape, or has
             no place in the model; the vocabulary does not have one token for each word embedding.
 

@@ -1,25 +1,18 @@
 from __future__ import annotations
 
 import json
-import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
-    BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertModel,
-    BertTokenizer,
-    PreTrainedModel,
-    RoFormerConfig,
     RoFormerForMaskedLM,
     RoFormerModel,
 )
@@ -28,65 +21,18 @@ from nlpkit.wobert.conversion import convert_checkpoint
 from nlpkit.wobert.modeling import WoBertForMaskedLM, WoBertForSequenceClassification, WoBertModel
 from nlpkit.wobert.tf_checkpoint import read_tf_checkpoint
 from nlpkit.wobert.tokenizer import WoBertTokenizer
-from tests.reference.tensor_bundle_writer import write_bundle
-
-FIXTURES = Path(__file__).parent / "fixtures"
-VOCABULARY = (FIXTURES / "tf_bert_tiny" / "vocab.txt").read_text("utf-8").split()
-SIZES = {
-    "vocab_size": len(VOCABULARY),
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
-    "max_position_embeddings": 16,
-    "initializer_range": 0.5,  # so that no two tensors could be exchanged without changing the logits
-}
-INPUTS = {
-    "input_ids": torch.tensor([[2, 16, 17, 4, 19, 3, 9, 12, 22, 3], [2, 20, 4, 22, 3, 0, 0, 0, 0, 0]]),
-    "token_type_ids": torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1, 1, 1], [0] * 10]),
-    "attention_mask": torch.tensor([[1] * 10, [1] * 5 + [0] * 5]),
-}
-
-
-def tiny(model_class: type[PreTrainedModel], **settings: Any) -> PreTrainedModel:
-    """A random model whose every tensor, norms and biases too, differs from every other."""
-    torch.manual_seed(0)
-    config_class = RoFormerConfig if "RoFormer" in model_class.__name__ else BertConfig
-    model = model_class(config_class(**{**SIZES, **settings}))
-    for name, parameter in model.named_parameters():
-        if "embed_positions" not in name:
-            parameter.data += 0.3 * torch.randn_like(parameter)
-    return model.eval()
-
-
-def published(model: PreTrainedModel, folder: Path) -> Path:
-    """A folder as people publish them: configuration, safetensors, vocabulary."""
-    model.save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", "utf-8")
-    return folder
-
-
-def edit_json(path: Path, **settings: Any) -> None:
-    content = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps(content | settings), "utf-8")
-
-
-def edit_weights(folder: Path, edit: Any) -> None:
-    file = folder / "model.safetensors"
-    save_file(edit(load_file(file)), file, metadata={"format": "pt"})
-
-
-def tensorflow_copy(folder: Path, dropped: tuple[str, ...] = (), **replaced: np.ndarray) -> Path:
-    """The BERT that TensorFlow wrote, written anew without the tensors so named, or with others in their place."""
-    shutil.copytree(FIXTURES / "tf_bert_tiny", folder)
-    arrays = {name: array for name, array in read_tf_checkpoint(folder).items() if not name.startswith(dropped)}
-    write_bundle(folder / "bert_model.ckpt", arrays | replaced)
-    return folder
-
-
-@torch.no_grad()
-def logits(model: PreTrainedModel) -> torch.Tensor:
-    return model.eval()(**INPUTS).logits  # (batch, length, vocabulary)
+from tests.wobert.published_checkpoints import (
+    FIXTURES,
+    INPUTS,
+    VOCABULARY,
+    edit_json,
+    edit_weights,
+    logits,
+    published,
+    refused,
+    tensorflow_copy,
+    tiny,
+)
 
 
 @pytest.fixture
@@ -188,63 +134,6 @@ def test_auto_classes_load_what_was_converted(out: Path, tmp_path: Path, archite
     assert type(again) is WoBertTokenizer
 
 
-def as_pytorch_file(folder: Path) -> None:
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-
-
-def as_shards(folder: Path) -> None:
-    model = BertForPreTraining.from_pretrained(folder)
-    (folder / "model.safetensors").unlink()
-    model.save_pretrained(folder, max_shard_size="2KB")
-    assert len(list(folder.glob("model-*.safetensors"))) > 2
-
-
-def with_old_names(folder: Path) -> None:
-    edit_weights(
-        folder,
-        lambda tensors: (
-            {
-                name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
-                for name, tensor in tensors.items()
-            }
-            | {"bert.embeddings.position_ids": torch.arange(16)[None]}
-        ),
-    )
-    as_pytorch_file(folder)
-
-
-def with_stored_ties(folder: Path) -> None:
-    edit_weights(
-        folder,
-        lambda tensors: (
-            tensors
-            | {
-                "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"].clone(),
-                "cls.predictions.decoder.bias": tensors["cls.predictions.bias"].clone(),
-            }
-        ),
-    )
-
-
-@pytest.mark.parametrize("store", [as_pytorch_file, as_shards, with_old_names, with_stored_ties])
-def test_however_a_bert_is_stored_its_logits_stay(bert: Path, out: Path, store: Any) -> None:
-    before = logits(BertForMaskedLM.from_pretrained(bert))
-    store(bert)
-    convert_checkpoint(bert, out)
-    assert torch.equal(logits(WoBertForMaskedLM.from_pretrained(out)), before)
-
-
-def test_an_untied_decoder_is_kept_when_the_configuration_says_so(bert: Path, out: Path) -> None:
-    with_stored_ties(bert)
-    edit_weights(bert, lambda tensors: tensors | {"cls.predictions.decoder.weight": torch.ones(len(VOCABULARY), 8)})
-    edit_json(bert / "config.json", tie_word_embeddings=False)
-    convert_checkpoint(bert, out)
-    converted, source = WoBertForMaskedLM.from_pretrained(out), BertForMaskedLM.from_pretrained(bert)
-    assert torch.equal(converted.cls.predictions.decoder.weight, torch.ones(len(VOCABULARY), 8))
-    assert torch.equal(logits(converted), logits(source))
-
-
 def test_a_bert_without_head_becomes_a_bare_encoder_with_its_pooler(tmp_path: Path, out: Path) -> None:
     source = tiny(BertModel)
     report = convert_checkpoint(published(source, tmp_path / "bert"), out)
@@ -306,39 +195,10 @@ def test_settings_of_the_source_are_taken_over(bert: Path, out: Path) -> None:
     assert report.notes == ["not used of the source's configuration: of_old"]
 
 
-def test_a_cased_source_stays_cased_and_its_special_tokens_keep_their_names(bert: Path, out: Path) -> None:
-    vocabulary = [{"[UNK]": "<unk>", "的": "Hi"}.get(token, token) for token in VOCABULARY]
-    (bert / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
-    unknown = {"content": "<unk>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
-    (bert / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "unk_token": unknown}))
-    convert_checkpoint(bert, out)
-    assert WoBertTokenizer.from_pretrained(out).tokenize("Hi 人") == ["Hi", "<unk>"]
-
-
 def test_padding_is_where_the_vocabulary_has_it(bert: Path, out: Path) -> None:
     (bert / "vocab.txt").write_text("\n".join([*VOCABULARY[1:], "[PAD]"]) + "\n", "utf-8")
     convert_checkpoint(bert, out)
     assert WoBertForMaskedLM.from_pretrained(out).config.pad_token_id == len(VOCABULARY) - 1
-
-
-def test_the_vocabulary_is_found_in_tokenizer_json_with_the_tokens_added_to_it(bert: Path, out: Path) -> None:
-    (bert / "vocab.txt").unlink()
-    tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate(VOCABULARY[:-1])})
-    tokenizer.add_tokens([VOCABULARY[-1]])
-    tokenizer.save_pretrained(bert)
-    assert not (bert / "vocab.txt").exists()
-    convert_checkpoint(bert, out)
-    assert WoBertTokenizer.from_pretrained(out).get_vocab() == tokenizer.get_vocab()
-
-
-@pytest.mark.parametrize("kind", [str, Path, dict])
-def test_a_vocabulary_that_is_given_goes_before_the_sources_own(bert: Path, out: Path, kind: type) -> None:
-    (bert / "vocab.txt").write_text("broken\n\n")
-    given = bert.parent / "other.txt"
-    given.write_text("\n".join([*VOCABULARY[:-1], "词"]) + "\n", "utf-8")
-    vocab = {t: n for n, t in enumerate([*VOCABULARY[:-1], "词"])} if kind is dict else kind(given)
-    convert_checkpoint(bert, out, vocab=vocab)
-    assert WoBertTokenizer.from_pretrained(out).convert_tokens_to_ids("词") == len(VOCABULARY) - 1
 
 
 def test_the_segmenter_that_is_given_is_saved(bert: Path, out: Path) -> None:
@@ -351,68 +211,6 @@ def test_a_folder_that_says_nothing_of_itself_is_a_bert_if_it_has_position_embed
     del config["model_type"]
     (bert / "config.json").write_text(json.dumps(config))
     assert convert_checkpoint(bert, out).model == "WoBertForMaskedLM"
-
-
-def test_safetensors_are_taken_before_pytorchs_and_tensorflows_weights(bert: Path, out: Path) -> None:
-    (bert / "pytorch_model.bin").write_bytes(b"not read")
-    shutil.copy(FIXTURES / "tf_bert_tiny" / "bert_model.ckpt.index", bert)
-    assert convert_checkpoint(bert, out).source == str(bert / "model.safetensors")
-
-
-# Bad input: one clear error each, and nothing written.
-
-
-def refused(source: Path, out: Path, error: type[Exception], message: str, **options: Any) -> None:
-    before = sorted(out.parent.rglob("*"))
-    with pytest.raises(error, match=message):
-        convert_checkpoint(source, out, **options)
-    assert sorted(out.parent.rglob("*")) == before
-
-
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path, out: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    refused(
-        tmp_path / "empty", out, FileNotFoundError, r"empty holds no weights: no model\.safetensors, pytorch_model"
-    )
-    refused(tmp_path / "model.ckpt", out, FileNotFoundError, r"there is no model\.ckpt\.index in")
-    refused(
-        Path("someone/wobert-base"), out, FileNotFoundError, "someone/wobert-base does not exist; give a local fol"
-    )
-
-
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("bert_config.json", "holds no bert_config.json; put"),
-        ("vocab.txt", "holds no vocab.txt; give"),
-        ("bert_model.ckpt.data-00000-of-00001", "missing; put all 1 data files beside the index"),
-    ],
-)
-def test_a_tensorflow_checkpoint_that_lacks_a_file_is_refused(
-    tmp_path: Path, out: Path, file: str, message: str
-) -> None:
-    source = tensorflow_copy(tmp_path / "bert")
-    (source / file).unlink()
-    refused(source, out, FileNotFoundError, message)
-
-
-def test_a_folder_without_configuration_is_refused(bert: Path, out: Path) -> None:
-    (bert / "config.json").unlink()
-    refused(bert, out, FileNotFoundError, "holds model.safetensors but no config.json")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [("{", "is not JSON"), ("[]", "must hold a JSON object, and holds a list")]
-)
-def test_a_configuration_that_is_no_json_object_is_refused(bert: Path, out: Path, content: str, message: str) -> None:
-    (bert / "config.json").write_text(content)
-    refused(bert, out, ValueError, f"config.json {message}")
-
-
-def test_a_tensorflow_configuration_without_what_no_shape_tells_is_refused(tmp_path: Path, out: Path) -> None:
-    source = tensorflow_copy(tmp_path / "bert")
-    (source / "bert_config.json").write_text(json.dumps({"num_hidden_layers": 2, "hidden_size": 8}))
-    refused(source, out, ValueError, "bert_config.json lacks num_attention_heads, hidden_act;")
 
 
 def test_another_kind_of_model_is_refused_by_name(bert: Path, out: Path) -> None:
@@ -438,118 +236,6 @@ def test_an_architecture_that_contradicts_the_source_is_refused(bert: Path, out:
     refused(FIXTURES / "tf_bert_tiny", out, ValueError, message, architecture="roformer")
     message = "has no tensor for 'bert.embeddings.position_embeddings.weight'"
     refused(FIXTURES / "tf_roformer_tiny", out, ValueError, message, architecture="bert")
-
-
-def test_a_source_with_names_of_its_own_is_refused(tmp_path: Path, out: Path) -> None:
-    source = tensorflow_copy(tmp_path / "bert", dropped=("bert/embeddings/word",))
-    refused(source, out, ValueError, "has no word embeddings under any name of BERT's")
-
-
-@pytest.mark.parametrize(
-    ("dropped", "target"),
-    [
-        ("bert/encoder/layer_1/output/dense/bias", "bert.encoder.layer.1.output.dense.bias"),
-        ("cls/predictions/output_bias", "cls.predictions.bias"),
-    ],
-)
-def test_a_missing_tensor_is_named(tmp_path: Path, out: Path, dropped: str, target: str) -> None:
-    source = tensorflow_copy(tmp_path / "bert", dropped=(dropped,))
-    refused(source, out, ValueError, f"has no tensor for '{target}' of shape")
-
-
-def test_a_tensor_of_the_wrong_shape_is_named_with_its_target(tmp_path: Path, out: Path) -> None:
-    name = "bert/encoder/layer_0/intermediate/dense/kernel"
-    source = tensorflow_copy(tmp_path / "bert", **{name: np.zeros((12, 8), np.float32)})
-    target = "bert.encoder.layer.0.intermediate.dense.weight"
-    message = rf"'{name}' of shape \(12, 8\), transposed, does not fit '{target}' of shape \(12, 8\)"
-    refused(source, out, ValueError, message)
-
-
-def test_a_configuration_of_other_sizes_is_refused(bert: Path, out: Path) -> None:
-    edit_json(bert / "config.json", max_position_embeddings=20)
-    message = r"'bert.embeddings.position_embeddings.weight' of shape \(16, 8\) does not fit .* of shape \(20, 8\)"
-    refused(bert, out, ValueError, message)
-
-
-def test_a_configuration_of_too_few_or_too_many_layers_is_refused(bert: Path, out: Path) -> None:
-    edit_json(bert / "config.json", num_hidden_layers=1)
-    refused(
-        bert, out, ValueError, r"'bert.encoder.layer.1.*' of shape .* has no place in the encoder .* too few layers"
-    )
-    edit_json(bert / "config.json", num_hidden_layers=3)
-    refused(
-        bert, out, ValueError, r"has no tensor for 'bert.encoder.layer.2.* or its configuration has too many layers"
-    )
-
-
-def test_a_vocabulary_of_another_size_is_refused(bert: Path, out: Path) -> None:
-    (bert / "vocab.txt").write_text("\n".join(VOCABULARY[:-1]) + "\n", "utf-8")
-    message = "the vocabulary has 22 tokens, but 'bert.embeddings.word_embeddings.weight' has 23 rows; give"
-    refused(bert, out, ValueError, message)
-
-
-def test_a_tokenizer_that_is_no_wordpiece_is_refused(bert: Path, out: Path) -> None:
-    (bert / "vocab.txt").unlink()
-    (bert / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram"}, "added_tokens": []}))
-    refused(bert, out, ValueError, "is a Unigram tokenizer, and a word tokenizer needs a WordPiece vocabulary")
-
-
-def test_a_tensor_that_is_there_under_two_names_is_refused(bert: Path, out: Path) -> None:
-    edit_weights(bert, lambda tensors: tensors | {"bert.embeddings.LayerNorm.gamma": torch.ones(8)})
-    message = "holds 'bert.embeddings.LayerNorm.weight' twice, as 'bert.embeddings.LayerNorm.(gamma|weight)' and as"
-    refused(bert, out, ValueError, message)
-
-
-def test_quantised_weights_are_refused(bert: Path, out: Path) -> None:
-    name = "bert.encoder.layer.0.output.dense.weight"
-    edit_weights(bert, lambda tensors: tensors | {name: torch.zeros(8, 12, dtype=torch.int8)})
-    refused(bert, out, ValueError, f"'{name}' is torch.int8; quantised weights cannot be converted")
-
-
-@pytest.mark.parametrize("name", ["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"])
-def test_a_tied_tensor_with_numbers_of_its_own_is_refused(bert: Path, out: Path, name: str) -> None:
-    with_stored_ties(bert)
-    edit_weights(bert, lambda tensors: tensors | {name: tensors[name] + 1})
-    refused(bert, out, ValueError, f"numbers for '{name}' that differ .* write \"tie_word_embeddings\": false")
-
-
-@pytest.mark.parametrize("store", [lambda folder: None, as_pytorch_file], ids=["safetensors", "pytorch"])
-def test_weights_that_are_cut_short_are_refused(bert: Path, out: Path, store: Any) -> None:
-    store(bert)
-    (file,) = [*bert.glob("*.safetensors"), *bert.glob("*.bin")]
-    whole = file.read_bytes()
-    for size in (0, 5, len(whole) // 2, len(whole) - 1):
-        file.write_bytes(whole[:size])
-        refused(bert, out, ValueError, f"{file}: (cut short, damaged|holds more than weights)")
-
-
-class Trap:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("sprung"),)
-
-
-def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
-    bert: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(bert)
-    as_pytorch_file(bert)
-    torch.save({"bert.embeddings.word_embeddings.weight": Trap()}, bert / "pytorch_model.bin")
-    refused(bert, out, ValueError, "holds more than weights, and loading it could run code")
-    (bert / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(), protocol=2))
-    refused(bert, out, ValueError, "holds more than weights, and loading it could run code")
-
-
-def test_a_training_checkpoint_around_the_weights_is_refused(bert: Path, out: Path) -> None:
-    as_pytorch_file(bert)
-    torch.save({"state_dict": {}, "epoch": 3}, bert / "pytorch_model.bin")
-    refused(bert, out, ValueError, "not a state dict; save it as one")
-
-
-def test_a_missing_shard_is_named(bert: Path, out: Path) -> None:
-    as_shards(bert)
-    shard = sorted(bert.glob("model-*.safetensors"))[1]
-    shard.unlink()
-    refused(bert, out, FileNotFoundError, f"{shard}: missing; the index beside it")
 
 
 def test_a_destination_in_use_is_refused_unless_a_conversion_may_be_overwritten(bert: Path, out: Path) -> None:

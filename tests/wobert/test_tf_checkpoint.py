@@ -51,13 +51,13 @@ def test_a_checkpoint_is_a_mapping_that_knows_shapes_without_reading(types: Path
     checkpoint = read_tf_checkpoint(types)
     for file in TYPES_DATA:
         (types / file).write_bytes(bytes((types / file).stat().st_size))
-    assert len(checkpoint) == len(list(checkpoint)) == 16
+    assert len(checkpoint) == len(list(checkpoint)) == 20
     assert checkpoint.shape("rows") == (70, 2)
     assert checkpoint.shape("scalar") == ()
     assert "rows" in checkpoint
     assert "absent" not in checkpoint
     assert 3 not in checkpoint
-    assert "16 tensors" in repr(checkpoint)
+    assert "20 tensors" in repr(checkpoint)
     with pytest.raises(KeyError, match="absent"):
         checkpoint["absent"]
 
