@@ -69,7 +69,9 @@ class WoBertArguments:
     """What to train on what."""
 
     model_path: str = field(metadata={"help": "folder of the model to start from, as `nlpkit wordify` writes it"})
-    train_files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"})
+    train_files: list[str] = field(
+        metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"}
+    )
     domain_shares: list[str] = field(
         default_factory=list, metadata={"help": "domain=share of it in each pass over the data; 1 where not named"}
     )
@@ -87,10 +89,14 @@ class WoBertArguments:
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
     cache_dir: str | None = field(default=None, metadata={"help": "where tokenised rows are kept"})
-    save_dtype: str = field(default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]})
+    save_dtype: str = field(
+        default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]}
+    )
     model_name: str = field(default="wobert", metadata={"help": "for the model card"})
     license: str | None = field(default=None, metadata={"help": "for the model card, e.g. mit"})
-    notice: str | None = field(default=None, metadata={"help": "for the model card: where weights and texts come from"})
+    notice: str | None = field(
+        default=None, metadata={"help": "for the model card: where weights and texts come from"}
+    )
 
 
 def main(argv: list[str]) -> dict[str, float]:
@@ -160,7 +166,9 @@ def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> Dataset[di
     return [row | {"draw": -1 - number} for number, row in enumerate(rows.select(chosen))]
 
 
-def training_rows(corpus: PackedCorpus, settings: WoBertArguments, args: PretrainingArguments) -> Dataset[dict[str, Any]]:
+def training_rows(
+    corpus: PackedCorpus, settings: WoBertArguments, args: PretrainingArguments
+) -> Dataset[dict[str, Any]]:
     """The rows of the whole run in order, so that one epoch of the Trainer is the run."""
     shares = parse_shares(settings.domain_shares, corpus.domains)
     if settings.streaming:

@@ -28,7 +28,7 @@ def fill_mask(
     for text in texts or read_texts(None):
         if tokenizer.mask_token not in text:
             raise ValueError(f"no {tokenizer.mask_token} in {text!r}; put one where a word is to be found")
-        found = fill(text)
+        found: list[Any] = fill(text)  # rows of one gap, or a list of rows for each of several gaps
         gaps = found if isinstance(found[0], list) else [found]
         fillings = [[(row["token_str"], row["score"]) for row in gap] for gap in gaps]
         if as_json:

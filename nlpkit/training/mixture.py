@@ -43,7 +43,9 @@ class Mixture(Dataset[dict[str, Any]]):
         self.members = [generator.permutation(np.flatnonzero(domains == domain)) for domain in range(len(shares))]
         self.counts = [round(len(own) * share) for own, share in zip(self.members, shares, strict=True)]
         if not sum(self.counts):
-            raise ValueError(f"shares {list(shares)} of domains with {[len(own) for own in self.members]} rows: no rows")
+            raise ValueError(
+                f"shares {list(shares)} of domains with {[len(own) for own in self.members]} rows: no rows"
+            )
         self._pass_order = lru_cache(maxsize=2)(self._shuffled_pass)
 
     def __len__(self) -> int:

@@ -48,7 +48,12 @@ class MaskedLMCard:
             | news | 1 | 8 | 2.000 | 0.500 |
             | **all** | | 8 | 2.000 | 0.500 |
         """
-        header = {"language": "zh", "library_name": "nlpkit", "pipeline_tag": "fill-mask", "tags": ["wobert", "fill-mask"]}
+        header = {
+            "language": "zh",
+            "library_name": "nlpkit",
+            "pipeline_tag": "fill-mask",
+            "tags": ["wobert", "fill-mask"],
+        }
         if self.license:
             header["license"] = self.license
         parts = [
@@ -78,7 +83,9 @@ class MaskedLMCard:
             found = [int(metrics[f"targets{suffix}"]), metrics[f"loss{suffix}"], metrics[f"accuracy{suffix}"]]
             label = [domain, _plain(share)] if domain else ["**all**", ""]
             rows.append([*label, str(found[0]), f"{found[1]:.3f}", f"{found[2]:.3f}"])
-        return _table(["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], rows, text_columns=1)
+        return _table(
+            ["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], rows, text_columns=1
+        )
 
 
 def _plain(value: str | int | float) -> str:

@@ -97,7 +97,9 @@ def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterat
         ['a', 'b', 'e', 'f']
     """
     return (
-        line for number, line in enumerate(read_lines(path)) if keep(number // run_lines) and not line.isspace() and line
+        line
+        for number, line in enumerate(read_lines(path))
+        if keep(number // run_lines) and not line.isspace() and line
     )
 
 
@@ -117,7 +119,9 @@ def read_sample(files: Iterable[Path], shares: Mapping[str, float]) -> Iterator[
     files = list(files)
     for domain, share in shares.items():
         if not 0 < share <= 1 or domain not in map(domain_of, files):
-            raise ValueError(f"share {domain}={share}: must be of one of {sorted(set(map(domain_of, files)))} and in (0, 1]")
+            raise ValueError(
+                f"share {domain}={share}: must be of one of {sorted(set(map(domain_of, files)))} and in (0, 1]"
+            )
     for path in files:
         share = shares.get(domain_of(path), 1.0)
         for number, line in enumerate(read_lines(path)):
