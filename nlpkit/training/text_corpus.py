@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import gzip
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,32 @@ def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterat
         for number, line in enumerate(read_lines(path))
         if keep(number // run_lines) and not line.isspace() and line
     )
+
+
+def read_sample(files: Iterable[Path], shares: Mapping[str, float]) -> Iterator[str]:
+    """Read the non-blank lines of several files, of some domains only an evenly spread share.
+
+    Args:
+        files: the files.
+        shares: domain to the share of its lines to read, in (0, 1]; domains not named are read whole.
+
+    Returns:
+        The lines, file by file.
+
+    Raises:
+        ValueError: a share out of range, or of a domain that no file is of; or a file cannot be read.
+    """
+    files = list(files)
+    for domain, share in shares.items():
+        if not 0 < share <= 1 or domain not in map(domain_of, files):
+            raise ValueError(
+                f"share {domain}={share}: must be of one of {sorted(set(map(domain_of, files)))} and in (0, 1]"
+            )
+    for path in files:
+        share = shares.get(domain_of(path), 1.0)
+        for number, line in enumerate(read_lines(path)):
+            if line.strip() and int((number + 1) * share) > int(number * share):
+                yield line
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -245,13 +246,14 @@ class WoBertTokenizer(TokenizersBackend):
         outside = next((number for number in ids if not 0 <= number < len(self)), None)
         if outside is not None:
             raise ValueError(f"token id {outside} is outside the vocabulary of {len(self)} tokens")
-        return self.convert_tokens_to_string(self.convert_ids_to_tokens(ids, skip_special_tokens=skip_special_tokens))
+        tokens: Any = self.convert_ids_to_tokens(ids, skip_special_tokens=skip_special_tokens)
+        return self.convert_tokens_to_string(tokens)
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Join tokens to a text; see :func:`nlpkit.wobert.detokenization.detokenize`."""
         return detokenize(tokens, frozenset(self.all_special_tokens))
 
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+    def save_pretrained(self, save_directory: str | PathLike[Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
         """Save ``vocab.txt``, ``tokenizer_config.json`` and, with a user dictionary, ``user_dict.txt``, or nothing.
 
         Args:
@@ -275,7 +277,7 @@ class WoBertTokenizer(TokenizersBackend):
         return tuple(str(Path(save_directory) / name) for name in names)
 
     def _save_pretrained(
-        self, save_directory: str, file_names: tuple[str, ...], *args: Any, **kwargs: Any
+        self, save_directory: str | PathLike[Any], file_names: tuple[str, ...], *args: Any, **kwargs: Any
     ) -> tuple[str, ...]:
         write_vocabulary(self._splitter.vocabulary, Path(save_directory) / "vocab.txt")
         segmenter = self.segmenter

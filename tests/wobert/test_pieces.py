@@ -134,7 +134,7 @@ def test_the_cover_is_the_most_probable_one(text: str, known: set[str], seed: in
     counts = {word: generator.randrange(1, 1000) for word in vocabulary}
     total = sum(counts.values())
     frequencies = {word: log(count / total) for word, count in counts.items()}
-    spans = cover(text, frequencies, vocabulary)
+    spans = cover(text, frequencies, min(frequencies.values()), vocabulary)
     assert "".join(text[start:end] for start, end in spans) == text
     score = sum(frequencies[text[start:end]] for start, end in spans)
     assert isclose(score, reference.best_cover(text, counts, vocabulary), rel_tol=1e-9)
