@@ -103,6 +103,8 @@ def main(argv: list[str]) -> dict[str, float]:
     settings, args = parse_recipe_arguments([WoBertArguments, PretrainingArguments], argv)
     # The order of the rows and their masks are functions of their numbers (Mixture, MaskedTokenCollator).
     args.train_sampling_strategy, args.remove_unused_columns = "sequential", False
+    if args.max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1; got {args.max_steps}")
     set_seed(args.seed)
 
     tokenizer = WoBertTokenizer.from_pretrained(settings.model_path)
@@ -165,6 +167,10 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
         raise ValueError(
             f"{settings.model_path}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}; "
             "make the folder with `nlpkit wordify`, which writes both"
+        )
+    if settings.block_size > config.max_position_embeddings:
+        raise ValueError(
+            f"block_size is {settings.block_size}, but the model has only {config.max_position_embeddings} positions"
         )
     if settings.dropout is not None:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = settings.dropout

@@ -40,7 +40,7 @@ class MaskedLMCard:
             >>> card = MaskedLMCard("tiny", "mit", None, {"steps": 10}, {"news": 1.0},
             ...                     {"loss": 2.0, "accuracy": 0.5, "targets": 8,
             ...                      "loss_news": 2.0, "accuracy_news": 0.5, "targets_news": 8}, "0.1.0")
-            >>> print(card.render().split("## Held-out results")[1].split("##")[0].strip())
+            >>> print(card.render().split("## Held-out results")[1].split("Made with")[0].strip())
             Masked tokens of text that was held out; with the same data, vocabulary and seed, the same tokens.
             <BLANKLINE>
             | domain | share in training | masked tokens | loss (nats) | accuracy |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.training.packing import pack
-from nlpkit.training.text_corpus import domain_of, read_runs
+from nlpkit.training.text_corpus import domain_of, read_lines, read_runs
 
 _LINES_A_CALL = 1000
 #: Part of the cache's key: raise it when rows are made differently.
@@ -111,7 +112,10 @@ class PackedCorpus:
                 fingerprint=self.fingerprint(held_out),
             )
         except datasets.exceptions.DatasetGenerationError as error:
-            raise error.__cause__ or error from None
+            if isinstance(error.__cause__, ValueError | OSError):
+                raise error.__cause__ from None
+            self._read_through()  # From another process only the error's text arrives; here it is raised again.
+            raise
         present = set(rows.unique("domain"))
         for index, domain in enumerate(self.domains):
             if index not in present:
@@ -144,6 +148,10 @@ class PackedCorpus:
         contents = [(domain_of(path), _digest(path)) for path in self.files]
         return str(datasets.fingerprint.Hasher.hash((settings, contents, self.tokenizer)))
 
+    def _read_through(self) -> None:
+        for path in self.files:
+            deque(read_lines(path), maxlen=0)
+
     def _no_text(self, domain: str, held_out: bool) -> str:
         part = "held-out" if held_out else "training"
         return (
@@ -173,6 +181,9 @@ class PackedStream(IterableDataset[dict[str, Any]]):
         buffer_rows: rows waiting in the shuffle buffer.
         seed: seed of the order.
 
+    Raises:
+        ValueError: a share is negative, or nothing is left; while reading: a domain yields no text.
+
     Note:
         Each dataloader worker reads the files but tokenises only its own runs of lines, and numbers its draws apart
         from the others'. On several processes ``accelerate`` reads on the first one and hands out the batches, so they
@@ -185,6 +196,8 @@ class PackedStream(IterableDataset[dict[str, Any]]):
         self.weights = np.array(
             [shares.get(name, 1.0) * sum(path.stat().st_size for path in own) for name, own in self.files.items()]
         )
+        if self.weights.min() < 0 or not self.weights.sum():
+            raise ValueError(f"shares must not be negative, nor all text left out; got {dict(shares)}")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()

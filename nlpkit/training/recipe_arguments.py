@@ -59,7 +59,10 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
 def _options_of_file(path: Path, known: Iterable[str]) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {str(path)!r}")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold lines of `name: value`; it holds a {type(settings).__name__}")
     for name in settings:
