@@ -49,7 +49,7 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
         if option.startswith("--"):
             name = option.removeprefix("--").partition("=")[0].replace("-", "_")
             _check_name(name, [*known, *(f"no_{setting}" for setting in known), "help"], "the command line")
-    parser = _RecipeArgumentParser(list(argument_classes), allow_abbrev=False)
+    parser = _RecipeArgumentParser(list(argument_classes))
     *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
     if rest:
         raise ValueError(f"settings look like --name value; cannot read {' '.join(rest)!r}")

@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from nlpkit.training.checkpoints import last_complete_checkpoint
 from nlpkit.training.metrics_log import read_metrics
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.modeling import WoBertForMaskedLM
@@ -60,6 +61,10 @@ def logged(settings, name):
     events = read_metrics(Path(settings["output_dir"], "metrics.jsonl"))
     assert [event["step"] for event in events] == sorted(event["step"] for event in events)
     return [event[name] for event in events if name in event]
+
+
+def written_at(settings, checkpoint):
+    return Path(settings["output_dir"], checkpoint, "trainer_state.json").stat().st_mtime_ns
 
 
 def in_another_process(launcher, settings):
@@ -108,9 +113,10 @@ def test_a_run_cut_short_and_resumed_ends_as_one_in_one_piece(settings, tmp_path
     # As a kill between steps 9 and 10 leaves it: the checkpoints of steps 4 and 8, and lines beyond.
     for gone in ("checkpoint-12", "model"):
         (tmp_path / "run" / gone).rename(tmp_path / gone)
-    (tmp_path / "checkpoint-12").rename(tmp_path / "run" / "half")
+    begun = written_at(settings, "checkpoint-8")
     main(options(settings))
     assert logged(settings, "loss") == whole
+    assert written_at(settings, "checkpoint-8") == begun, "the run began anew instead of going on"
     for name, tensor in load_file(tmp_path / "run" / "model" / "model.safetensors").items():
         assert torch.equal(tensor, weights[name]), name
 
@@ -124,6 +130,24 @@ def test_a_finished_run_called_again_trains_no_further(settings, tmp_path):
         name: value for name, value in second.items() if "loss" in name
     }
     assert len(logged(settings, "final_loss")) == 1
+
+
+def test_a_run_prolonged_equals_a_long_one(settings, tmp_path):
+    settings |= {"lr_scheduler_type": "constant"}
+    main(options(settings))
+    long = logged(settings, "loss")
+    settings |= {"output_dir": str(tmp_path / "prolonged")}
+    main(options(settings | {"max_steps": 4}))
+    main(options(settings))
+    assert logged(settings, "loss") == long
+
+
+def test_the_results_are_those_of_the_saved_weights(settings, tmp_path):
+    first = main(options(settings | {"save_dtype": "float16"}))
+    saved = {"model_path": str(tmp_path / "run" / "model"), "output_dir": str(tmp_path / "again")}
+    again = main(options(settings | saved | {"learning_rate": 0, "max_steps": 1}))
+    assert again["loss"] == pytest.approx(first["loss"], rel=1e-7)
+    assert logged(settings, "eval_loss")[-1] != pytest.approx(first["loss"], rel=1e-7)
 
 
 def test_accumulated_batches_equal_one_large_batch(settings, tmp_path):
@@ -148,7 +172,7 @@ def test_a_killed_run_resumes_to_the_same_losses(settings, tmp_path, streaming):
     whole = logged(settings, "loss")
     assert len(whole) == 60
 
-    settings |= {"output_dir": str(tmp_path / "killed")}
+    settings |= {"output_dir": str(tmp_path / "killed"), "save_total_limit": 9}
     process = in_another_process([], settings)
     deadline = time.monotonic() + 120
     while len(read_metrics(Path(settings["output_dir"], "metrics.jsonl"))) < 25:
@@ -158,13 +182,16 @@ def test_a_killed_run_resumes_to_the_same_losses(settings, tmp_path, streaming):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert len(logged(settings, "loss")) < 60
+    checkpoint = last_complete_checkpoint(settings["output_dir"])
+    assert checkpoint is not None
+    begun = written_at(settings, checkpoint.name)
     finish(in_another_process([], settings))
     assert logged(settings, "loss") == whole
+    assert written_at(settings, checkpoint.name) == begun, "the run began anew instead of going on"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
+@pytest.mark.parametrize(("launcher", "streaming"), [("accelerate", False), ("accelerate", True), ("torchrun", False)])
 def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, launcher, streaming):
     save_start_model(tmp_path / "start", dropout=0.0)
     settings |= {"streaming": streaming, "shuffle_buffer": 50, "max_eval_rows": 7}
@@ -236,4 +263,4 @@ def test_each_config_is_read_and_begins_with_its_command(path):
     )
     for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         found = getattr(settings, name) if hasattr(settings, name) else getattr(args, name)
-        assert str(found) == str(value) or isinstance(found, float) and found == float(value), name
+        assert found == value or found == float(value), name
