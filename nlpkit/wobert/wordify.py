@@ -102,7 +102,7 @@ def wordify(
     _check_source(model, tokenizer)
     kept_layers = _check_layers(model, layers)
     words = WoBertTokenizer(_as_mapping(vocabulary), fallback, segmenter, do_lower_case=do_lower_case)
-    ids = words.get_vocab()
+    ids = dict(sorted(words.get_vocab().items(), key=lambda item: item[1]))
     pieces = find_pieces(ids, tokenizer)
     weights = None if piece_weights is None else find_weights(ids, pieces, tokenizer, piece_weights)
 
@@ -284,5 +284,4 @@ def _start_head_bias(
 
 
 def _unknown_tokens(ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]], unknown_id: int) -> tuple[str, ...]:
-    names = sorted(ids, key=ids.__getitem__)
-    return tuple(name for name, row in zip(names, pieces, strict=True) if row == (unknown_id,) and name != "[UNK]")
+    return tuple(name for name, row in zip(ids, pieces, strict=True) if row == (unknown_id,) and name != "[UNK]")
