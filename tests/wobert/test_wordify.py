@@ -312,8 +312,9 @@ def test_saved_word_models_load_equal(settings: dict[str, Any], characters: Bert
     assert is_shared is words.model.config.tie_word_embeddings
 
 
-def test_the_source_is_left_as_it_was(characters: BertTokenizer) -> None:
-    source = build(BertForMaskedLM)
+@pytest.mark.parametrize("cls", [BertForMaskedLM, ElectraForMaskedLM])
+def test_the_source_is_left_as_it_was(cls: type[PreTrainedModel], characters: BertTokenizer) -> None:
+    source = build(cls)
     state, config = copy.deepcopy(source.state_dict()), source.config.to_dict()
     target = wordify(source, characters, WORDS, layers=(0,)).model
     with torch.no_grad():
@@ -335,6 +336,12 @@ def test_ids_of_tokens_that_are_gone_become_none(characters: BertTokenizer) -> N
     gone, kept = characters.convert_tokens_to_ids(["酒", "好"])
     target = wordify(build(BertForMaskedLM, bos_token_id=gone, eos_token_id=kept), characters, WORDS).model
     assert (target.config.bos_token_id, target.config.eos_token_id) == (None, WORDS.index("好"))
+
+
+def test_special_ids_are_those_of_the_special_tokens_whatever_stands_before_them(characters: BertTokenizer) -> None:
+    source = build(BertForMaskedLM, pad_token_id=None, unk_token_id=1)
+    config = wordify(source, characters, ["龘", *SPECIAL]).model.config
+    assert (config.pad_token_id, config.unk_token_id) == (1, 2)
 
 
 @pytest.mark.parametrize("training", [True, False])
