@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 from transformers import BatchEncoding, TokenizersBackend
 from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
@@ -96,7 +96,7 @@ class WoBertTokenizer(TokenizersBackend):
         self._splitter = WordSplitter(
             vocabulary, vocabulary[str(unk_token)], _segmenter(segmenter, user_dict, hmm), fallback, do_lower_case
         )
-        self._tokenizer = _backend(vocabulary, str(unk_token), str(cls_token), str(sep_token), do_lower_case)
+        self._tokenizer = _backend(vocabulary, str(unk_token), str(cls_token), str(sep_token))
         kwargs.setdefault("model_max_length", 512)
         super().__init__(
             fallback=fallback,
@@ -310,9 +310,9 @@ def _segmenter(segmenter: str | Segmenter | Mapping[str, Any], user_dict: str | 
     return made
 
 
-def _backend(vocabulary: dict[str, int], unknown: str, start: str, end: str, lower_case: bool) -> Tokenizer:
+def _backend(vocabulary: dict[str, int], unknown: str, start: str, end: str) -> Tokenizer:
+    # No normalizer: it would rename added tokens.
     backend = Tokenizer(WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=LONGEST_WORD))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     backend.post_processor = processors.TemplateProcessing(

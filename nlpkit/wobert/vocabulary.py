@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -145,6 +146,20 @@ def count_tokens(
         for identifier in splitter.ids(text):
             counts[identifier] += 1
     return Counter(dict(zip(names, counts, strict=True)))
+
+
+def base_tokens(tokenizer: Any) -> list[str]:
+    """A character or subword tokenizer's tokens in BERT's notation: the ``base`` of a word vocabulary for its model.
+
+    Args:
+        tokenizer: a transformers tokenizer of the WordPiece or the SentencePiece kind.
+
+    Returns:
+        Its tokens in the order of their ids; SentencePiece pieces as :func:`from_sentencepiece` turns them.
+    """
+    ids = tokenizer.get_vocab()
+    tokens = sorted(ids, key=ids.__getitem__)
+    return from_sentencepiece(tokens) if any(token.startswith("▁") for token in tokens) else tokens
 
 
 def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
