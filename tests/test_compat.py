@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -89,6 +90,20 @@ def test_a_module_that_does_not_exist_stays_missing() -> None:
     after_import("hooked_nowhere", print)
     with pytest.raises(ModuleNotFoundError, match="hooked_nowhere"):
         import_module("hooked_nowhere")
+
+
+def test_a_zip_whose_modules_share_a_loader_calls_back_for_the_right_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(folder / "modules.zip", "w") as archive:
+        archive.writestr("hooked_zip.py", "")
+        archive.writestr("hooked_zip_neighbour.py", "")
+    monkeypatch.syspath_prepend(folder / "modules.zip")
+    seen: list[str] = []
+    after_import("hooked_zip", lambda module: seen.append(module.__name__))
+    import_module("hooked_zip")
+    import_module("hooked_zip_neighbour")
+    assert seen == ["hooked_zip"]
 
 
 def test_the_source_of_a_watched_module_can_be_read(folder: Path) -> None:

@@ -36,7 +36,7 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from nlpkit import WoBertForMaskedLM, wordify
+from nlpkit import WoBertForMaskedLM, WoBertTokenizer, wordify
 from nlpkit.wobert.vocabulary_file import write_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -235,6 +235,19 @@ def test_roberta_reads_pairs_as_before(roberta_characters: BertTokenizer) -> Non
         logits_of(words.model, **{"ids": pair.pop("input_ids")}, **pair),
         logits_of(source, words.tokenizer("天气", "好", return_tensors="pt")["input_ids"]),
     )
+
+
+@pytest.mark.parametrize("cls", [DistilBertForMaskedLM, ElectraForMaskedLM, AlbertForMaskedLM, BertModel])
+def test_the_tokenizer_makes_the_inputs_that_its_model_takes(
+    cls: type[PreTrainedModel], characters: BertTokenizer, tmp_path: Path
+) -> None:
+    words = wordify(build(cls, type_vocab_size=1) if cls is BertModel else build(cls), characters, WORDS)
+    words.tokenizer.save_pretrained(tmp_path)
+    for tokenizer in (words.tokenizer, WoBertTokenizer.from_pretrained(tmp_path)):
+        inputs = tokenizer("天气", "好", return_tensors="pt")
+        assert ("token_type_ids" in inputs) is (cls is not DistilBertForMaskedLM)
+        with torch.no_grad():
+            assert words.model(**inputs).logits.shape == (1, 5, len(WORDS))
 
 
 def test_roberta_fills_every_position_it_had(roberta_characters: BertTokenizer) -> None:
