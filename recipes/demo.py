@@ -8,6 +8,8 @@ probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -54,7 +56,7 @@ def main() -> None:
     """Show the three parts."""
     logging.disable_progress_bar()
     folder = nlpkit.model_path("wobert-mini-zh")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32").eval()
     show_tokens(tokenizer)
     show_fillings(tokenizer, model)

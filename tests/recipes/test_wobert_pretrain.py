@@ -236,4 +236,4 @@ def test_each_config_is_read_and_begins_with_its_command(path):
     )
     for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         found = getattr(settings, name) if hasattr(settings, name) else getattr(args, name)
-        assert str(found) == str(value) or isinstance(found, float) and found == float(value), name
+        assert str(found) == str(value) or (isinstance(found, float) and found == float(value)), name
