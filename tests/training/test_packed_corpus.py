@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from nlpkit.training.packed_corpus import PackedCorpus, PackedStream
 from nlpkit.training.text_corpus import read_lines
+from nlpkit.wobert.tokenizer import WoBertTokenizer
 from tests.training.written_corpus import REVIEWS, WEATHER, tokenizer, write_corpus
 
 TOKENIZER = tokenizer()
@@ -158,3 +159,15 @@ def test_workers_share_out_the_text_and_number_their_draws_apart(corpus):
     halves = [{tuple(row["input_ids"].tolist()) for row in rows if row["draw"] % 2 == worker} for worker in range(2)]
     assert min(map(len, halves)) > 80
     assert len(halves[0] & halves[1]) < 5
+
+
+@pytest.mark.shared
+def test_real_abstracts_are_packed_whole_and_known(shared_data, wobert_vocabulary, tmp_path):
+    path = shared_data / "corpus-zh" / "science.txt.xz"
+    real = WoBertTokenizer(wobert_vocabulary)
+    corpus = PackedCorpus([path], real, block_size=128)
+    parts = [corpus.dataset(held_out, cache_dir=str(tmp_path)) for held_out in (True, False)]
+    lines = sum(bool(line.strip()) for line in read_lines(path))
+    assert sum(row["input_ids"].count(real.sep_token_id) for part in parts for row in part) == lines
+    tokens = [token for row in parts[0] for token in row["input_ids"]]
+    assert tokens.count(real.unk_token_id) < 0.03 * len(tokens)
