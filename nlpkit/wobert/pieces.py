@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import log
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ Span = tuple[int, int]
 #: A word longer than this is one unknown token, as in the reference.
 LONGEST_WORD = 200
 _REMEMBERED_WORDS = 200_000
+_SHARED_SPANS_REACH = 1024
 
 
 class Pieces(NamedTuple):
@@ -70,6 +71,7 @@ class WordSplitter:
         self.vocabulary, self.unknown_id, self.segmenter = vocabulary, unknown_id, segmenter
         self.fallback, self.lower_case = fallback, lower_case
         self._remembered: dict[str, tuple[tuple[int, int, int], ...]] = {}
+        self._shared_spans = [_spans_of_length(length) for length in range(max(map(len, vocabulary), default=0) + 1)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is remembered must not reach pickles: dataset fingerprints would change with use.
@@ -98,6 +100,8 @@ class WordSplitter:
         """
         normalized, starts, ends = normalize_with_origins(text) if self.lower_case else (text, None, None)
         known = self.vocabulary.get
+        # Making a tuple a token is what costs most here; those of the first characters are made once for all texts.
+        shared = self._shared_spans if len(normalized) <= _SHARED_SPANS_REACH else None
         ids: list[int] = []
         spans: list[Span] = []
         begin = 0
@@ -106,7 +110,7 @@ class WordSplitter:
             identifier = known(word)
             if identifier is not None:
                 ids.append(identifier)
-                spans.append((begin, stop))
+                spans.append(shared[stop - begin][begin] if shared else (begin, stop))
             else:
                 for identifier, start, end in self._spelling(word):
                     ids.append(identifier)
@@ -203,6 +207,11 @@ def cover(text: str, frequencies: Mapping[str, float], rarest: float, vocabulary
         spans.append((start, ends[start]))
         start = ends[start]
     return spans
+
+
+@cache
+def _spans_of_length(length: int) -> list[Span]:
+    return [(begin, begin + length) for begin in range(_SHARED_SPANS_REACH)]
 
 
 @lru_cache(maxsize=1)
