@@ -56,7 +56,7 @@ def cross_entropy(
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Sigmoid cross-entropy in fp32 or better, averaged over the cells of the label matrix of the whole optimizer step.
+    """Sigmoid cross-entropy in fp32 or better, averaged over the cells of the label matrix of the optimizer step.
 
     Args:
         logits: scores, shape ``(batch, classes)``.
