@@ -178,13 +178,15 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
         a sentence where one ends in the second half of a piece, else between two tokens.
 
     Raises:
-        ValueError: a span is too long to fit.
+        ValueError: a span is too long to fit, or ``max_length`` leaves no room for text.
 
     Note:
         Linear in the length of the text.
     """
     text, labels = example["text"], character_labels(example)
     budget = max_length - tokenizer.num_special_tokens_to_add()
+    if budget < 1:
+        raise ValueError(f"max_length={max_length} leaves no room for text beside the special tokens")
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     if len(offsets) <= budget:
         return [{"text": text} if labels is None else {"text": text, "labels": labels}]
