@@ -1,0 +1,138 @@
+"""Texts and pre-split words to tokens, with added tokens (``[MASK]`` and friends) recognised inside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nlpkit.wobert.normalization import normalize_with_origins
+from nlpkit.wobert.pieces import Pieces, Span, WordSplitter
+
+
+class AddedTokenRule(NamedTuple):
+    """How one added token is found in a text; the fields are those of ``tokenizers.AddedToken``."""
+
+    content: str
+    token_id: int
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+
+
+class TextReader:
+    """Tokens of texts in which added tokens may stand.
+
+    Args:
+        splitter: tokens of the text between added tokens.
+        rules: the added tokens to look for.
+    """
+
+    def __init__(self, splitter: WordSplitter, rules: Sequence[AddedTokenRule]) -> None:
+        self._splitter, self._rules = splitter, tuple(rules)
+        self._ids = {rule.content: rule.token_id for rule in rules}
+        self._verbatim = _pattern([rule for rule in rules if not rule.normalized])
+        self._normalized = _pattern([rule for rule in rules if rule.normalized])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TextReader, (self._splitter, self._rules)
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text, shape ``(tokens,)``."""
+        if not self._has_added_tokens(text):
+            return self._splitter.ids(text)
+        return [identifier for chunk in self._chunks(text) for identifier in self._chunk_pieces(text, chunk).ids]
+
+    def pieces(self, text: str) -> Pieces:
+        """Token ids and spans of a text, both ``(tokens,)``."""
+        if not self._has_added_tokens(text):
+            return self._splitter.pieces(text)
+        ids: list[int] = []
+        spans: list[Span] = []
+        for chunk in self._chunks(text):
+            pieces = self._chunk_pieces(text, chunk)
+            ids += pieces.ids
+            spans += [(chunk[0] + start, chunk[0] + end) for start, end in pieces.spans]
+        return Pieces(ids, spans)
+
+    def words(self, text: str) -> list[int]:
+        """The number of each token's word, shape ``(tokens,)``; an added token is a word of its own."""
+        numbers: list[int] = []
+        for start, end, token_id in self._chunks(text):
+            local = self._splitter.words(text[start:end]) if token_id is None else [0]
+            first = numbers[-1] + 1 if numbers else 0
+            numbers += [first + number for number in local]
+        return numbers
+
+    def _has_added_tokens(self, text: str) -> bool:
+        if self._normalized is not None:
+            return True
+        return self._verbatim is not None and self._verbatim.search(text) is not None
+
+    def _chunk_pieces(self, text: str, chunk: tuple[int, int, int | None]) -> Pieces:
+        start, end, token_id = chunk
+        if token_id is not None:
+            return Pieces([token_id], [(0, end - start)])
+        return self._splitter.pieces(text[start:end])
+
+    def _chunks(self, text: str) -> list[tuple[int, int, int | None]]:
+        """Stretches of the text in order, ``(start, end, id of the added token or None)``."""
+        chunks: list[tuple[int, int, int | None]] = []
+        for start, end, token_id in self._cut(text, self._verbatim, 0):
+            if token_id is not None or self._normalized is None:
+                chunks.append((start, end, token_id))
+                continue
+            normalized = normalize_with_origins(text[start:end])
+            for begin, stop, added in self._cut(normalized.text, self._normalized, 0):
+                if normalized.starts is not None and normalized.ends is not None:
+                    begin, stop = normalized.starts[begin], normalized.ends[stop - 1]
+                chunks.append((start + begin, start + stop, added))
+        return chunks
+
+    def _cut(self, text: str, pattern: re.Pattern[str] | None, reached: int) -> list[tuple[int, int, int | None]]:
+        chunks: list[tuple[int, int, int | None]] = []
+        for match in pattern.finditer(text) if pattern is not None else ():
+            if match.start() > reached:
+                chunks.append((reached, match.start(), None))
+            chunks.append((match.start(), match.end(), self._ids[match[0].strip()]))
+            reached = match.end()
+        if reached < len(text):
+            chunks.append((reached, len(text), None))
+        return chunks
+
+
+class PresplitReader:
+    """Tokens of lists of words: spans are relative to each word, and a token's word is its place in the list.
+
+    Args:
+        reader: tokens of each word.
+    """
+
+    def __init__(self, reader: TextReader) -> None:
+        self._reader = reader
+
+    def ids(self, words: Sequence[str]) -> list[int]:
+        """Token ids of all words, shape ``(tokens,)``."""
+        return [identifier for word in words for identifier in self._reader.ids(word)]
+
+    def pieces(self, words: Sequence[str]) -> Pieces:
+        """Token ids and spans of all words, both ``(tokens,)``."""
+        parts = [self._reader.pieces(word) for word in words]
+        return Pieces([i for part in parts for i in part.ids], [span for part in parts for span in part.spans])
+
+    def words(self, words: Sequence[str]) -> list[int]:
+        """The place in the list of each token's word, shape ``(tokens,)``."""
+        return [number for number, word in enumerate(words) for _ in self._reader.ids(word)]
+
+
+def _pattern(rules: Sequence[AddedTokenRule]) -> re.Pattern[str] | None:
+    if not rules:
+        return None
+    alternatives = []
+    for rule in sorted(rules, key=lambda rule: len(rule.content), reverse=True):
+        token = re.escape(rule.content)
+        if rule.single_word:
+            token = rf"(?<!\w){token}(?!\w)"
+        alternatives.append((r"\s*" if rule.lstrip else "") + token + (r"\s*" if rule.rstrip else ""))
+    return re.compile("|".join(alternatives))
