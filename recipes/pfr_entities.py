@@ -2,14 +2,15 @@
 
     python recipes/pfr_entities.py pfr-199801.tagged.utf8.xz data/pfr-entities
 
-The corpus (PFR, by Peking University and Fujitsu) is a paragraph a line of ``word/POS`` tokens. Persons (nr), places (ns) and
-organisations (nt) become spans; a surname and the given name after it, which are two tokens there, become one.
+The corpus (PFR, by Peking University and Fujitsu) is a paragraph a line of ``word/POS`` tokens. Persons (nr), places
+(ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
 """
 
 from __future__ import annotations
 
 import json
 import lzma
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -19,10 +20,10 @@ from typing import Any
 from nlpkit.wobert.spans import Span
 
 TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
-#: Surnames of two characters; any single character that is tagged as a name by itself counts as a surname.
-COMPOUND_SURNAMES = frozenset(
-    "欧阳 司马 上官 诸葛 东方 皇甫 尉迟 公孙 慕容 司徒 令狐 端木 夏侯 南宫 独孤 宇文 长孙 鲜于 单于 轩辕 呼延".split()
-)
+#: Any single character tagged as a name by itself counts as a surname, and so do these compound ones.
+_is_surname = re.compile(
+    ".|欧阳|司马|上官|诸葛|东方|皇甫|尉迟|公孙|慕容|司徒|令狐|端木|夏侯|南宫|宇文|长孙|呼延"
+).fullmatch
 #: Lines left out between the parts, so that no article lies on both sides of a border.
 GAP = 100
 
@@ -49,8 +50,7 @@ def join_names(names: Sequence[str]) -> list[str]:
     people: list[str] = []
     waiting = iter(names)
     for name in waiting:
-        is_surname = len(name) == 1 or name in COMPOUND_SURNAMES
-        people.append(name + next(waiting, "") if is_surname else name)
+        people.append(name + next(waiting, "") if _is_surname(name) else name)
     return people
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,9 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
 
     Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition; a word token that
     straddles the border of an entity cannot be labelled at all, and rare words teach little. Here character ``c`` of
-    word ``w`` has the features ``gelu(A h_w + P[place of c in w] + B e_c)``, where ``h_w`` is the word's last state and
-    ``e_c`` the word embedding of ``c`` alone. Without the non-linearity the place could only shift all words'
-    scores alike.
+    word ``w`` has the features ``norm(gelu(A h_w + P[place of c in w] + B e_c))``, where ``h_w`` is the word's last
+    state and ``e_c`` the word embedding of ``c`` alone. Without the non-linearity a place could only shift the scores
+    of all words alike.
 
     Args:
         config: ``num_labels``, ``id2label`` and ``label2id`` set the classes.
@@ -70,7 +70,7 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
 
     def __init__(self, config: WoBertCharacterConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.bert = WoBertModel(config, add_pooling_layer=False)
         size = config.hidden_size
         self.from_word = nn.Linear(size, size)
@@ -79,7 +79,7 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
         self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
         classifier_dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if classifier_dropout is None else classifier_dropout)
-        self.classifier = nn.Linear(size, config.num_labels)
+        self.classifier = nn.Linear(size, self.num_labels)
         self.post_init()
 
     def forward(
@@ -151,9 +151,9 @@ def tag_texts(
     Returns:
         The spans of each text, in order.
     """
-    collator = CharacterTaggingCollator(
-        tokenizer, model.config.label2id, max_length=model.config.max_position_embeddings
-    )
+    names = cast(dict[int, str], model.config.id2label)
+    label2id = {name: number for number, name in names.items()}
+    collator = CharacterTaggingCollator(tokenizer, label2id, max_length=model.config.max_position_embeddings)
     pieces = [
         (number, piece["text"])
         for number, text in enumerate(texts)
@@ -169,8 +169,7 @@ def tag_texts(
         best = model(**batch).logits.argmax(dim=-1).tolist()  # (batch, characters)
         for index, row, tokens in zip(chosen, best, batch["character_to_token"].tolist(), strict=True):
             length = len(pieces[index][1])
-            names = [model.config.id2label[label] for label in row[:length]]
-            labels[index] = close_gaps(names, tokens[:length])
+            labels[index] = close_gaps([names[label] for label in row[:length]], tokens[:length])
     model.train(was_training)
     joined: list[list[str]] = [[] for _ in texts]
     for index, (number, _) in enumerate(pieces):

@@ -49,7 +49,7 @@ def character_labels(example: Example) -> list[str] | None:
     if spans is not None:
         return spans_to_bio([Span(*span) for span in spans], len(text))
     if labels is not None and len(labels) != len(text):
-        raise ValueError(f"{len(labels)} labels for {len(text)} characters; give one a character, white space included")
+        raise ValueError(f"{len(labels)} labels for {len(text)} characters; white space counts")
     return None if labels is None else list(labels)
 
 
@@ -155,7 +155,9 @@ class CharacterTaggingCollator:
                 raise ValueError(f"example {index} has no labels, others have; give all or none")
             unknown = sorted(set(names) - self.label2id.keys())
             if unknown:
-                raise ValueError(f"example {index} has label {unknown[0]!r}; label2id knows {', '.join(self.label2id)}")
+                raise ValueError(
+                    f"example {index} has label {unknown[0]!r}; label2id knows {', '.join(self.label2id)}"
+                )
             rows.append(
                 [
                     _IGNORED if token == UNCOVERED else self.label2id[name]
@@ -183,7 +185,8 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
     Note:
         Linear in the length of the text.
     """
-    text, labels = example["text"], character_labels(example)
+    labels = character_labels(example)
+    text = example["text"]
     budget = max_length - tokenizer.num_special_tokens_to_add()
     if budget < 1:
         raise ValueError(f"max_length={max_length} leaves no room for text beside the special tokens")
@@ -217,4 +220,5 @@ def _choose_cut(text: str, labels: list[str] | None, start: int, limit: int, bor
 
 def _pad(rows: list[list[int]], value: int) -> torch.Tensor:
     width = max((len(row) for row in rows), default=0)
-    return torch.tensor([row + [value] * (width - len(row)) for row in rows]).reshape(len(rows), width)
+    padded = [row + [value] * (width - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(rows), width)

@@ -16,17 +16,18 @@ from nlpkit.wobert.tagging import WoBertCharacterConfig, WoBertForCharacterClass
 from nlpkit.wobert.tagging_collator import CharacterTaggingCollator
 
 LABELS = {"O": 0, "B-LOC": 1, "I-LOC": 2, "B-PER": 3, "I-PER": 4}
-WORDS = "中国人民 北京 长江大桥 科学 先生 王小明 来到 在 了 很 美丽".split()
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *sorted(set("".join(WORDS)) - {"在", "了", "很"})]
+WORDS = ["中国政府", "北京", "中国科学院", "法国人", "先生", "来到", "政府", "在", "了", "很", "美丽"]
+CHARACTERS = sorted(set("王小明" + "".join(WORDS)) - set(WORDS))
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *CHARACTERS]
 EXAMPLES = [
     {"text": "王小明先生 来到北京", "spans": [(0, 3, "PER"), (8, 10, "LOC")]},
-    {"text": "中国人民在长江大桥", "spans": [(0, 2, "LOC"), (5, 7, "LOC")]},
-    {"text": "中国科学很美丽", "spans": [(0, 2, "LOC")]},
+    {"text": "中国政府在中国科学院", "spans": [(0, 2, "LOC"), (5, 7, "LOC")]},
+    {"text": "中国科学院很美丽", "spans": [(0, 2, "LOC")]},
     {"text": "北京了", "spans": [(0, 2, "LOC")]},
-    {"text": "长江很美丽", "spans": [(0, 2, "LOC")]},
-    {"text": "人民来到了科学", "spans": []},
+    {"text": "政府很美丽", "spans": []},
+    {"text": "先生来到了政府", "spans": []},
     {"text": "王小明在", "spans": [(0, 3, "PER")]},
-    {"text": "很美丽，中国人民\n先生", "spans": [(4, 6, "LOC")]},
+    {"text": "很美丽，法国人\n先生", "spans": [(4, 6, "LOC")]},
 ]
 
 

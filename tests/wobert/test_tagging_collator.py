@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from nlpkit.wobert.spans import Span, bio_to_spans
 from nlpkit.wobert.tagging_collator import CharacterTaggingCollator, character_labels, split_long_example
 
 LABELS = {"O": 0, "B-X": 1, "I-X": 2}
-WORDS = "天气 今天 今天天气 不错 天 气 今 不 错 abc ##d e 。 ， 1".split()
+WORDS = ["天气", "今天", "今天天气", "不错", "天", "气", "今", "不", "错", "abc", "##d", "e", "。", "，", "1"]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 TOKENIZER = WoBertTokenizer(vocab={word: index for index, word in enumerate(VOCABULARY)})
 
@@ -73,7 +74,9 @@ def test_overlong_text_is_truncated_on_request_and_the_characters_beyond_are_mas
 ) -> None:
     collator = CharacterTaggingCollator(TOKENIZER, LABELS, max_length=4, overlong="truncate")
     with caplog.at_level(logging.WARNING):
-        batch = collator([{"text": "天气不错。天气", "spans": [(0, 2, "X"), (5, 7, "X")]}, {"text": "天", "spans": []}])
+        batch = collator(
+            [{"text": "天气不错。天气", "spans": [(0, 2, "X"), (5, 7, "X")]}, {"text": "天", "spans": []}]
+        )
     assert "1 of 2 texts exceed 4 tokens; cut off" in caplog.text
     assert batch["input_ids"].tolist() == [ids("[CLS] 天气 不错 [SEP]"), ids("[CLS] 天 [SEP] [PAD]")]
     assert batch["character_to_token"].tolist()[0] == [1, 1, 2, 2, -1, -1, -1]
@@ -83,7 +86,7 @@ def test_overlong_text_is_truncated_on_request_and_the_characters_beyond_are_mas
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        ({"text": "天气", "labels": ["O"]}, "1 labels for 2 characters; give one a character"),
+        ({"text": "天气", "labels": ["O"]}, "1 labels for 2 characters; white space counts"),
         ({"text": "天气", "labels": ["O", "O"], "spans": []}, "both 'labels' and 'spans'; give one"),
         ({"text": "天气", "spans": [(1, 3, "X")]}, "does not lie in a text of 2 characters"),
         ({"text": "天气", "labels": ["O", "B-Y"]}, "example 0 has label 'B-Y'; label2id knows O, B-X, I-X"),
@@ -113,12 +116,8 @@ def test_unknown_way_with_overlong_texts_is_refused() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="今天气不错abcd é。，\n1中한", max_size=60), st.integers(8, 12), st.data())
 def test_pieces_fit_join_to_the_whole_and_keep_spans_together(text: str, length: int, data: st.DataObject) -> None:
-    starts = sorted(data.draw(st.sets(st.integers(0, max(len(text) - 1, 0)))))
-    spans = [
-        Span(start, min(start + 2, following), "X")
-        for start, following in zip(starts, [*starts[1:], len(text)], strict=True)
-        if start < following
-    ]
+    borders = sorted({len(text), *data.draw(st.sets(st.integers(0, len(text))))})
+    spans = [Span(start, min(start + 2, following), "X") for start, following in pairwise(borders)]
     example = {"text": text, "spans": spans}
     pieces = split_long_example(example, TOKENIZER, length)
     assert "".join(piece["text"] for piece in pieces) == text
