@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nlpkit.auto import register as _register
+
 __version__ = "0.1.0"
 
 #: Where each public name lives. One line a name; the module is imported when the name is first used.
@@ -49,3 +51,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_register(__getattr__)

@@ -6,6 +6,7 @@ import re
 import sys
 import unicodedata
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 #: Most Chinese text at a glance: no character of these ranges changes its place when normalised.
@@ -66,14 +67,13 @@ def normalize_with_origins(text: str) -> Normalized:
     lowered = text.lower()
     if _stays_in_place(text, lowered):
         return Normalized(lowered, None, None)
-    characters: list[str] = []
-    origins: list[int] = []
-    for origin, character in enumerate(text):
-        pieces = unicodedata.normalize("NFD", character.lower())
-        characters += pieces
-        origins += [origin] * len(pieces)
-    # Lower-casing one sigma alone cannot know that it ends a word, and NFD reorders marks across characters: the
-    # normalised whole is the truth, and both changes keep the number of characters.
+    pieces = [
+        (piece, origin)
+        for origin, character in enumerate(text)
+        for piece in unicodedata.normalize("NFD", character.lower())
+    ]
+    origins = [origin for _, origin in _in_canonical_order(pieces)]
+    # The whole is the truth: a sigma lower-cased alone cannot know that it ends a word.
     decomposed = unicodedata.normalize("NFD", lowered)
     kept: list[str] = []
     starts: list[int] = []
@@ -84,8 +84,16 @@ def normalize_with_origins(text: str) -> Normalized:
             starts.append(origin)
             ends.append(origin + 1)
         elif ends:
-            ends[-1] = origin + 1
+            ends[-1] = max(ends[-1], origin + 1)
     return Normalized("".join(kept), starts, ends)
+
+
+def _in_canonical_order(pieces: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Sort each stretch of combining characters by combining class, as NFD does across character borders."""
+    ordered: list[tuple[str, int]] = []
+    for _, run in groupby(pieces, key=lambda piece: unicodedata.combining(piece[0]) > 0):
+        ordered += sorted(run, key=lambda piece: unicodedata.combining(piece[0]))
+    return ordered
 
 
 def _stays_in_place(text: str, lowered: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nlpkit.wobert.normalization import normalize_with_origins
+from nlpkit.wobert.normalization import Normalized, normalize_with_origins
 from nlpkit.wobert.pieces import Pieces, Span, WordSplitter
 
 
@@ -31,12 +31,16 @@ class TextReader:
 
     def __init__(self, splitter: WordSplitter, rules: Sequence[AddedTokenRule]) -> None:
         self._splitter, self._rules = splitter, tuple(rules)
-        self._ids = {rule.content: rule.token_id for rule in rules}
-        self._verbatim = _pattern([rule for rule in rules if not rule.normalized])
-        self._normalized = _pattern([rule for rule in rules if rule.normalized])
+        verbatim = {rule.content: rule for rule in rules if not rule.normalized}
+        normalized = {self._normalize(rule.content).text: rule for rule in rules if rule.normalized}
+        self._ids = {content: rule.token_id for content, rule in {**normalized, **verbatim}.items()}
+        self._verbatim, self._normalized = _pattern(verbatim), _pattern(normalized)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextReader, (self._splitter, self._rules)
+
+    def _normalize(self, text: str) -> Normalized:
+        return normalize_with_origins(text) if self._splitter.lower_case else Normalized(text, None, None)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, shape ``(tokens,)``."""
@@ -79,19 +83,20 @@ class TextReader:
     def _chunks(self, text: str) -> list[tuple[int, int, int | None]]:
         """Stretches of the text in order, ``(start, end, id of the added token or None)``."""
         chunks: list[tuple[int, int, int | None]] = []
-        for start, end, token_id in self._cut(text, self._verbatim, 0):
+        for start, end, token_id in self._cut(text, self._verbatim):
             if token_id is not None or self._normalized is None:
                 chunks.append((start, end, token_id))
                 continue
-            normalized = normalize_with_origins(text[start:end])
-            for begin, stop, added in self._cut(normalized.text, self._normalized, 0):
+            normalized = self._normalize(text[start:end])
+            for begin, stop, added in self._cut(normalized.text, self._normalized):
                 if normalized.starts is not None and normalized.ends is not None:
                     begin, stop = normalized.starts[begin], normalized.ends[stop - 1]
                 chunks.append((start + begin, start + stop, added))
         return chunks
 
-    def _cut(self, text: str, pattern: re.Pattern[str] | None, reached: int) -> list[tuple[int, int, int | None]]:
+    def _cut(self, text: str, pattern: re.Pattern[str] | None) -> list[tuple[int, int, int | None]]:
         chunks: list[tuple[int, int, int | None]] = []
+        reached = 0
         for match in pattern.finditer(text) if pattern is not None else ():
             if match.start() > reached:
                 chunks.append((reached, match.start(), None))
@@ -126,12 +131,14 @@ class PresplitReader:
         return [number for number, word in enumerate(words) for _ in self._reader.ids(word)]
 
 
-def _pattern(rules: Sequence[AddedTokenRule]) -> re.Pattern[str] | None:
+def _pattern(rules: Mapping[str, AddedTokenRule]) -> re.Pattern[str] | None:
+    """Finds any of the contents, the longest where several begin at one place."""
     if not rules:
         return None
     alternatives = []
-    for rule in sorted(rules, key=lambda rule: len(rule.content), reverse=True):
-        token = re.escape(rule.content)
+    for content in sorted(rules, key=len, reverse=True):
+        rule = rules[content]
+        token = re.escape(content)
         if rule.single_word:
             token = rf"(?<!\w){token}(?!\w)"
         alternatives.append((r"\s*" if rule.lstrip else "") + token + (r"\s*" if rule.rstrip else ""))

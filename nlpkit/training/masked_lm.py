@@ -1,0 +1,86 @@
+"""The Trainer for masked language models: evaluation by domain from sums, never from stored logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import EvalPrediction, Trainer
+
+
+def sums_by_row(logits: Tensor, labels: Tensor) -> Tensor:
+    """Loss, hits and targets of each row.
+
+    Args:
+        logits: scores of the labelled positions in reading order, shape ``(labelled, vocab)``.
+        labels: ids to predict, -100 elsewhere, shape ``(rows, length)``.
+
+    Returns:
+        Summed loss in nats, number of right first guesses, number of targets; fp64, shape ``(rows, 3)``.
+    """
+    labelled = labels != -100
+    targets = labels[labelled]  # (labelled,)
+    losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    hits = logits.argmax(dim=-1) == targets
+    values = torch.stack([losses, hits, torch.ones_like(losses)], dim=1).double()  # (labelled, 3)
+    sums = torch.zeros(len(labels), 3, dtype=torch.float64, device=labels.device)
+    return sums.index_add_(0, labelled.nonzero()[:, 0], values)
+
+
+def metrics_by_domain(prediction: EvalPrediction, names: Sequence[str]) -> dict[str, float]:
+    """Mean loss and accuracy over masked tokens, overall and by domain.
+
+    Args:
+        prediction: ``predictions`` are the sums of `sums_by_row`, ``label_ids`` the domain of each row.
+        names: the domains' names.
+
+    Returns:
+        ``loss``, ``accuracy`` and ``targets``, then ``loss_<name>`` and so on for each domain that has rows.
+    """
+    sums, domains = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    groups = {"": sums} | {f"_{name}": sums[domains == index] for index, name in enumerate(names)}
+    metrics: dict[str, float] = {}
+    for suffix, rows in groups.items():
+        loss, hits, targets = rows.sum(axis=0)
+        if targets:
+            metrics |= {f"loss{suffix}": loss / targets, f"accuracy{suffix}": hits / targets}
+            metrics[f"targets{suffix}"] = int(targets)
+    return metrics
+
+
+class MaskedLMTrainer(Trainer):
+    """A Trainer whose evaluation needs no memory for logits and reports each domain.
+
+    Args:
+        *args: as for ``transformers.Trainer``.
+        domain_names: the names of the ``"domain"`` numbers that evaluation batches carry.
+        **kwargs: as for ``transformers.Trainer``.
+
+    Note:
+        Stored logits would take ``targets x vocab`` floats; here each row leaves three numbers, which the Trainer
+        gathers over processes as it gathers any prediction.
+    """
+
+    def __init__(self, *args: Any, domain_names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, compute_metrics=lambda found: metrics_by_domain(found, domain_names), **kwargs)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, Tensor, Tensor]:
+        """Score one batch; returns no loss, the sums of each row ``(rows, 3)``, and the domains ``(rows,)``."""
+        inputs = self._prepare_inputs(inputs)
+        domains = inputs.pop("domain")
+        labels = inputs["labels"]
+        with torch.inference_mode():
+            logits = model(**inputs).logits  # (labelled, vocab), or (rows, length, vocab) of a dense head
+            if logits.dim() == 3:
+                logits = logits[labels != -100]
+            return None, sums_by_row(logits, labels), domains

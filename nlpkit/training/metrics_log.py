@@ -1,0 +1,66 @@
+"""A line of JSON for each thing the Trainer logs, in a file that survives interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class MetricsLog(TrainerCallback):
+    """Write what the Trainer logs to a JSON-lines file, one event a line, flushed at once.
+
+    When a run resumes, lines from beyond the checkpoint's step are dropped first, because those steps will be
+    repeated; so no step appears twice. A half-written last line (the process was killed) is dropped too.
+
+    Args:
+        path: the file, e.g. ``output_dir / "metrics.jsonl"``.
+
+    Note:
+        Only the main process writes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop the lines of steps that are about to be repeated."""
+        if not state.is_world_process_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [event for event in read_metrics(self.path) if event["step"] <= state.global_step > 0]
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append one line."""
+        if state.is_world_process_zero and logs:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """Read the events of a metrics file.
+
+    Args:
+        path: the file; a missing one holds no events.
+
+    Returns:
+        One dictionary a complete line.
+    """
+    if not Path(path).exists():
+        return []
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]

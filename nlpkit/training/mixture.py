@@ -1,0 +1,70 @@
+"""Rows of several domains, mixed in given shares, as one long sequence of numbered draws."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+
+class Mixture(Dataset[dict[str, Any]]):
+    """A whole training run's rows in order: shuffled passes over domains, each pass holding a share of each domain.
+
+    Args:
+        rows: an indexable set of rows that takes a list of indices, such as ``datasets.Dataset``.
+        domains: the domain of each row, 0 to ``len(shares) - 1``, shape ``(rows,)``.
+        shares: how much of each domain one pass holds: 1 for all of it, 0.33 for a third (another third in each
+            pass), 2 for all of it twice; shape ``(domains,)``.
+        draws: length of the sequence.
+        seed: seed of the order.
+
+    Raises:
+        ValueError: the shares leave nothing to draw.
+
+    Note:
+        Draw ``i`` is always the same row, whatever the batch size, the number of processes or workers, or whether the
+        run was resumed. Read it in order (``train_sampling_strategy="sequential"``). Each row carries its number as
+        ``"draw"``, from which ``MaskedTokenCollator`` derives its mask.
+
+    Example:
+        >>> mixture = Mixture(np.arange(6), domains=np.array([0, 0, 0, 0, 1, 1]), shares=[0.5, 1.0], draws=8, seed=0)
+        >>> sorted(int(mixture.row(draw)) for draw in range(8))  # two passes
+        [0, 1, 2, 3, 4, 4, 5, 5]
+    """
+
+    def __init__(
+        self, rows: Any, *, domains: NDArray[Any], shares: list[float] | NDArray[Any], draws: int, seed: int
+    ) -> None:
+        generator = np.random.default_rng([seed, 0])
+        self.rows, self.draws, self.seed = rows, draws, seed
+        self.members = [generator.permutation(np.flatnonzero(domains == domain)) for domain in range(len(shares))]
+        self.counts = [round(len(own) * share) for own, share in zip(self.members, shares, strict=True)]
+        if not sum(self.counts):
+            raise ValueError(f"shares {list(shares)} of domains with {[len(own) for own in self.members]} rows: no rows")
+        self._pass_order = lru_cache(maxsize=2)(self._shuffled_pass)
+
+    def __len__(self) -> int:
+        return self.draws
+
+    def row(self, draw: int) -> int:
+        """The index of the row at a draw."""
+        number, offset = divmod(draw, sum(self.counts))
+        return int(self._pass_order(number)[offset])
+
+    def __getitem__(self, draw: int) -> dict[str, Any]:
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: list[int]) -> list[dict[str, Any]]:
+        ids = self.rows[[self.row(draw) for draw in draws]]["input_ids"]
+        return [{"input_ids": row, "draw": draw} for row, draw in zip(ids, draws, strict=True)]
+
+    def _shuffled_pass(self, number: int) -> NDArray[np.int64]:
+        windows = [
+            own[(number * count + np.arange(count)) % len(own)]
+            for own, count in zip(self.members, self.counts, strict=True)
+            if count
+        ]
+        return np.random.default_rng([self.seed, 1, number]).permutation(np.concatenate(windows))

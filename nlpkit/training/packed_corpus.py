@@ -1,0 +1,187 @@
+"""Text files as packed rows of token ids: once into a cached Arrow data set, or on the fly as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+from transformers import PreTrainedTokenizerBase
+
+from nlpkit.training.packing import pack
+from nlpkit.training.text_corpus import domain_of, read_runs
+
+_LINES_A_CALL = 1000
+_FEATURES = datasets.Features({"input_ids": datasets.List(datasets.Value("int32")), "domain": datasets.Value("int32")})
+
+
+@dataclass(frozen=True)
+class PackedCorpus:
+    """Text files, the tokenizer and the settings that turn the one by the other into rows.
+
+    Args:
+        files: ``.txt``, ``.gz`` or ``.xz`` files, one paragraph a line; a file's stem is its domain.
+        tokenizer: any tokenizer with ``[CLS]`` and ``[SEP]``.
+        block_size: tokens a row.
+        run_lines: lines of a run; whole runs are held out.
+        held_out_every: the first of so many runs of each file is held out for evaluation; 0 holds out nothing.
+    """
+
+    files: list[Path]
+    tokenizer: PreTrainedTokenizerBase
+    block_size: int
+    run_lines: int = 32
+    held_out_every: int = 100
+
+    @property
+    def domains(self) -> list[str]:
+        """The names of the domains, sorted; a row's ``"domain"`` is the index of one."""
+        return sorted({domain_of(path) for path in self.files})
+
+    def rows(self, path: Path, held_out: bool, shard: int = 0, shards: int = 1) -> Iterator[NDArray[np.int32]]:
+        """The packed rows of a file's held-out or training part.
+
+        Args:
+            path: the file.
+            held_out: which part.
+            shard: index of the share of the runs to read.
+            shards: number of such shares.
+
+        Returns:
+            Rows of shape ``(block_size,)``, the last one may be shorter.
+        """
+
+        def keep(run: int) -> bool:
+            is_held_out = self.held_out_every > 0 and run % self.held_out_every == 0
+            return is_held_out == held_out and run % shards == shard
+
+        documents = self._tokenize(read_runs(path, self.run_lines, keep))
+        return pack(documents, self.block_size, self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
+
+    def dataset(self, held_out: bool, num_proc: int | None = None, cache_dir: str | None = None) -> datasets.Dataset:
+        """All rows of the held-out or the training part, from the cache where they were made before.
+
+        Args:
+            held_out: which part.
+            num_proc: processes to tokenise with, at most one a file.
+            cache_dir: where the Arrow files lie; by default in the cache of ``datasets``.
+
+        Returns:
+            A data set with columns ``input_ids`` and ``domain``.
+
+        Raises:
+            ValueError: a domain has no text in this part.
+        """
+        rows = datasets.Dataset.from_generator(
+            _generate,
+            features=_FEATURES,
+            cache_dir=cache_dir,
+            gen_kwargs={"corpus": self, "held_out": held_out, "paths": self.files},
+            num_proc=min(num_proc, len(self.files)) if num_proc else None,
+            fingerprint=self._fingerprint(held_out),
+        )
+        present = set(rows.unique("domain"))
+        for index, domain in enumerate(self.domains):
+            if index not in present:
+                raise ValueError(self._no_text(domain, held_out))
+        return rows
+
+    def _tokenize(self, lines: Iterator[str]) -> Iterator[list[int]]:
+        while batch := list(islice(lines, _LINES_A_CALL)):
+            yield from self.tokenizer(
+                batch,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+
+    def _fingerprint(self, held_out: bool) -> str:
+        settings = (self.block_size, self.run_lines, self.held_out_every, held_out)
+        contents = [(domain_of(path), _digest(path)) for path in self.files]
+        return str(datasets.fingerprint.Hasher.hash((settings, contents, self.tokenizer)))
+
+    def _no_text(self, domain: str, held_out: bool) -> str:
+        part = "held-out" if held_out else "training"
+        return (
+            f"domain {domain!r} yields no {part} text: the first of every {self.held_out_every} runs of "
+            f"{self.run_lines} lines is held out; check the file, or take shorter runs"
+        )
+
+
+def _generate(corpus: PackedCorpus, held_out: bool, paths: list[Path]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        domain = corpus.domains.index(domain_of(path))
+        for row in corpus.rows(path, held_out):
+            yield {"input_ids": row, "domain": domain}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class PackedStream(IterableDataset[dict[str, Any]]):
+    """Training rows without end, tokenised while they are read, for a corpus too large to be prepared.
+
+    Args:
+        corpus: the files and settings.
+        shares: weight of each domain, relative to its files' size; 1 where a domain is not named.
+        buffer_rows: rows waiting in the shuffle buffer.
+        seed: seed of the order.
+
+    Note:
+        Domains are drawn in proportion to share x size of the files on disk. Each dataloader worker reads the files
+        but tokenises only its own runs of lines, and numbers its draws apart from the others'. On several processes,
+        ``accelerate`` reads on the first one and hands out the batches. A resumed run reads again up to where it was.
+    """
+
+    def __init__(self, corpus: PackedCorpus, shares: Mapping[str, float], buffer_rows: int, seed: int) -> None:
+        self.corpus, self.buffer_rows, self.seed = corpus, buffer_rows, seed
+        self.files = {name: [path for path in corpus.files if domain_of(path) == name] for name in corpus.domains}
+        self.weights = np.array(
+            [shares.get(name, 1.0) * sum(path.stat().st_size for path in own) for name, own in self.files.items()]
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        shard, shards = (worker.id, worker.num_workers) if worker else (0, 1)
+        generator = np.random.default_rng([self.seed, shard])
+        mixed = self._shuffled(self._mixed(generator, shard, shards), generator)
+        for number, row in enumerate(mixed):
+            yield {"input_ids": row, "draw": number * shards + shard}
+
+    def _mixed(self, generator: np.random.Generator, shard: int, shards: int) -> Iterator[NDArray[np.int32]]:
+        endless = [self._endless(domain, shard, shards) for domain in self.files]
+        bounds = np.cumsum(self.weights) / self.weights.sum()
+        while True:
+            yield next(endless[int(np.searchsorted(bounds, generator.random(), side="right"))])
+
+    def _endless(self, domain: str, shard: int, shards: int) -> Iterator[NDArray[np.int32]]:
+        while True:
+            empty = True
+            for path in self.files[domain]:
+                for row in self.corpus.rows(path, held_out=False, shard=shard, shards=shards):
+                    empty = False
+                    yield row
+            if empty:
+                raise ValueError(
+                    f"domain {domain!r} yields no training text for dataloader worker {shard + 1} of {shards}; "
+                    f"take shorter runs (now {self.corpus.run_lines} lines) or fewer workers"
+                )
+
+    def _shuffled(
+        self, rows: Iterator[NDArray[np.int32]], generator: np.random.Generator
+    ) -> Iterator[NDArray[np.int32]]:
+        buffer = list(islice(rows, self.buffer_rows))
+        for row in rows:
+            slot = int(generator.integers(len(buffer)))
+            yield buffer[slot]
+            buffer[slot] = row

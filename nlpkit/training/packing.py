@@ -1,0 +1,52 @@
+"""Packing of tokenised documents into rows of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pack(
+    documents: Iterable[Sequence[int]], block_size: int, cls_id: int, sep_id: int
+) -> Iterator[NDArray[np.int32]]:
+    """Join documents with ``[SEP]`` and cut the stream into rows, each with ``[CLS]`` in front.
+
+    Nothing is lost or padded: what does not fit a row begins the next one, and only the last row may be shorter.
+    Tokens are never split, so with word tokens no word is.
+
+    Args:
+        documents: token ids without special tokens; empty documents are skipped.
+        block_size: tokens a row, ``[CLS]`` included.
+        cls_id: id of ``[CLS]``.
+        sep_id: id of ``[SEP]``, put after each document.
+
+    Returns:
+        Rows of shape ``(block_size,)``, the last one ``(<= block_size,)``.
+
+    Raises:
+        ValueError: ``block_size`` leaves no room for text.
+
+    Example:
+        >>> [row.tolist() for row in pack([[11, 12, 13], [14]], block_size=4, cls_id=2, sep_id=3)]
+        [[2, 11, 12, 13], [2, 3, 14, 3]]
+    """
+    if block_size < 3:
+        raise ValueError(f"block_size must be at least 3, to hold [CLS], a token and [SEP]; got {block_size}")
+    return _cut(documents, block_size - 1, cls_id, sep_id)
+
+
+def _cut(documents: Iterable[Sequence[int]], room: int, cls_id: int, sep_id: int) -> Iterator[NDArray[np.int32]]:
+    waiting: list[int] = []
+    for document in documents:
+        if not len(document):
+            continue
+        waiting.extend(document)
+        waiting.append(sep_id)
+        full = len(waiting) // room * room
+        for start in range(0, full, room):
+            yield np.array([cls_id, *waiting[start : start + room]], dtype=np.int32)
+        del waiting[:full]
+    if waiting:
+        yield np.array([cls_id, *waiting], dtype=np.int32)

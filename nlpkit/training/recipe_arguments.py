@@ -1,0 +1,81 @@
+"""Settings of a recipe: a YAML file, and command-line options that override it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from argparse import ArgumentError
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+
+def parse_recipe_arguments(argument_classes: Sequence[type[Any]], argv: Sequence[str]) -> tuple[Any, ...]:
+    """Parse ``[config.yaml] [--name value ...]`` into dataclasses; what is on the command line wins.
+
+    Args:
+        argument_classes: dataclasses such as ``transformers.TrainingArguments``.
+        argv: the command line without the program's name.
+
+    Returns:
+        One object a class, in their order.
+
+    Raises:
+        FileNotFoundError: there is no such YAML file.
+        ValueError: a name is unknown (the message lists near ones), or a value has the wrong type.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Steps:
+        ...     max_steps: int = 10
+        >>> parse_recipe_arguments([Steps], ["--max_steps", "3"])[0].max_steps
+        3
+    """
+    known = [field.name for kind in argument_classes for field in fields(kind) if field.init]
+    options = list(argv)
+    if options and not options[0].startswith("-"):
+        options = [*_options_of_file(Path(options[0]), known), *options[1:]]
+    for option in options:
+        if option.startswith("--"):
+            _check_name(option.removeprefix("--").partition("=")[0].removeprefix("no_"), known, "the command line")
+    parser = HfArgumentParser(list(argument_classes), allow_abbrev=False, exit_on_error=False)
+    try:
+        *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
+    except ArgumentError as error:
+        raise ValueError(f"cannot read the settings: {error}") from error
+    if rest:
+        raise ValueError(f"settings look like --name value; cannot read {' '.join(rest)!r}")
+    return tuple(parsed)
+
+
+def _options_of_file(path: Path, known: Iterable[str]) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no settings file {str(path)!r}")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} must hold lines of `name: value`; it holds a {type(settings).__name__}")
+    for name in settings:
+        _check_name(str(name), known, str(path))
+    return [option for name, value in settings.items() for option in _as_options(name, value)]
+
+
+def _as_options(name: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+
+
+def _check_name(name: str, known: Iterable[str], source: str) -> None:
+    known = list(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(f"{source} sets {name!r}, which no setting is called{hint}")

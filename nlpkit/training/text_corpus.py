@@ -1,0 +1,101 @@
+"""Raw text files as training material: one paragraph a line, one domain a file, some runs of lines held out."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import lzma
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+_OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
+    ".txt": lambda path: path.open("rb"),
+    ".gz": lambda path: cast(BinaryIO, gzip.open(path, "rb")),
+    ".xz": lambda path: cast(BinaryIO, lzma.open(path, "rb")),
+}
+
+
+def find_text_files(patterns: list[str]) -> list[Path]:
+    """Resolve globs of text files.
+
+    Args:
+        patterns: paths or globs of ``.txt``, ``.txt.gz`` or ``.txt.xz`` files.
+
+    Returns:
+        The files, sorted and without repetition.
+
+    Raises:
+        FileNotFoundError: a pattern matches no file.
+        ValueError: no pattern is given, or a file is of another kind.
+    """
+    if not patterns:
+        raise ValueError("no text files are given; name at least one .txt, .txt.gz or .txt.xz file")
+    found: set[Path] = set()
+    for pattern in patterns:
+        matches = [Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)]
+        if not matches:
+            raise FileNotFoundError(f"no file matches {pattern!r}")
+        found.update(matches)
+    for path in sorted(found):
+        if path.suffix not in _OPENERS or not path.is_file():
+            raise ValueError(f"{path} is not a text file of a known kind: {', '.join(_OPENERS)}")
+    return sorted(found)
+
+
+def domain_of(path: Path) -> str:
+    """The name of a file's domain: the file name up to the first dot.
+
+    Example:
+        >>> domain_of(Path("corpus/news.txt.xz"))
+        'news'
+    """
+    return path.name.split(".")[0]
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    r"""Read a text file line by line, at ``\n`` only: other line separators may occur inside a text.
+
+    Args:
+        path: a ``.txt``, ``.gz`` or ``.xz`` file, UTF-8.
+
+    Returns:
+        The lines without their ``\n``, empty ones included.
+
+    Raises:
+        ValueError: the file is not UTF-8 (the message says where), or its compressed data are broken.
+    """
+    with _OPENERS[path.suffix](path) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                yield line.decode("utf-8").removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not UTF-8 ({error.reason}); convert the file first") from error
+        except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path} is truncated or broken as a compressed file: {error}") from error
+
+
+def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterator[str]:
+    """Read those runs of consecutive lines of a file that a rule keeps; blank lines are left out.
+
+    Runs rather than single lines, because neighbouring lines are mostly of one document: a held-out line whose
+    neighbours are trained on says little about new text.
+
+    Args:
+        path: the file.
+        run_lines: lines a run.
+        keep: the rule, given the number of a run, from 0.
+
+    Returns:
+        The lines.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "letters.txt")
+        >>> _ = path.write_text("\\n".join("abcdef"), encoding="utf-8")
+        >>> list(read_runs(path, run_lines=2, keep=lambda run: run % 2 == 0))
+        ['a', 'b', 'e', 'f']
+    """
+    return (
+        line for number, line in enumerate(read_lines(path)) if keep(number // run_lines) and not line.isspace() and line
+    )

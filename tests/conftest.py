@@ -1,0 +1,55 @@
+"""Fixtures every test may use: a small vocabulary, the public data beside the checkout, text written for the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Time limits make tests fail on a busy machine; what is timed belongs to benchmarks/.
+settings.register_profile("nlpkit", deadline=None)
+settings.load_profile("nlpkit")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _beside(variable: str, folder: str) -> Path | None:
+    path = Path(os.environ.get(variable) or ROOT.parent / "shared" / folder)
+    return path if path.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The public data sets; the test is skipped where they are absent."""
+    path = _beside("NLPKIT_DATA", "data")
+    if path is None:
+        pytest.skip("public data sets not found: set NLPKIT_DATA")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Real vocabularies and encoders; the test is skipped where they are absent."""
+    path = _beside("NLPKIT_MODELS", "models")
+    if path is None:
+        pytest.skip("real models not found: set NLPKIT_MODELS")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wobert_vocabulary(shared_models: Path) -> Path:
+    """The released vocabulary of WoBERT."""
+    return shared_models / "vocab" / "wobert-base.vocab.txt"
+
+
+@pytest.fixture(scope="session")
+def small_vocabulary() -> dict[str, int]:
+    """A vocabulary with words, characters, Latin pieces and a piece of decomposed Hangul."""
+    tokens = (
+        "[PAD] [UNK] [CLS] [SEP] [MASK] 今天 天气 不错 酒店 服务 态度 很 好 满意 随时 随地 时随 房间 干净 推荐 朋友"
+        " 服 务 态 度 今 天 气 不 错 酒 店 的 我 们 随 时 地 好 一 了 是 人 ， 。 ！ ？ “ ” ( ) . , - ! 3 ##."
+        " ##14 14 hello world ##s ##er lower cafe a b c d e f g h i ##a ##b ##c ##d ##e ##f ##g i ##n n t ##t σ ##ς ᄒ ##ᅡ ##ᆫ ü u あ ##い"
+    ).split()
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}

@@ -1,0 +1,1 @@
+"""Slow, obvious implementations that the library is compared with."""
