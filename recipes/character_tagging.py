@@ -17,28 +17,31 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
+from tqdm import tqdm
+from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
+
+from nlpkit.shipped import model_path
 from nlpkit.training.checkpoints import last_complete_checkpoint
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
-from torch import Tensor
-from tqdm import tqdm
-from transformers import DataCollatorForTokenClassification, Trainer, TrainingArguments, set_seed
-
-from nlpkit.shipped import model_path
 from nlpkit.wobert.alignment import AlignmentLoss, align_labels, close_gaps, map_characters, spread_labels
 from nlpkit.wobert.modeling import WoBertForTokenClassification
 from nlpkit.wobert.spans import bio_to_spans, score_spans
 from nlpkit.wobert.tagging import WoBertForCharacterClassification
 from nlpkit.wobert.tagging_collator import CharacterTaggingCollator, split_long_example
 from nlpkit.wobert.tokenizer import WoBertTokenizer
+
+Example = dict[str, Any]
+Parts = dict[str, list[Example]]
 
 
 @dataclass
@@ -101,7 +104,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     """Run the recipe and return what ``results.json`` holds."""
     settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
     folder = settings.model if Path(settings.model).exists() else str(model_path(settings.model))
-    segmenter = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
+    segmenter: dict[str, Any] = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
     tokenizer = WoBertTokenizer.from_pretrained(folder, **segmenter)
     parts = {
         name: read_part(getattr(settings, f"{name}_file"), tokenizer, settings.max_length)
@@ -124,11 +127,11 @@ def main(argv: list[str]) -> dict[str, Any]:
     return results
 
 
-def read_part(path: str, tokenizer: WoBertTokenizer, max_length: int) -> list[dict[str, Any]]:
+def read_part(path: str, tokenizer: WoBertTokenizer, max_length: int) -> list[Example]:
     """Read a file of JSON lines; texts that are too long come in pieces."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path!r}; recipes/pfr_entities.py makes one from the PFR corpus")
-    pieces: list[dict[str, Any]] = []
+    pieces: list[Example] = []
     for number, line in enumerate(Path(path).read_text("utf-8").split("\n"), start=1):
         if line.strip():
             try:
@@ -141,7 +144,7 @@ def read_part(path: str, tokenizer: WoBertTokenizer, max_length: int) -> list[di
     return pieces
 
 
-def measure_alignment(part: list[dict[str, Any]], tokenizer: WoBertTokenizer) -> dict[str, float]:
+def measure_alignment(part: list[Example], tokenizer: WoBertTokenizer) -> dict[str, float]:
     """Count what a labelling of tokens could not express, without any model."""
     total, tokens = AlignmentLoss(), 0
     for example in tqdm(part, desc="aligning", unit="text", leave=False):
@@ -151,42 +154,74 @@ def measure_alignment(part: list[dict[str, Any]], tokenizer: WoBertTokenizer) ->
     return vars(total) | {"oracle_f1": total.oracle_f1, "tokens": tokens}
 
 
+class Task(NamedTuple):
+    """What a run trains, on what, and how classes become labels of characters."""
+
+    model: PreTrainedModel
+    collator: Callable[[list[Any]], Any]
+    datasets: dict[str, Dataset]
+    to_labels: Callable[[Sequence[int], str], list[str]]
+
+
+def tag_characters(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settings: TaggingArguments) -> Task:
+    """Every character gets a label."""
+    names, labels = label_names(parts["train"])
+    model = WoBertForCharacterClassification.from_pretrained(
+        folder, use_characters=settings.use_characters, place_reach=settings.place_reach, **labels
+    )
+    collator = CharacterTaggingCollator(tokenizer, labels["label2id"], max_length=settings.max_length)
+
+    def to_labels(row: Sequence[int], text: str) -> list[str]:
+        offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        return close_gaps([names[number] for number in row[: len(text)]], map_characters(offsets, len(text)))
+
+    return Task(model, collator, {name: character_dataset(part) for name, part in parts.items()}, to_labels)
+
+
+def tag_tokens(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settings: TaggingArguments) -> Task:
+    """Every token gets a label, and its characters share it."""
+    names, labels = label_names(parts["train"])
+    model = WoBertForTokenClassification.from_pretrained(folder, **labels)
+    datasets = {name: token_dataset(part, tokenizer, labels["label2id"]) for name, part in parts.items()}
+
+    def to_labels(row: Sequence[int], text: str) -> list[str]:
+        offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        tokens = [
+            names[number] if start < end else None
+            for (start, end), number in zip(offsets, row[: len(offsets)], strict=True)
+        ]
+        return spread_labels(tokens, offsets, len(text))
+
+    return Task(model, DataCollatorForTokenClassification(tokenizer), datasets, to_labels)
+
+
+def label_names(part: list[Example]) -> tuple[list[str], dict[str, Any]]:
+    """The BIO labels of all types in a part, and the same as a model's configuration holds them."""
+    types = sorted({span.label for example in part for span in bio_to_spans(example["labels"])})
+    names = ["O", *[f"{prefix}-{name}" for name in types for prefix in "BI"]]
+    return names, {"label2id": {name: number for number, name in enumerate(names)}, "id2label": dict(enumerate(names))}
+
+
 def run_seed(
     seed: int,
     folder: str,
     tokenizer: WoBertTokenizer,
-    parts: dict[str, list[dict[str, Any]]],
+    parts: Parts,
     settings: TaggingArguments,
     args: TaggingTrainingArguments,
 ) -> dict[str, Any]:
     """Train and score one run, or read the scores of one that had finished."""
     output = Path(args.output_dir) / f"seed-{seed}"
-    finished = output / "result.json"
-    if finished.is_file():
-        return dict(json.loads(finished.read_text("utf-8")))
-    args = replace(args, seed=seed, output_dir=str(output))
+    if (output / "result.json").is_file():
+        return dict(json.loads((output / "result.json").read_text("utf-8")))
     set_seed(seed)
-    types = sorted({span.label for example in parts["train"] for span in bio_to_spans(example["labels"])})
-    names = ["O", *[f"{prefix}-{name}" for name in types for prefix in "BI"]]
-    label2id = {name: number for number, name in enumerate(names)}
-    labels = {"label2id": label2id, "id2label": dict(enumerate(names))}
-    model: WoBertForCharacterClassification | WoBertForTokenClassification
-    if settings.classify == "characters":
-        model = WoBertForCharacterClassification.from_pretrained(
-            folder, use_characters=settings.use_characters, place_reach=settings.place_reach, **labels
-        )
-        collator = CharacterTaggingCollator(tokenizer, label2id, max_length=settings.max_length)
-        datasets = {name: character_dataset(part) for name, part in parts.items()}
-    else:
-        model = WoBertForTokenClassification.from_pretrained(folder, **labels)
-        collator = DataCollatorForTokenClassification(tokenizer)
-        datasets = {name: token_dataset(part, tokenizer, label2id) for name, part in parts.items()}
+    task = (tag_characters if settings.classify == "characters" else tag_tokens)(folder, tokenizer, parts, settings)
     trainer = Trainer(
-        model=model,
-        args=args,
-        data_collator=collator,
-        train_dataset=datasets["train"],
-        eval_dataset=datasets["dev"],
+        model=task.model,
+        args=replace(args, seed=seed, output_dir=str(output)),
+        data_collator=task.collator,
+        train_dataset=task.datasets["train"],
+        eval_dataset=task.datasets["dev"],
         processing_class=tokenizer,
         preprocess_logits_for_metrics=best_class,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
@@ -194,23 +229,22 @@ def run_seed(
     checkpoint = last_complete_checkpoint(output)
     trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_model(str(output / "model"))
-    result: dict[str, Any] = {"seed": seed, "steps": trained.global_step, "train_loss": trained.training_loss}
-    to_labels = character_labelling if settings.classify == "characters" else token_labelling
     trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
+    result: dict[str, Any] = {"seed": seed, "steps": trained.global_step, "train_loss": trained.training_loss}
     for part in ("dev", "test"):
-        rows = trainer.predict(datasets[part]).predictions
-        result[part] = score(rows, parts[part], partial(to_labels, tokenizer=tokenizer, names=names))
+        rows = np.asarray(trainer.predict(task.datasets[part]).predictions)  # (texts, characters or tokens)
+        result[part] = score(rows, parts[part], task.to_labels)
     if trainer.is_world_process_zero():
-        write_json(result, finished)
+        write_json(result, output / "result.json")
     return result
 
 
-def character_dataset(part: list[dict[str, Any]]) -> Dataset:
+def character_dataset(part: list[Example]) -> Dataset:
     """Texts with a label a character, and their lengths to group them by."""
     return Dataset.from_list([{**example, "length": len(example["text"])} for example in part])
 
 
-def token_dataset(part: list[dict[str, Any]], tokenizer: WoBertTokenizer, label2id: dict[str, int]) -> Dataset:
+def token_dataset(part: list[Example], tokenizer: WoBertTokenizer, label2id: dict[str, int]) -> Dataset:
     """Token ids with a label a token."""
     rows = []
     for example in part:
@@ -226,23 +260,12 @@ def best_class(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.argmax(dim=-1)
 
 
-def character_labelling(row: np.ndarray, text: str, tokenizer: WoBertTokenizer, names: list[str]) -> list[str]:
-    """Labels of characters from the classes of characters."""
-    offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    return close_gaps([names[number] for number in row[: len(text)]], map_characters(offsets, len(text)))
-
-
-def token_labelling(row: np.ndarray, text: str, tokenizer: WoBertTokenizer, names: list[str]) -> list[str]:
-    """Labels of characters from the classes of tokens."""
-    offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    labels = [names[number] if start < end else None for (start, end), number in zip(offsets, row, strict=False)]
-    return spread_labels(labels, offsets, len(text))
-
-
-def score(rows: np.ndarray, part: list[dict[str, Any]], to_labels: Any) -> dict[str, dict[str, float]]:
+def score(
+    rows: np.ndarray, part: list[Example], to_labels: Callable[[Sequence[int], str], list[str]]
+) -> dict[str, dict[str, float]]:
     """Exact-match scores of predicted classes, for all types together and for each."""
     gold = [bio_to_spans(example["labels"]) for example in part]
-    found = [bio_to_spans(to_labels(row, example["text"])) for row, example in zip(rows, part, strict=True)]
+    found = [bio_to_spans(to_labels(row.tolist(), example["text"])) for row, example in zip(rows, part, strict=True)]
     return {
         name: vars(scores) | {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
         for name, scores in score_spans(gold, found).items()

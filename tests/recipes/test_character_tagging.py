@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.spans import Span
 from nlpkit.wobert.tagging import WoBertForCharacterClassification, tag_texts
 from recipes import character_tagging
-from recipes.character_tagging import CharacterSegmenter, main
+from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 #: Words of jieba's dictionary; each begins with a place, which no label of the whole word can say.
@@ -90,10 +91,6 @@ def test_model_that_reads_characters_loses_nothing_by_token_labels(common: list[
     assert set(results["tokens_per_character"].values()) == {1.0}
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
 def test_interrupted_run_ends_as_the_uninterrupted_one(
     common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,13 +104,13 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(
         nonlocal calls
         calls += 1
         if calls == 15:
-            raise Interrupted
+            raise KeyboardInterrupt
         return collate(self, examples)
 
     interrupted = [*options, "--output_dir", str(tmp_path / "cut")]
     with monkeypatch.context() as patch:
         patch.setattr(character_tagging.CharacterTaggingCollator, "__call__", interrupt)
-        with pytest.raises(Interrupted):
+        with pytest.raises(KeyboardInterrupt):
             main(interrupted)
     assert (tmp_path / "cut" / "seed-3" / "checkpoint-10").is_dir()
     assert not (tmp_path / "cut" / "results.json").exists()
@@ -145,7 +142,7 @@ def test_finished_seeds_are_not_trained_again(common: list[str], tmp_path: Path)
 
 
 def test_missing_file_is_named(common: list[str], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no file 'nowhere.jsonl'; recipes/pfr_entities.py makes one"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'nowhere\.jsonl'; recipes/pfr_entities"):
         main([*common, "--train_file", "nowhere.jsonl", "--output_dir", str(tmp_path)])
 
 
@@ -170,12 +167,12 @@ def test_character_segmenter_cuts_chinese_only() -> None:
     assert CharacterSegmenter().cut("") == []
 
 
-@pytest.mark.parametrize(
-    "config", sorted(Path("recipes/configs/character_tagging").glob("*.yaml")), ids=lambda p: p.stem
-)
-def test_shipped_settings_are_read(config: Path) -> None:
-    settings, args = character_tagging.parse_recipe_arguments(
-        [character_tagging.TaggingArguments, character_tagging.TaggingTrainingArguments], [str(config)]
-    )
+CONFIGS = Path(character_tagging.__file__).parent / "configs" / "character_tagging"
+
+
+@pytest.mark.parametrize("name", ["words", "token_labels", "characters"])
+def test_shipped_settings_are_read(name: str) -> None:
+    argv = [str(CONFIGS / f"{name}.yaml")]
+    settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
     assert settings.seeds == [0, 1, 2, 3, 4]
-    assert args.output_dir == f"runs/character_tagging/{config.stem}"
+    assert args.output_dir == f"runs/character_tagging/{name}"
