@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import lzma
+from collections.abc import Iterator
 from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlpkit import WoBertTokenizer
 from nlpkit.wobert.alignment import (
     UNCOVERED,
     AlignmentLoss,
@@ -21,17 +25,23 @@ from nlpkit.wobert.alignment import (
     spread_labels,
 )
 from nlpkit.wobert.spans import bio_to_spans, score_spans, spans_to_bio
+from recipes.pfr_entities import read_line, split_by_order
 
 Offsets = list[tuple[int, int]]
 
 
 @st.composite
 def segmentations(draw: st.DrawFn, max_length: int = 12) -> tuple[int, Offsets]:
-    """Offsets with specials at both ends and gaps where a tokenizer drops characters."""
+    """Offsets with specials at both ends, gaps where characters are dropped, tokens that share a character."""
     length = draw(st.integers(0, max_length))
     borders = sorted({0, length, *draw(st.sets(st.integers(0, length)))})
     pieces = list(pairwise(borders))
-    return length, [(0, 0), *[piece for piece in pieces if draw(st.integers(0, 3))], (0, 0)]
+    offsets = [(0, 0)]
+    for start, end in pieces:
+        kind = draw(st.sampled_from(["token", "token", "dropped", "several tokens"]))
+        offsets += [] if kind == "dropped" else [(start, end)]
+        offsets += [(end, end)] if kind == "several tokens" else []
+    return length, [*offsets, (0, 0)]
 
 
 @st.composite
@@ -105,19 +115,19 @@ def test_expansion_refuses_tokens_that_are_not_there() -> None:
         expand_to_characters(torch.zeros(1, 3, 2), torch.tensor([[0, 3]]))
 
 
-def _token_labellings(tokens: int) -> list[tuple[str, ...]]:
-    return list(product(["O", "B-X", "I-X", "B-Y", "I-Y"], repeat=tokens))
+def _token_labellings(offsets: Offsets) -> Iterator[tuple[str | None, ...]]:
+    labels = ["O", "B-X", "I-X", "B-Y", "I-Y"]
+    return product(*[labels if start < end else [None] for start, end in offsets])
 
 
-@given(labelled_segmentations(max_length=6).filter(lambda case: len(case[0]) <= 6))
+@given(labelled_segmentations(max_length=5))
+@settings(max_examples=50)
 def test_oracle_is_the_best_of_all_token_labellings(case: tuple[Offsets, list[str]]) -> None:
     offsets, labels = case
     gold = bio_to_spans(labels)
     _, loss = align_labels(labels, offsets)
-    best = max(
-        score_spans([gold], [bio_to_spans(spread_labels([None, *candidate, None], offsets, len(labels)))])["all"].f1
-        for candidate in _token_labellings(len(offsets) - 2)
-    )
+    spread = (spread_labels(candidate, offsets, len(labels)) for candidate in _token_labellings(offsets))
+    best = max(score_spans([gold], [bio_to_spans(candidate)])["all"].f1 for candidate in spread)
     assert best == pytest.approx(loss.oracle_f1 if gold else 0.0)
 
 
@@ -166,3 +176,19 @@ def test_gap_inside_a_span_belongs_to_it_and_others_are_outside() -> None:
     assert close_gaps(labels, [0, -1, 1, -1, 2]) == ["B-X", "I-X", "I-X", "O", "O"]
     assert close_gaps(["B-X", "O", "B-X"], [0, -1, 1]) == ["B-X", "O", "B-X"]
     assert close_gaps([], []) == []
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("vocabulary", "lost"), [("wobert-base", 91), ("wobert-plus", 159)])
+def test_entities_of_the_peoples_daily_that_released_vocabularies_lose(
+    shared_data: Path, shared_models: Path, vocabulary: str, lost: int
+) -> None:
+    with lzma.open(shared_data / "cws" / "pfr-199801.tagged.utf8.xz", "rt", encoding="utf-8") as file:
+        test = split_by_order([read_line(line) for line in file if line.strip()])["test"]
+    tokenizer = WoBertTokenizer(vocab=shared_models / "vocab" / f"{vocabulary}.vocab.txt")
+    offsets = tokenizer([example["text"] for example in test], return_offsets_mapping=True)["offset_mapping"]
+    total = AlignmentLoss()
+    for example, spans_of_tokens in zip(test, offsets, strict=True):
+        labels = spans_to_bio(example["spans"], len(example["text"]))
+        total += align_labels(labels, spans_of_tokens)[1]
+    assert (total.spans, total.lost_spans) == (5516, lost)
