@@ -46,8 +46,8 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
     Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition; a word token that
     straddles the border of an entity cannot be labelled at all, and rare words teach little. Here character ``c`` of
     word ``w`` has the features ``norm(gelu(A h_w + P[place of c in w] + B e_c))``, where ``h_w`` is the word's last
-    state and ``e_c`` the word embedding of ``c`` alone. Without the non-linearity a place could only shift the scores
-    of all words alike.
+    state and ``e_c`` the word embedding of ``c`` alone. Scores linear in that sum could not say that one place ends an entity in
+    this word and not in that.
 
     Args:
         config: ``num_labels``, ``id2label`` and ``label2id`` set the classes.

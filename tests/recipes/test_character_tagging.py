@@ -15,7 +15,7 @@ from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.spans import Span
 from nlpkit.wobert.tagging import WoBertForCharacterClassification, tag_texts
 from recipes import character_tagging
-from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main
+from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main, summarise
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 #: Words of jieba's dictionary; each begins with a place, which no label of the whole word can say.
@@ -97,24 +97,25 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(
     options = [*common, "--max_steps", "20", "--seeds", "3", "4"]
     expected = main([*options, "--output_dir", str(tmp_path / "whole")])
 
-    calls = 0
+    batches = 0
     collate = character_tagging.CharacterTaggingCollator.__call__
 
     def interrupt(self: Any, examples: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 15:
+        nonlocal batches
+        batches += 1
+        if batches == 15:
             raise KeyboardInterrupt
         return collate(self, examples)
 
+    monkeypatch.setattr(character_tagging.CharacterTaggingCollator, "__call__", interrupt)
     interrupted = [*options, "--output_dir", str(tmp_path / "cut")]
-    with monkeypatch.context() as patch:
-        patch.setattr(character_tagging.CharacterTaggingCollator, "__call__", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            main(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(interrupted)
     assert (tmp_path / "cut" / "seed-3" / "checkpoint-10").is_dir()
     assert not (tmp_path / "cut" / "results.json").exists()
     resumed = main(interrupted)
+    # The second half of seed 3 and the whole of seed 4 to train, and two parts each to score.
+    assert batches - 15 == 10 + 20 + 2 * 2
     assert [run["seed"] for run in resumed["runs"]] == [3, 4]
     for run, reference in zip(resumed["runs"], expected["runs"], strict=True):
         assert {name: run[name] for name in ("steps", "dev", "test")} == {
@@ -136,9 +137,11 @@ def test_finished_seeds_are_not_trained_again(common: list[str], tmp_path: Path)
     assert (tmp_path / "seed-0" / "result.json").stat().st_mtime_ns == before
     assert both["runs"][0] == first["runs"][0]
     assert [run["seed"] for run in both["runs"]] == [0, 1]
-    scores = [run["dev"]["all"]["f1"] for run in both["runs"]]
-    assert both["dev"]["f1_mean"] == pytest.approx(sum(scores) / 2)
-    assert both["dev"]["f1_std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+
+
+def test_summary_holds_the_mean_and_the_sample_deviation() -> None:
+    assert summarise([0.5, 0.7]) == {"f1_mean": pytest.approx(0.6), "f1_std": pytest.approx(0.02**0.5)}
+    assert summarise([0.5]) == {"f1_mean": 0.5, "f1_std": 0.0}
 
 
 def test_missing_file_is_named(common: list[str], tmp_path: Path) -> None:

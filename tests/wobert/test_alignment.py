@@ -166,6 +166,12 @@ def test_losses_of_texts_add_up() -> None:
     assert AlignmentLoss().oracle_f1 == 1.0
 
 
+def test_labels_of_special_tokens_count_for_nothing() -> None:
+    offsets = [(0, 0), (0, 2), (0, 0), (2, 3), (3, 3)]
+    labels = ["B-X", "B-X", "O", "I-X", "B-Y"]
+    assert spread_labels(labels, offsets, 3) == ["B-X", "I-X", "I-X"]
+
+
 def test_spread_refuses_labels_that_are_not_one_a_token() -> None:
     with pytest.raises(ValueError, match="1 token labels for 2 tokens"):
         spread_labels(["O"], [(0, 1), (1, 2)], 2)

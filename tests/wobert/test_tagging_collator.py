@@ -47,6 +47,16 @@ def test_batch_holds_tokens_characters_and_labels_padded_each_to_its_width() -> 
     assert set(batch) == {"input_ids", "attention_mask", "character_to_token", "character_ids", "labels"}
 
 
+def test_character_that_is_no_single_token_is_unknown_by_itself() -> None:
+    jamo = ["ᄒ", "ᅡ", "ᆫ"]
+    tokenizer = WoBertTokenizer(vocab={word: index for index, word in enumerate([*VOCABULARY, *jamo])})
+    batch = CharacterTaggingCollator(tokenizer, LABELS)([{"text": "한天", "labels": ["O", "B-X"]}])
+    assert tokenizer.convert_ids_to_tokens(batch["input_ids"][0]) == ["[CLS]", *jamo, "天", "[SEP]"]
+    assert batch["character_to_token"].tolist() == [[1, 4]]
+    assert tokenizer.convert_ids_to_tokens(batch["character_ids"][0]) == ["[UNK]", "天"]
+    assert batch["labels"].tolist() == [[0, 1]]
+
+
 def test_texts_alone_make_a_batch_without_labels() -> None:
     batch = CharacterTaggingCollator(TOKENIZER, LABELS)([{"text": "天气"}, {"text": ""}])
     assert "labels" not in batch
@@ -132,8 +142,19 @@ def test_pieces_fit_join_to_the_whole_and_keep_spans_together(text: str, length:
 def test_long_texts_are_cut_after_sentences_when_one_ends_in_the_second_half() -> None:
     pieces = split_long_example({"text": "天气不错。今天天气不错"}, TOKENIZER, 6)
     assert [piece["text"] for piece in pieces] == ["天气不错。", "今天天气不错"]
+    pieces = split_long_example({"text": "不错" * 3 + "。天。气" * 2}, TOKENIZER, 9)
+    assert [piece["text"] for piece in pieces] == ["不错" * 3 + "。天。", "气。天。气"]
     pieces = split_long_example({"text": "天。" + "天气" * 6}, TOKENIZER, 8)
     assert [piece["text"] for piece in pieces] == ["天。" + "天气" * 4, "天气" * 2]
+
+
+def test_pieces_that_need_more_tokens_alone_than_in_their_word_are_cut_again() -> None:
+    words = [*VOCABULARY[:5], "ab", "##cde", "c", "##d", "##e"]
+    tokenizer = WoBertTokenizer(vocab={word: index for index, word in enumerate(words)})
+    text = "ab" + "cde" * 7  # one token each; but three for a "cde" that begins a piece
+    pieces = split_long_example({"text": text}, tokenizer, 6)
+    assert "".join(piece["text"] for piece in pieces) == text
+    assert max(len(tokenizer(piece["text"])["input_ids"]) for piece in pieces) == 6
 
 
 def test_span_that_cannot_fit_is_refused() -> None:
