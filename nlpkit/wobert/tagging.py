@@ -43,11 +43,11 @@ class WoBertCharacterConfig(WoBertConfig):
 class WoBertForCharacterClassification(BertPreTrainedModel):
     """The word encoder with a classification head on every character.
 
-    Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition; a word token that
+    Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition: a word token that
     straddles the border of an entity cannot be labelled at all, and rare words teach little. Here character ``c`` of
     word ``w`` has the features ``norm(gelu(A h_w + P[place of c in w] + B e_c))``, where ``h_w`` is the word's last
-    state and ``e_c`` the word embedding of ``c`` alone. Scores linear in that sum could not say that one place ends an entity in
-    this word and not in that.
+    state and ``e_c`` the word embedding of ``c`` alone. Scores linear in that sum could not say that one place ends
+    an entity in this word and not in that.
 
     Args:
         config: ``num_labels``, ``id2label`` and ``label2id`` set the classes.
@@ -130,7 +130,6 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
 
-@torch.no_grad()
 def tag_texts(
     model: WoBertForCharacterClassification,
     tokenizer: WoBertTokenizer,
@@ -150,28 +149,40 @@ def tag_texts(
 
     Returns:
         The spans of each text, in order.
+
+    Raises:
+        TypeError: a text is not a string.
+        ValueError: the model's labels are not BIO.
     """
-    names = cast(dict[int, str], model.config.id2label)
-    label2id = {name: number for number, name in names.items()}
-    collator = CharacterTaggingCollator(tokenizer, label2id, max_length=model.config.max_position_embeddings)
-    pieces = [
-        (number, piece["text"])
-        for number, text in enumerate(texts)
-        for piece in split_long_example({"text": text}, tokenizer, collator.max_length)
-    ]
-    order = sorted(range(len(pieces)), key=lambda index: len(pieces[index][1]))
-    labels: dict[int, list[str]] = {}
+    longest = model.config.max_position_embeddings
+    pieces = [split_long_example({"text": text}, tokenizer, longest) for text in texts]
+    flat = [piece["text"] for row in pieces for piece in row]
     was_training = model.training
     model.eval()
+    try:
+        labels = iter(_label_characters(model, tokenizer, flat, batch_size, show_progress))
+    finally:
+        model.train(was_training)
+    return [bio_to_spans([label for _ in row for label in next(labels)]) for row in pieces]
+
+
+@torch.no_grad()
+def _label_characters(
+    model: WoBertForCharacterClassification,
+    tokenizer: WoBertTokenizer,
+    texts: list[str],
+    batch_size: int,
+    show_progress: bool,
+) -> list[list[str]]:
+    names = cast(dict[int, str], model.config.id2label)
+    collator = CharacterTaggingCollator(tokenizer, {}, max_length=model.config.max_position_embeddings)
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    labels: list[list[str]] = [[] for _ in texts]
     for start in tqdm(range(0, len(order), batch_size), disable=not show_progress, desc="tagging", unit="batch"):
         chosen = order[start : start + batch_size]
-        batch = collator([{"text": pieces[index][1]} for index in chosen]).to(model.device)
+        batch = collator([{"text": texts[index]} for index in chosen]).to(model.device)
         best = model(**batch).logits.argmax(dim=-1).tolist()  # (batch, characters)
         for index, row, tokens in zip(chosen, best, batch["character_to_token"].tolist(), strict=True):
-            length = len(pieces[index][1])
+            length = len(texts[index])
             labels[index] = close_gaps([names[label] for label in row[:length]], tokens[:length])
-    model.train(was_training)
-    joined: list[list[str]] = [[] for _ in texts]
-    for index, (number, _) in enumerate(pieces):
-        joined[number] += labels[index]
-    return [bio_to_spans(row) for row in joined]
+    return labels

@@ -221,3 +221,13 @@ def test_long_texts_are_cut_tagged_and_joined(tokenizer: WoBertTokenizer, collat
 def test_texts_without_characters_are_tagged_with_nothing(tokenizer: WoBertTokenizer) -> None:
     assert tag_texts(make_model(), tokenizer, []) == []
     assert tag_texts(make_model(), tokenizer, ["", ""]) == [[], []]
+
+
+def test_texts_that_are_no_strings_and_labels_that_are_not_bio_are_refused(tokenizer: WoBertTokenizer) -> None:
+    model = make_model().train()
+    with pytest.raises(TypeError, match="an example needs a string as its 'text', not NoneType"):
+        tag_texts(model, tokenizer, ["北京", None])  # type: ignore[list-item]
+    model.config.id2label = {number: f"LABEL_{number}" for number in range(5)}
+    with pytest.raises(ValueError, match=r"label 0 is 'LABEL_\d'; BIO labels are 'O', 'B-<type>' and 'I-<type>'"):
+        tag_texts(model, tokenizer, ["北京"])
+    assert model.training
