@@ -4,7 +4,7 @@ Source: WoBERT (kexue.fm/archives/7758): a BERT whose vocabulary holds words goe
 Every token is a word, so every mask is a whole-word mask.
 
     python recipes/wobert_pretrain.py recipes/configs/wobert_pretrain/mini_zh.yaml --learning_rate 3e-4
-    accelerate launch --num_processes 2 recipes/wobert_pretrain.py recipes/configs/wobert_pretrain/mini_zh.yaml
+    accelerate launch --multi_gpu --num_processes 2 recipes/wobert_pretrain.py CONFIG.yaml
 
 Call it again after an interruption, kill -9 included: it goes on from the last checkpoint in ``output_dir`` and logs
 the losses that the uninterrupted run would have logged. See docs/pretraining.md.
@@ -13,8 +13,8 @@ the losses that the uninterrupted run would have logged. See docs/pretraining.md
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,18 @@ from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
 from nlpkit import __version__
-from nlpkit.training.checkpoints import last_complete_checkpoint
+from nlpkit.files import written_whole
+from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint
 from nlpkit.training.masked_lm import MaskedLMTrainer
 from nlpkit.training.masking import MaskedTokenCollator
 from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.mixture import Mixture
+from nlpkit.training.mixture import Mixture, number_for_evaluation, parse_shares
 from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.training.packed_corpus import PackedCorpus, PackedStream
+from nlpkit.training.precision import bf16_is_fast
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.training.text_corpus import find_text_files
+from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 
@@ -50,17 +53,14 @@ class PretrainingArguments(TrainingArguments):
     warmup_steps: float = field(default=0.02, metadata={"help": "steps, or below 1 the share of max_steps"})
     weight_decay: float = 0.01
     optim: str = "adamw_torch_fused"
-    bf16: bool = True
+    bf16: bool = field(default=bf16_is_fast(), metadata={"help": "bf16 autocast; by default where it is faster"})
+    use_cpu: bool = not torch.cuda.is_available()
     logging_steps: float = 50
     save_steps: float = 500
     save_total_limit: int | None = 2
     eval_strategy: str = "steps"
     eval_steps: float | None = 500
-
-    def __post_init__(self) -> None:
-        self.use_cpu = self.use_cpu or not torch.cuda.is_available()
-        self.dataloader_pin_memory = self.dataloader_pin_memory and not self.use_cpu
-        super().__post_init__()
+    dataloader_pin_memory: bool = torch.cuda.is_available()
 
 
 @dataclass
@@ -68,7 +68,9 @@ class WoBertArguments:
     """What to train on what."""
 
     model_path: str = field(metadata={"help": "folder of the model to start from, as `nlpkit wordify` writes it"})
-    train_files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"})
+    train_files: list[str] = field(
+        metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"}
+    )
     domain_shares: list[str] = field(
         default_factory=list, metadata={"help": "domain=share of it in each pass over the data; 1 where not named"}
     )
@@ -79,14 +81,21 @@ class WoBertArguments:
     mask_probability: float = 0.15
     mask_share: float = field(default=0.8, metadata={"help": "share of the targets shown as [MASK]"})
     random_share: float = field(default=0.1, metadata={"help": "share of the targets shown as another token"})
+    dropout: float | None = field(
+        default=None, metadata={"help": "of hidden states and attention while training; the saved model keeps its own"}
+    )
     streaming: bool = field(default=False, metadata={"help": "tokenise while training instead of once beforehand"})
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
     cache_dir: str | None = field(default=None, metadata={"help": "where tokenised rows are kept"})
-    save_dtype: str = field(default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]})
+    save_dtype: str = field(
+        default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]}
+    )
     model_name: str = field(default="wobert", metadata={"help": "for the model card"})
     license: str | None = field(default=None, metadata={"help": "for the model card, e.g. mit"})
-    notice: str | None = field(default=None, metadata={"help": "for the model card: where weights and texts come from"})
+    notice: str | None = field(
+        default=None, metadata={"help": "for the model card: where weights and texts come from"}
+    )
 
 
 def main(argv: list[str]) -> dict[str, float]:
@@ -94,10 +103,12 @@ def main(argv: list[str]) -> dict[str, float]:
     settings, args = parse_recipe_arguments([WoBertArguments, PretrainingArguments], argv)
     # The order of the rows and their masks are functions of their numbers (Mixture, MaskedTokenCollator).
     args.train_sampling_strategy, args.remove_unused_columns = "sequential", False
+    if args.max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1; got {args.max_steps}")
     set_seed(args.seed)
 
     tokenizer = WoBertTokenizer.from_pretrained(settings.model_path)
-    model = load_model(settings.model_path, tokenizer)
+    model = load_model(settings, tokenizer)
     corpus = PackedCorpus(
         files=find_text_files(settings.train_files),
         tokenizer=tokenizer,
@@ -105,9 +116,11 @@ def main(argv: list[str]) -> dict[str, float]:
         run_lines=settings.run_lines,
         held_out_every=settings.held_out_every,
     )
+    shares = parse_shares(settings.domain_shares, corpus.domains)
     with args.main_process_first(desc="tokenising"):
         held_out = held_out_rows(corpus, settings)
-        training = training_rows(corpus, settings, args)
+        training = training_rows(corpus, shares, settings, args)
+    unknown = unknown_share(held_out, tokenizer)
 
     trainer = MaskedLMTrainer(
         model=model,
@@ -122,41 +135,80 @@ def main(argv: list[str]) -> dict[str, float]:
         domain_names=corpus.domains,
     )
     checkpoint = last_complete_checkpoint(args.output_dir)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.model.to(getattr(torch, settings.save_dtype)).float()  # the figures shall be those of the saved weights
-    metrics = trainer.evaluate()
     if trainer.is_world_process_zero():
-        save_final(trainer, settings, corpus, metrics)
+        check_same_run(args.output_dir, run_facts(settings, args, corpus), resuming=checkpoint is not None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_state()
+
+    model.to(getattr(torch, settings.save_dtype)).float()  # the figures shall be those of the saved weights
+    final = trainer.evaluate(metric_key_prefix="final")
+    metrics = {name.removeprefix("final_"): value for name, value in final.items() if name.startswith("final_")}
+    facts = facts_for_card(settings, args, model, trainer.state.global_step)
+    if trainer.is_world_process_zero():
+        # As it was before training: dropout, and logits at all positions.
+        model.config = WoBertConfig.from_pretrained(settings.model_path)
+        card = MaskedLMCard(
+            name=settings.model_name,
+            license=settings.license,
+            notice=settings.notice,
+            facts=facts | {"unknown held-out tokens": f"{unknown:.2%}"},
+            domains={domain: shares.get(domain, 1.0) for domain in corpus.domains},
+            metrics=metrics,
+            nlpkit_version=__version__,
+        )
+        save_final(model, tokenizer, card, Path(args.output_dir) / "model", settings.save_dtype)
     return metrics
 
 
-def load_model(path: str, tokenizer: WoBertTokenizer) -> WoBertForMaskedLM:
+def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertForMaskedLM:
     """Load the start model, refusing a tokenizer that does not fit it."""
-    model = WoBertForMaskedLM.from_pretrained(path)
-    if len(tokenizer) > model.config.vocab_size:
+    config = WoBertConfig.from_pretrained(settings.model_path, sparse_prediction=True)
+    if len(tokenizer) > config.vocab_size:
         raise ValueError(
-            f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {model.config.vocab_size}; "
+            f"{settings.model_path}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}; "
             "make the folder with `nlpkit wordify`, which writes both"
         )
-    model.config.sparse_prediction = True
-    return model
+    if settings.block_size > config.max_position_embeddings:
+        raise ValueError(
+            f"block_size is {settings.block_size}, but the model has only {config.max_position_embeddings} positions"
+        )
+    if settings.dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = settings.dropout
+    return WoBertForMaskedLM.from_pretrained(settings.model_path, config=config)
 
 
-def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> Dataset[dict[str, Any]]:
-    """At most ``max_eval_rows`` rows a domain, spread evenly, each with a number of its own for its mask."""
+def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> list[dict[str, Any]]:
+    """At most ``max_eval_rows`` rows a domain, each with a number of its own for its mask.
+
+    They are spread evenly over the domain, or in a stream, which is not read to its end, the first of each file.
+    """
+    if settings.streaming:
+        return number_for_evaluation(corpus.first_held_out_rows(settings.max_eval_rows))
     rows = corpus.dataset(held_out=True, num_proc=settings.num_proc, cache_dir=settings.cache_dir)
     domains = np.array(rows["domain"])
     chosen = []
     for domain in range(len(corpus.domains)):
         own = np.flatnonzero(domains == domain)
         chosen.extend(own[np.linspace(0, len(own) - 1, min(len(own), settings.max_eval_rows)).astype(int)])
-    # Negative draws: masks that no training row gets.
-    return [row | {"draw": -1 - number} for number, row in enumerate(rows.select(chosen))]
+    return number_for_evaluation(rows.select(chosen))
 
 
-def training_rows(corpus: PackedCorpus, settings: WoBertArguments, args: PretrainingArguments) -> Dataset[dict[str, Any]]:
+def unknown_share(rows: list[dict[str, Any]], tokenizer: WoBertTokenizer) -> float:
+    """The share of [UNK] in the held-out text, refusing a vocabulary that was made for another language."""
+    ids = np.concatenate([row["input_ids"] for row in rows])
+    share = float((ids == tokenizer.unk_token_id).mean())
+    if share > 0.5:
+        raise ValueError(
+            f"{share:.0%} of the held-out tokens are {tokenizer.unk_token}: the vocabulary does not fit the texts; "
+            "build one from them with `nlpkit.build_vocabulary`, or check train_files"
+        )
+    return share
+
+
+def training_rows(
+    corpus: PackedCorpus, shares: Mapping[str, float], settings: WoBertArguments, args: PretrainingArguments
+) -> Dataset[dict[str, Any]]:
     """The rows of the whole run in order, so that one epoch of the Trainer is the run."""
-    shares = parse_shares(settings.domain_shares, corpus.domains)
     if settings.streaming:
         return PackedStream(corpus, shares, settings.shuffle_buffer, args.seed)
     rows = corpus.dataset(held_out=False, num_proc=settings.num_proc, cache_dir=settings.cache_dir)
@@ -164,70 +216,64 @@ def training_rows(corpus: PackedCorpus, settings: WoBertArguments, args: Pretrai
         rows,
         domains=np.array(rows["domain"]),
         shares=[shares.get(domain, 1.0) for domain in corpus.domains],
-        draws=args.max_steps * args.gradient_accumulation_steps * args.train_batch_size * args.world_size,
+        draws=args.max_steps * rows_a_step(args),
         seed=args.seed,
     )
 
 
-def parse_shares(shares: list[str], domains: list[str]) -> dict[str, float]:
-    """Read ``["law=0.33"]``, refusing domains that there are not."""
-    parsed = {}
-    for share in shares:
-        domain, _, value = share.partition("=")
-        if domain not in domains:
-            raise ValueError(f"domain_shares names {domain!r}; the domains are {', '.join(domains)}")
-        parsed[domain] = float(value)
-    return parsed
+def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: PackedCorpus) -> dict[str, Any]:
+    """What decides which rows and masks each step sees; it must not change in mid-run."""
+    streamed = [settings.shuffle_buffer, args.dataloader_num_workers] if settings.streaming else None
+    return {
+        "data": corpus.fingerprint(held_out=False),
+        "domain_shares": parse_shares(settings.domain_shares, corpus.domains),
+        "rows_a_step": rows_a_step(args),
+        "masking": [settings.mask_probability, settings.mask_share, settings.random_share],
+        "seed": args.seed,
+        "shuffle_buffer_and_workers": streamed,
+    }
+
+
+def rows_a_step(args: TrainingArguments) -> int:
+    """Rows of an optimizer step, over all processes and accumulated batches."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def save_final(
-    trainer: MaskedLMTrainer, settings: WoBertArguments, corpus: PackedCorpus, metrics: dict[str, float]
+    model: WoBertForMaskedLM, tokenizer: WoBertTokenizer, card: MaskedLMCard, folder: Path, dtype: str
 ) -> None:
-    """Write ``output_dir/model`` (model, tokenizer, results, card) in one piece."""
-    folder = Path(trainer.args.output_dir) / "model"
-    temporary = folder.with_name("model.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model.config.sparse_prediction = False
-    model.to(getattr(torch, settings.save_dtype)).save_pretrained(temporary)
-    corpus.tokenizer.save_pretrained(temporary)
-    (temporary / "results.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    (temporary / "README.md").write_text(model_card(trainer, settings, corpus, metrics).render(), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    """Write model, tokenizer, results and card, or nothing."""
+    with written_whole(folder) as draft:
+        model.to(getattr(torch, dtype)).save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        (draft / "results.json").write_text(json.dumps(dict(card.metrics), indent=1) + "\n", encoding="utf-8")
+        (draft / "README.md").write_text(card.render(), encoding="utf-8")
 
 
-def model_card(
-    trainer: MaskedLMTrainer, settings: WoBertArguments, corpus: PackedCorpus, metrics: dict[str, float]
-) -> MaskedLMCard:
-    """What is known at the end of the run."""
-    args, steps = trainer.args, trainer.state.global_step
-    rows_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    shares = parse_shares(settings.domain_shares, corpus.domains)
-    return MaskedLMCard(
-        name=settings.model_name,
-        license=settings.license,
-        notice=settings.notice,
-        facts={
-            "parameters": trainer.model.num_parameters(),
-            "vocabulary": len(corpus.tokenizer),
-            "layers x width": f"{trainer.model.config.num_hidden_layers} x {trainer.model.config.hidden_size}",
-            "started from": Path(settings.model_path).name,
-            "steps": steps,
-            "tokens a step": rows_a_step * settings.block_size,
-            "tokens seen": steps * rows_a_step * settings.block_size,
-            "length of a row": settings.block_size,
-            "targets": f"{settings.mask_probability:.0%} of the tokens, {settings.mask_share:.0%} of them masked, "
-            f"{settings.random_share:.0%} replaced",
-            "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}, warm-up {args.warmup_steps:g}",
-            "optimizer": f"{args.optim.value}, weight decay {args.weight_decay:g}",
-            "precision": f"{'bf16 autocast' if args.bf16 else 'fp32'}, saved as {settings.save_dtype}",
-            "seed": args.seed,
-        },
-        domains={domain: shares.get(domain, 1.0) for domain in corpus.domains},
-        metrics=metrics,
-        nlpkit_version=__version__,
-    )
+def facts_for_card(
+    settings: WoBertArguments, args: PretrainingArguments, model: WoBertForMaskedLM, steps: int
+) -> dict[str, str | int | float]:
+    """What the card tells of the model and its training."""
+    config = model.config
+    tokens_a_step = rows_a_step(args) * settings.block_size
+    schedule = TrainingArguments.to_dict(args)["lr_scheduler_type"]
+    return {
+        "started from": Path(settings.model_path).name,
+        "layers x width": f"{config.num_hidden_layers} x {config.hidden_size}",
+        "vocabulary": config.vocab_size,
+        "parameters": model.num_parameters(),
+        "steps": steps,
+        "tokens a step": tokens_a_step,
+        "tokens seen": steps * tokens_a_step,
+        "length of a row": settings.block_size,
+        "targets": f"{settings.mask_probability:.0%} of the tokens, {settings.mask_share:.0%} of them masked, "
+        f"{settings.random_share:.0%} replaced",
+        "learning rate": f"{args.learning_rate:g}, {schedule}, warm-up {args.warmup_steps:g}",
+        "weight decay": args.weight_decay,
+        "dropout": config.hidden_dropout_prob,
+        "precision": f"{'bf16 autocast' if args.bf16 else 'fp32'}, saved as {settings.save_dtype}",
+        "seed": args.seed,
+    }
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def small_vocabulary() -> dict[str, int]:
     tokens = (
         "[PAD] [UNK] [CLS] [SEP] [MASK] 今天 天气 不错 酒店 服务 态度 很 好 满意 随时 随地 时随 房间 干净 推荐 朋友"
         " 服 务 态 度 今 天 气 不 错 酒 店 的 我 们 随 时 地 好 一 了 是 人 ， 。 ！ ？ “ ” ( ) . , - ! 3 ##."
-        " ##14 14 hello world ##s ##er lower cafe a b c d e f g h i ##a ##b ##c ##d ##e ##f ##g i ##n n t ##t σ ##ς ᄒ ##ᅡ ##ᆫ ü u あ ##い"
+        " ##14 14 hello world ##s ##er lower cafe a b c d e f g h i n t ##a ##b ##c ##d ##e ##f ##g ##n ##t"
+        " σ ##ς ᄒ ##ᅡ ##ᆫ ü u あ ##い"
     ).split()
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}

@@ -23,10 +23,15 @@ def divide_by_items(total: Tensor, items: Tensor, num_items_in_batch: Tensor | i
     return total / count.clamp(min=1)
 
 
+def at_least_fp32(scores: Tensor) -> Tensor:
+    """Scores in fp32, or in fp64 where they are already."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def cross_entropy(
     logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None, ignore_index: int = -100
 ) -> Tensor:
-    """Softmax cross-entropy in fp32, averaged over the labelled items of the whole optimizer step.
+    """Softmax cross-entropy in fp32 or better, averaged over the labelled items of the whole optimizer step.
 
     Source: the normalisation that ``Trainer`` expects of a loss that receives ``num_items_in_batch``
     (huggingface/transformers #47688 tells what happens to heads that return micro-batch means instead).
@@ -44,14 +49,14 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
         1.386...
     """
-    flat_logits = logits.float().flatten(end_dim=-2)
+    flat_logits = at_least_fp32(logits).flatten(end_dim=-2)
     flat_labels = labels.flatten()
     total = F.cross_entropy(flat_logits, flat_labels, ignore_index=ignore_index, reduction="sum")
     return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Sigmoid cross-entropy in fp32, averaged over the cells of the label matrix of the whole optimizer step.
+    """Sigmoid cross-entropy in fp32 or better, averaged over the cells of the label matrix of the whole optimizer step.
 
     Args:
         logits: scores, shape ``(batch, classes)``.
@@ -61,12 +66,13 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: 
     Returns:
         The loss in nats per cell, shape ``()``.
     """
-    total = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="sum")
+    scores = at_least_fp32(logits)
+    total = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction="sum")
     return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
 
 
 def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Squared error in fp32, averaged over the targets of the whole optimizer step.
+    """Squared error in fp32 or better, averaged over the targets of the whole optimizer step.
 
     Args:
         predictions: shape ``(...)``.
@@ -76,5 +82,5 @@ def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: T
     Returns:
         The loss in squared units of the target, shape ``()``.
     """
-    total = F.mse_loss(predictions.float(), targets.float(), reduction="sum")
+    total = F.mse_loss(at_least_fp32(predictions), at_least_fp32(targets), reduction="sum")
     return divide_by_items(total, torch.ones_like(targets, dtype=torch.bool), num_items_in_batch)

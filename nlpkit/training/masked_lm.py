@@ -56,7 +56,6 @@ class MaskedLMTrainer(Trainer):
     """A Trainer whose evaluation needs no memory for logits and reports each domain.
 
     Args:
-        *args: as for ``transformers.Trainer``.
         domain_names: the names of the ``"domain"`` numbers that evaluation batches carry.
         **kwargs: as for ``transformers.Trainer``.
 
@@ -65,8 +64,8 @@ class MaskedLMTrainer(Trainer):
         gathers over processes as it gathers any prediction.
     """
 
-    def __init__(self, *args: Any, domain_names: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(*args, compute_metrics=lambda found: metrics_by_domain(found, domain_names), **kwargs)
+    def __init__(self, *, domain_names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(compute_metrics=lambda found: metrics_by_domain(found, domain_names), **kwargs)
 
     def prediction_step(
         self,

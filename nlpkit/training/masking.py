@@ -96,8 +96,8 @@ class MaskedTokenCollator:
     Example:
         >>> from transformers import BertTokenizer
         >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "天气", "很", "好"]
-        >>> collate = MaskedTokenCollator(BertTokenizer(vocab={word: i for i, word in enumerate(words)}), mask_share=1.0,
-        ...                               random_share=0.0)
+        >>> tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+        >>> collate = MaskedTokenCollator(tokenizer, mask_share=1.0, random_share=0.0)
         >>> batch = collate([{"input_ids": [2, 5, 6, 7, 3], "draw": 0}])
         >>> (batch["input_ids"] == 4).sum().item(), (batch["labels"] != -100).sum().item()
         (1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ class MetricsLog(TrainerCallback):
     """Write what the Trainer logs to a JSON-lines file, one event a line, flushed at once.
 
     When a run resumes, lines from beyond the checkpoint's step are dropped first, because those steps will be
-    repeated; so no step appears twice. A half-written last line (the process was killed) is dropped too.
+    repeated; so no step appears twice. The summary of an earlier end of training and what followed it, and a
+    half-written last line (the process was killed), are dropped too.
 
     Args:
         path: the file, e.g. ``output_dir / "metrics.jsonl"``.
@@ -32,7 +34,9 @@ class MetricsLog(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [event for event in read_metrics(self.path) if event["step"] <= state.global_step > 0]
+        kept = takewhile(
+            lambda event: event["step"] <= state.global_step and "train_runtime" not in event, read_metrics(self.path)
+        )
         temporary = self.path.with_name(self.path.name + ".tmp")
         temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
         temporary.replace(self.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ class Mixture(Dataset[dict[str, Any]]):
         rows: an indexable set of rows that takes a list of indices, such as ``datasets.Dataset``.
         domains: the domain of each row, 0 to ``len(shares) - 1``, shape ``(rows,)``.
         shares: how much of each domain one pass holds: 1 for all of it, 0.33 for a third (another third in each
-            pass), 2 for all of it twice; shape ``(domains,)``.
+            pass), 2 for all of it twice, 0 for none; shape ``(domains,)``.
         draws: length of the sequence.
         seed: seed of the order.
 
     Raises:
-        ValueError: the shares leave nothing to draw.
+        ValueError: a share is negative, or the shares leave nothing to draw.
 
     Note:
         Draw ``i`` is always the same row, whatever the batch size, the number of processes or workers, or whether the
@@ -41,10 +41,17 @@ class Mixture(Dataset[dict[str, Any]]):
         generator = np.random.default_rng([seed, 0])
         self.rows, self.draws, self.seed = rows, draws, seed
         self.members = [generator.permutation(np.flatnonzero(domains == domain)) for domain in range(len(shares))]
-        self.counts = [round(len(own) * share) for own, share in zip(self.members, shares, strict=True)]
+        if min(shares) < 0:
+            raise ValueError(f"shares must not be negative; got {list(shares)}")
+        self.counts = [
+            min(1, len(own)) if 0 < len(own) * share < 1 else round(len(own) * share)
+            for own, share in zip(self.members, shares, strict=True)
+        ]
         if not sum(self.counts):
-            raise ValueError(f"shares {list(shares)} of domains with {[len(own) for own in self.members]} rows: no rows")
-        self._pass_order = lru_cache(maxsize=2)(self._shuffled_pass)
+            raise ValueError(
+                f"shares {list(shares)} of domains with {[len(own) for own in self.members]} rows: no rows"
+            )
+        self._order_of_pass = (0, self._shuffled_pass(0))
 
     def __len__(self) -> int:
         return self.draws
@@ -52,7 +59,9 @@ class Mixture(Dataset[dict[str, Any]]):
     def row(self, draw: int) -> int:
         """The index of the row at a draw."""
         number, offset = divmod(draw, sum(self.counts))
-        return int(self._pass_order(number)[offset])
+        if self._order_of_pass[0] != number:
+            self._order_of_pass = (number, self._shuffled_pass(number))
+        return int(self._order_of_pass[1][offset])
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
         return self.__getitems__([draw])[0]
@@ -68,3 +77,48 @@ class Mixture(Dataset[dict[str, Any]]):
             if count
         ]
         return np.random.default_rng([self.seed, 1, number]).permutation(np.concatenate(windows))
+
+
+def number_for_evaluation(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give held-out rows negative draws: masks that are always the same, and none of the training rows'.
+
+    Args:
+        rows: dictionaries with ``"input_ids"``.
+
+    Returns:
+        The rows, each with its ``"draw"``.
+
+    Example:
+        >>> number_for_evaluation([{"input_ids": [2, 7]}])
+        [{'input_ids': [2, 7], 'draw': -1}]
+    """
+    return [row | {"draw": -1 - number} for number, row in enumerate(rows)]
+
+
+def parse_shares(shares: list[str], domains: list[str]) -> dict[str, float]:
+    """Read shares as they stand in a recipe's settings.
+
+    Args:
+        shares: strings such as ``"law=0.33"``.
+        domains: the domains there are.
+
+    Returns:
+        The share of each domain that is named.
+
+    Raises:
+        ValueError: a share does not look like that, or names no domain.
+
+    Example:
+        >>> parse_shares(["law=0.33"], domains=["law", "news"])
+        {'law': 0.33}
+    """
+    parsed: dict[str, float] = {}
+    for share in shares:
+        domain, _, value = share.partition("=")
+        if domain not in domains:
+            raise ValueError(f"domain_shares names {domain!r}; the domains are {', '.join(domains)}")
+        try:
+            parsed[domain] = float(value)
+        except ValueError:
+            raise ValueError(f"domain_shares must look like {domain}=0.33; got {share!r}") from None
+    return parsed

@@ -21,7 +21,7 @@ class MaskedLMCard:
         notice: where weights and texts come from and under what terms, Markdown.
         facts: the model's and the training's facts, in the order to be shown.
         domains: a domain's share of its text in each pass over the data.
-        metrics: as ``metrics_by_domain`` returns them, with or without the Trainer's prefix ``eval_``.
+        metrics: as ``metrics_by_domain`` returns them.
         nlpkit_version: the version of this library.
     """
 
@@ -38,17 +38,22 @@ class MaskedLMCard:
 
         Example:
             >>> card = MaskedLMCard("tiny", "mit", None, {"steps": 10}, {"news": 1.0},
-            ...                     {"eval_loss": 2.0, "eval_accuracy": 0.5, "eval_targets": 8,
-            ...                      "eval_loss_news": 2.0, "eval_accuracy_news": 0.5, "eval_targets_news": 8}, "0.1.0")
-            >>> print(card.render().split("## Held-out results")[1].split("##")[0].strip())
-            Masked tokens of held-out text, the same masks for every model of this recipe and vocabulary.
+            ...                     {"loss": 2.0, "accuracy": 0.5, "targets": 8,
+            ...                      "loss_news": 2.0, "accuracy_news": 0.5, "targets_news": 8}, "0.1.0")
+            >>> print(card.render().split("## Held-out results")[1].split("Made with")[0].strip())
+            Masked tokens of text that was held out; with the same data, vocabulary and seed, the same tokens.
             <BLANKLINE>
             | domain | share in training | masked tokens | loss (nats) | accuracy |
             | --- | ---: | ---: | ---: | ---: |
             | news | 1 | 8 | 2.000 | 0.500 |
             | **all** | | 8 | 2.000 | 0.500 |
         """
-        header = {"language": "zh", "library_name": "nlpkit", "pipeline_tag": "fill-mask", "tags": ["wobert", "fill-mask"]}
+        header = {
+            "language": "zh",
+            "library_name": "nlpkit",
+            "pipeline_tag": "fill-mask",
+            "tags": ["wobert", "fill-mask"],
+        }
         if self.license:
             header["license"] = self.license
         parts = [
@@ -61,7 +66,7 @@ class MaskedLMCard:
             "`import nlpkit` comes first: it registers the word tokenizer and the model with transformers.",
             "## Training\n\n" + _table(["fact", "value"], [[name, _plain(fact)] for name, fact in self.facts.items()]),
             "## Held-out results\n\n"
-            "Masked tokens of held-out text, the same masks for every model of this recipe and vocabulary.\n\n"
+            "Masked tokens of text that was held out; with the same data, vocabulary and seed, the same tokens.\n\n"
             + self._results(),
         ]
         if self.notice:
@@ -71,14 +76,15 @@ class MaskedLMCard:
         return "\n\n".join(parts) + "\n"
 
     def _results(self) -> str:
-        metrics = {name.removeprefix("eval_"): value for name, value in self.metrics.items()}
         rows = []
         for domain, share in [*self.domains.items(), ("", 0.0)]:
             suffix = f"_{domain}" if domain else ""
-            found = [int(metrics[f"targets{suffix}"]), metrics[f"loss{suffix}"], metrics[f"accuracy{suffix}"]]
+            targets, loss, accuracy = (self.metrics[f"{name}{suffix}"] for name in ("targets", "loss", "accuracy"))
             label = [domain, _plain(share)] if domain else ["**all**", ""]
-            rows.append([*label, str(found[0]), f"{found[1]:.3f}", f"{found[2]:.3f}"])
-        return _table(["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], rows, text_columns=1)
+            rows.append([*label, f"{targets:,.0f}", f"{loss:.3f}", f"{accuracy:.3f}"])
+        return _table(
+            ["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], rows, text_columns=1
+        )
 
 
 def _plain(value: str | int | float) -> str:

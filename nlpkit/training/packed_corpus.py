@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.training.packing import pack
-from nlpkit.training.text_corpus import domain_of, read_runs
+from nlpkit.training.text_corpus import domain_of, read_lines, read_runs
 
 _LINES_A_CALL = 1000
+#: Part of the cache's key: raise it when rows are made differently.
+_FORMAT = 1
 _FEATURES = datasets.Features({"input_ids": datasets.List(datasets.Value("int32")), "domain": datasets.Value("int32")})
 
 
@@ -31,7 +34,10 @@ class PackedCorpus:
         tokenizer: any tokenizer with ``[CLS]`` and ``[SEP]``.
         block_size: tokens a row.
         run_lines: lines of a run; whole runs are held out.
-        held_out_every: the first of so many runs of each file is held out for evaluation; 0 holds out nothing.
+        held_out_every: the first of so many runs of each file is held out for evaluation.
+
+    Raises:
+        ValueError: a setting is out of range.
     """
 
     files: list[Path]
@@ -40,13 +46,20 @@ class PackedCorpus:
     run_lines: int = 32
     held_out_every: int = 100
 
+    def __post_init__(self) -> None:
+        if self.run_lines < 1 or self.held_out_every < 2:
+            raise ValueError(
+                "run_lines must be at least 1 and held_out_every at least 2, or no text is left to train on; "
+                f"got {self.run_lines} and {self.held_out_every}"
+            )
+
     @property
     def domains(self) -> list[str]:
         """The names of the domains, sorted; a row's ``"domain"`` is the index of one."""
         return sorted({domain_of(path) for path in self.files})
 
-    def rows(self, path: Path, held_out: bool, shard: int = 0, shards: int = 1) -> Iterator[NDArray[np.int32]]:
-        """The packed rows of a file's held-out or training part.
+    def documents(self, path: Path, held_out: bool, shard: int = 0, shards: int = 1) -> Iterator[list[int]]:
+        """The tokenised lines of a file's held-out or training part.
 
         Args:
             path: the file.
@@ -55,14 +68,24 @@ class PackedCorpus:
             shards: number of such shares.
 
         Returns:
-            Rows of shape ``(block_size,)``, the last one may be shorter.
+            Token ids without special tokens, a list a line.
         """
 
         def keep(run: int) -> bool:
-            is_held_out = self.held_out_every > 0 and run % self.held_out_every == 0
-            return is_held_out == held_out and run % shards == shard
+            return (run % self.held_out_every == 0) == held_out and run % shards == shard
 
-        documents = self._tokenize(read_runs(path, self.run_lines, keep))
+        lines = read_runs(path, self.run_lines, keep)
+        while batch := list(islice(lines, _LINES_A_CALL)):
+            yield from self.tokenizer(
+                batch,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+
+    def pack(self, documents: Iterable[list[int]]) -> Iterator[NDArray[np.int32]]:
+        """Join tokenised lines and cut them into rows of ``block_size``, see `nlpkit.training.packing.pack`."""
         return pack(documents, self.block_size, self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
 
     def dataset(self, held_out: bool, num_proc: int | None = None, cache_dir: str | None = None) -> datasets.Dataset:
@@ -79,34 +102,55 @@ class PackedCorpus:
         Raises:
             ValueError: a domain has no text in this part.
         """
-        rows = datasets.Dataset.from_generator(
-            _generate,
-            features=_FEATURES,
-            cache_dir=cache_dir,
-            gen_kwargs={"corpus": self, "held_out": held_out, "paths": self.files},
-            num_proc=min(num_proc, len(self.files)) if num_proc else None,
-            fingerprint=self._fingerprint(held_out),
-        )
+        try:
+            rows = datasets.Dataset.from_generator(
+                _generate,
+                features=_FEATURES,
+                cache_dir=cache_dir,
+                gen_kwargs={"corpus": self, "held_out": held_out, "paths": self.files},
+                num_proc=min(num_proc, len(self.files)) if num_proc else None,
+                fingerprint=self.fingerprint(held_out),
+            )
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, ValueError | OSError):
+                raise error.__cause__ from None
+            self._read_through()  # From another process only the error's text arrives; here it is raised again.
+            raise
         present = set(rows.unique("domain"))
         for index, domain in enumerate(self.domains):
             if index not in present:
                 raise ValueError(self._no_text(domain, held_out))
         return rows
 
-    def _tokenize(self, lines: Iterator[str]) -> Iterator[list[int]]:
-        while batch := list(islice(lines, _LINES_A_CALL)):
-            yield from self.tokenizer(
-                batch,
-                add_special_tokens=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )["input_ids"]
+    def first_held_out_rows(self, limit: int) -> list[dict[str, Any]]:
+        """The first held-out rows of each file, without reading the files to their ends.
 
-    def _fingerprint(self, held_out: bool) -> str:
-        settings = (self.block_size, self.run_lines, self.held_out_every, held_out)
+        Args:
+            limit: rows a file.
+
+        Returns:
+            Rows with ``"input_ids"`` and ``"domain"``.
+
+        Raises:
+            ValueError: a file has no held-out text.
+        """
+        found: list[dict[str, Any]] = []
+        for path in self.files:
+            rows = list(islice(_generate(self, True, [path]), limit))
+            if not rows:
+                raise ValueError(self._no_text(domain_of(path), held_out=True))
+            found += rows
+        return found
+
+    def fingerprint(self, held_out: bool) -> str:
+        """A hash of the files' contents, the tokenizer and the settings, by which the cache knows the rows."""
+        settings = (_FORMAT, self.block_size, self.run_lines, self.held_out_every, held_out)
         contents = [(domain_of(path), _digest(path)) for path in self.files]
         return str(datasets.fingerprint.Hasher.hash((settings, contents, self.tokenizer)))
+
+    def _read_through(self) -> None:
+        for path in self.files:
+            deque(read_lines(path), maxlen=0)
 
     def _no_text(self, domain: str, held_out: bool) -> str:
         part = "held-out" if held_out else "training"
@@ -119,7 +163,7 @@ class PackedCorpus:
 def _generate(corpus: PackedCorpus, held_out: bool, paths: list[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
         domain = corpus.domains.index(domain_of(path))
-        for row in corpus.rows(path, held_out):
+        for row in corpus.pack(corpus.documents(path, held_out)):
             yield {"input_ids": row, "domain": domain}
 
 
@@ -133,14 +177,17 @@ class PackedStream(IterableDataset[dict[str, Any]]):
 
     Args:
         corpus: the files and settings.
-        shares: weight of each domain, relative to its files' size; 1 where a domain is not named.
+        shares: weight of each domain, relative to its files' size on disk; 1 where a domain is not named.
         buffer_rows: rows waiting in the shuffle buffer.
         seed: seed of the order.
 
+    Raises:
+        ValueError: a share is negative, or nothing is left; while reading: a domain yields no text.
+
     Note:
-        Domains are drawn in proportion to share x size of the files on disk. Each dataloader worker reads the files
-        but tokenises only its own runs of lines, and numbers its draws apart from the others'. On several processes,
-        ``accelerate`` reads on the first one and hands out the batches. A resumed run reads again up to where it was.
+        Each dataloader worker reads the files but tokenises only its own runs of lines, and numbers its draws apart
+        from the others'. On several processes ``accelerate`` reads on the first one and hands out the batches, so they
+        are those of a run on one. Rows are all of full length. A resumed run reads again up to where it was.
     """
 
     def __init__(self, corpus: PackedCorpus, shares: Mapping[str, float], buffer_rows: int, seed: int) -> None:
@@ -149,6 +196,8 @@ class PackedStream(IterableDataset[dict[str, Any]]):
         self.weights = np.array(
             [shares.get(name, 1.0) * sum(path.stat().st_size for path in own) for name, own in self.files.items()]
         )
+        if self.weights.min() < 0 or not self.weights.sum():
+            raise ValueError(f"shares must not be negative, nor all text left out; got {dict(shares)}")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
@@ -159,18 +208,18 @@ class PackedStream(IterableDataset[dict[str, Any]]):
             yield {"input_ids": row, "draw": number * shards + shard}
 
     def _mixed(self, generator: np.random.Generator, shard: int, shards: int) -> Iterator[NDArray[np.int32]]:
-        endless = [self._endless(domain, shard, shards) for domain in self.files]
+        endless = [self.corpus.pack(self._endless(domain, shard, shards)) for domain in self.files]
         bounds = np.cumsum(self.weights) / self.weights.sum()
         while True:
             yield next(endless[int(np.searchsorted(bounds, generator.random(), side="right"))])
 
-    def _endless(self, domain: str, shard: int, shards: int) -> Iterator[NDArray[np.int32]]:
+    def _endless(self, domain: str, shard: int, shards: int) -> Iterator[list[int]]:
         while True:
             empty = True
             for path in self.files[domain]:
-                for row in self.corpus.rows(path, held_out=False, shard=shard, shards=shards):
-                    empty = False
-                    yield row
+                for document in self.corpus.documents(path, held_out=False, shard=shard, shards=shards):
+                    empty = empty and not document
+                    yield document
             if empty:
                 raise ValueError(
                     f"domain {domain!r} yields no training text for dataloader worker {shard + 1} of {shards}; "

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pack(
-    documents: Iterable[Sequence[int]], block_size: int, cls_id: int, sep_id: int
-) -> Iterator[NDArray[np.int32]]:
+def pack(documents: Iterable[Sequence[int]], block_size: int, cls_id: int, sep_id: int) -> Iterator[NDArray[np.int32]]:
     """Join documents with ``[SEP]`` and cut the stream into rows, each with ``[CLS]`` in front.
 
     Nothing is lost or padded: what does not fit a row begins the next one, and only the last row may be shorter.

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
 
 
-def parse_recipe_arguments(argument_classes: Sequence[type[Any]], argv: Sequence[str]) -> tuple[Any, ...]:
+class _RecipeArgumentParser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # Not argparse's exit, which would print the usage of more than a hundred settings first.
+        raise ValueError(f"cannot read the settings: {message}")
+
+
+def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str]) -> tuple[Any, ...]:
     """Parse ``[config.yaml] [--name value ...]`` into dataclasses; what is on the command line wins.
 
     Args:
@@ -26,7 +31,7 @@ def parse_recipe_arguments(argument_classes: Sequence[type[Any]], argv: Sequence
 
     Raises:
         FileNotFoundError: there is no such YAML file.
-        ValueError: a name is unknown (the message lists near ones), or a value has the wrong type.
+        ValueError: a name is unknown (the message lists near ones), missing, or has a value of the wrong type.
 
     Example:
         >>> from dataclasses import dataclass
@@ -42,12 +47,10 @@ def parse_recipe_arguments(argument_classes: Sequence[type[Any]], argv: Sequence
         options = [*_options_of_file(Path(options[0]), known), *options[1:]]
     for option in options:
         if option.startswith("--"):
-            _check_name(option.removeprefix("--").partition("=")[0].removeprefix("no_"), known, "the command line")
-    parser = HfArgumentParser(list(argument_classes), allow_abbrev=False, exit_on_error=False)
-    try:
-        *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
-    except ArgumentError as error:
-        raise ValueError(f"cannot read the settings: {error}") from error
+            name = option.removeprefix("--").partition("=")[0].replace("-", "_")
+            _check_name(name, [*known, *(f"no_{setting}" for setting in known), "help"], "the command line")
+    parser = _RecipeArgumentParser(list(argument_classes), allow_abbrev=False)
+    *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
     if rest:
         raise ValueError(f"settings look like --name value; cannot read {' '.join(rest)!r}")
     return tuple(parsed)
@@ -56,7 +59,10 @@ def parse_recipe_arguments(argument_classes: Sequence[type[Any]], argv: Sequence
 def _options_of_file(path: Path, known: Iterable[str]) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {str(path)!r}")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold lines of `name: value`; it holds a {type(settings).__name__}")
     for name in settings:

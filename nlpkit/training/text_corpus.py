@@ -5,15 +5,11 @@ from __future__ import annotations
 import glob
 import gzip
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
-_OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
-    ".txt": lambda path: path.open("rb"),
-    ".gz": lambda path: cast(BinaryIO, gzip.open(path, "rb")),
-    ".xz": lambda path: cast(BinaryIO, lzma.open(path, "rb")),
-}
+_OPENERS: dict[str, Any] = {".txt": open, ".gz": gzip.open, ".xz": lzma.open}
 
 
 def find_text_files(patterns: list[str]) -> list[Path]:
@@ -33,7 +29,8 @@ def find_text_files(patterns: list[str]) -> list[Path]:
         raise ValueError("no text files are given; name at least one .txt, .txt.gz or .txt.xz file")
     found: set[Path] = set()
     for pattern in patterns:
-        matches = [Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)]
+        # Not Path.glob, which refuses absolute patterns.
+        matches = [Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)]  # noqa: PTH207
         if not matches:
             raise FileNotFoundError(f"no file matches {pattern!r}")
         found.update(matches)
@@ -65,12 +62,10 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         ValueError: the file is not UTF-8 (the message says where), or its compressed data are broken.
     """
-    with _OPENERS[path.suffix](path) as file:
+    with _OPENERS[path.suffix](path, "rb") as file:
         try:
             for number, line in enumerate(file, start=1):
-                yield line.decode("utf-8").removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {number} is not UTF-8 ({error.reason}); convert the file first") from error
+                yield _decode(line, path, number).removesuffix("\n")
         except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise ValueError(f"{path} is truncated or broken as a compressed file: {error}") from error
 
@@ -97,5 +92,40 @@ def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterat
         ['a', 'b', 'e', 'f']
     """
     return (
-        line for number, line in enumerate(read_lines(path)) if keep(number // run_lines) and not line.isspace() and line
+        line
+        for number, line in enumerate(read_lines(path))
+        if keep(number // run_lines) and not line.isspace() and line
     )
+
+
+def read_sample(files: Iterable[Path], shares: Mapping[str, float]) -> Iterator[str]:
+    """Read the non-blank lines of several files, of some domains only an evenly spread share.
+
+    Args:
+        files: the files.
+        shares: domain to the share of its lines to read, in (0, 1]; domains not named are read whole.
+
+    Returns:
+        The lines, file by file.
+
+    Raises:
+        ValueError: a share out of range, or of a domain that no file is of; or a file cannot be read.
+    """
+    files = list(files)
+    for domain, share in shares.items():
+        if not 0 < share <= 1 or domain not in map(domain_of, files):
+            raise ValueError(
+                f"share {domain}={share}: must be of one of {sorted(set(map(domain_of, files)))} and in (0, 1]"
+            )
+    for path in files:
+        share = shares.get(domain_of(path), 1.0)
+        for number, line in enumerate(read_lines(path)):
+            if line.strip() and int((number + 1) * share) > int(number * share):
+                yield line
+
+
+def _decode(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}, line {number} is not UTF-8 ({error.reason}); convert the file first") from error

@@ -50,9 +50,9 @@ def word_bert_config(config: PreTrainedConfig) -> WoBertConfig:
         512
     """
     settings = {name: getattr(config, name) for name in _SHARED_SETTINGS}
+    settings["type_vocab_size"] = max(2, config.type_vocab_size)
     if config.model_type in ROBERTA_TYPES:
         settings["max_position_embeddings"] -= config.pad_token_id + 1
-        settings["type_vocab_size"] = max(2, config.type_vocab_size)
     if isinstance(config, WoBertConfig):
         settings["sparse_prediction"] = config.sparse_prediction
     return WoBertConfig(vocab_size=config.vocab_size, **settings)
@@ -61,8 +61,8 @@ def word_bert_config(config: PreTrainedConfig) -> WoBertConfig:
 def word_bert_state(config: PreTrainedConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a BERT or RoBERTa, with or without head, under the names of ``WoBertForMaskedLM``.
 
-    RoBERTa's positions begin after ``pad_token_id``: its first rows go. Where it has one token type, a second gets the
-    same row, so that pairs, whose second part has type 1, are read as the source reads them.
+    RoBERTa's positions begin after ``pad_token_id``: its first rows go. Where there is one token type, as in RoBERTa,
+    a second gets the same row, so that pairs, whose second part has type 1, are read as the source reads them.
 
     Args:
         config: the source's.
@@ -78,10 +78,11 @@ def word_bert_state(config: PreTrainedConfig, state: Mapping[str, Tensor]) -> di
                 f"this RoBERTa's layers use hidden_act={config.hidden_act!r} but its head always uses 'gelu'; "
                 "WoBertForMaskedLM has one activation for both: pass the bare encoder (model.base_model) instead"
             )
-        positions, types = "bert.embeddings.position_embeddings.weight", "bert.embeddings.token_type_embeddings.weight"
+        positions = "bert.embeddings.position_embeddings.weight"
         named[positions] = named[positions][config.pad_token_id + 1 :]  # (positions, hidden)
-        if len(named[types]) == 1:
-            named[types] = named[types].repeat(2, 1)  # (2, hidden)
+    types = "bert.embeddings.token_type_embeddings.weight"
+    if len(named[types]) == 1:
+        named[types] = named[types].repeat(2, 1)  # (2, hidden)
     return named
 
 

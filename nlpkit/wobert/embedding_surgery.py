@@ -100,16 +100,16 @@ def _as_inside(
     token: str, cut: list[int], source: Mapping[str, int], names: Mapping[int, str], mark: str
 ) -> list[int]:
     """Pieces of a token that was cut as if it began a word, put right where it does not."""
-    if mark != "##" and len(cut) > 1 and names[cut[0]] == mark:
+    if mark != "##" and cut and names[cut[0]] == mark:
         cut = cut[1:]
     if not cut:
-        return cut
+        return []
     first = names[cut[0]]
-    if mark == "##":
-        inside = mark + first if _continues(token) else first
-    else:
-        inside = first if _begins_word(token) else first.removeprefix(mark)
-    return [source.get(inside, cut[0]), *cut[1:]]
+    if mark == "##" and _continues(token):
+        first = f"##{first}"
+    elif mark != "##" and not _begins_word(token):
+        first = first.removeprefix(mark)
+    return [source.get(first, cut[0]), *cut[1:]]
 
 
 def find_weights(

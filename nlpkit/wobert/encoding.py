@@ -78,10 +78,10 @@ def read(reader: Reader, source: Any, with_spans: bool) -> TokenSequence:
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Hold the cyclic garbage collector while a batch is built.
+    """Hold the cyclic garbage collector while a batch is built, then hand it the batch as old objects.
 
-    A batch is hundreds of thousands of small tuples and no cycles; without the pause, the collector walks through all
-    of them again and again and takes half of the time.
+    A batch is hundreds of thousands of small tuples and no cycles. Left alone, the collector walks through all of them
+    again and again while they are made, and once more afterwards as new objects: half of a call's time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -89,6 +89,9 @@ def collection_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if gc.get_freeze_count() == 0:  # else somebody else's objects would be released too
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

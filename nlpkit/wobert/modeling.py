@@ -38,7 +38,7 @@ class WoBertForMaskedLM(BertForMaskedLM):
 
     config_class = WoBertConfig
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -92,7 +92,7 @@ class WoBertForSequenceClassification(BertForSequenceClassification):
 
     config_class = WoBertConfig
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         *args: Any,
         labels: Tensor | None = None,
@@ -118,7 +118,7 @@ class WoBertForSequenceClassification(BertForSequenceClassification):
         return output.to_tuple() if return_dict is False else output
 
     def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-        problem = self.config.problem_type
+        problem: str | None = self.config.problem_type
         if problem is None:
             whole = labels.dtype in (torch.long, torch.int)
             single = "single_label_classification" if whole else "multi_label_classification"
@@ -135,7 +135,7 @@ class WoBertForTokenClassification(BertForTokenClassification):
 
     config_class = WoBertConfig
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         *args: Any,
         labels: Tensor | None = None,

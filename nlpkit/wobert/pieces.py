@@ -144,7 +144,7 @@ class WordSplitter:
         for positions, is_chinese in _basic_words(word):
             text = "".join([word[position] for position in positions])
             if is_chinese and self.fallback == "constrained":
-                covering = cover(text, _logarithmic_frequencies(), self.vocabulary)
+                covering = cover(text, *_logarithmic_frequencies(), self.vocabulary)
             else:
                 covering = [(0, len(text))] if not is_chinese else [(k, k + 1) for k in range(len(text))]
             for begin, stop in covering:
@@ -169,12 +169,13 @@ class WordSplitter:
         return pieces
 
 
-def cover(text: str, frequencies: Mapping[str, float], vocabulary: Mapping[str, int]) -> list[Span]:
+def cover(text: str, frequencies: Mapping[str, float], rarest: float, vocabulary: Mapping[str, int]) -> list[Span]:
     """The most probable way to write a text in vocabulary words: jieba's best path over this vocabulary alone.
 
     Args:
         text: an unknown word, normalised.
-        frequencies: word to natural logarithm of its relative frequency; words it lacks are as rare as its rarest.
+        frequencies: word to natural logarithm of its relative frequency.
+        rarest: what counts for words that ``frequencies`` lacks.
         vocabulary: the words that may be used; single characters always may.
 
     Returns:
@@ -184,10 +185,9 @@ def cover(text: str, frequencies: Mapping[str, float], vocabulary: Mapping[str, 
         Quadratic in the length of ``text`` up to the longest dictionary word (16 characters), linear beyond.
 
     Example:
-        >>> cover("随时随地", {"随时": -9.0, "随地": -11.0, "时随": -20.0}, {"随时": 0, "随地": 1, "时随": 2})
+        >>> cover("随时随地", {"随时": -9.0, "随地": -11.0}, -20.0, {"随时": 0, "随地": 1, "时随": 2})
         [(0, 2), (2, 4)]
     """
-    rarest = min(frequencies.values(), default=0.0)
     best = [0.0] * (len(text) + 1)
     ends = [0] * len(text)
     for start in range(len(text) - 1, -1, -1):
@@ -206,10 +206,10 @@ def cover(text: str, frequencies: Mapping[str, float], vocabulary: Mapping[str, 
 
 
 @lru_cache(maxsize=1)
-def _logarithmic_frequencies() -> dict[str, float]:
+def _logarithmic_frequencies() -> tuple[dict[str, float], float]:
     entries = [line.split(" ") for line in jieba_dictionary().read_text("utf-8").split("\n") if line]
     total = log(sum(int(entry[1]) for entry in entries))
-    return {normalize(entry[0]): log(max(1, int(entry[1]))) - total for entry in entries}
+    return {normalize(entry[0]): log(max(1, int(entry[1]))) - total for entry in entries}, -total
 
 
 def _to_original(spans: list[Span], starts: list[int], ends: list[int]) -> list[Span]:

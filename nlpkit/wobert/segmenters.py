@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -150,6 +153,39 @@ def describe(segmenter: Segmenter) -> dict[str, Any]:
             "user_words": hashlib.sha256(segmenter.user_words.encode()).hexdigest() if segmenter.user_words else None,
         }
     return {"name": segmenter.name}
+
+
+def restore_segmenter(
+    segmenter: str | Segmenter | Mapping[str, Any], user_dict: str | Path | None, hmm: bool
+) -> Segmenter:
+    """The segmenter asked for, or the one that a saved tokenizer describes; a difference is a warning.
+
+    Args:
+        segmenter: as for :func:`make_segmenter`, or a description made by :func:`describe`.
+        user_dict: jieba user dictionary.
+        hmm: as for :func:`make_segmenter`.
+
+    Raises:
+        ValueError: the description is of a segmenter that only its author has.
+    """
+    if not isinstance(segmenter, Mapping):
+        return make_segmenter(segmenter, user_dict, hmm)
+    if segmenter["name"] not in ("rjieba", "jieba"):
+        raise ValueError(
+            f"this tokenizer was saved with a segmenter of its own, {segmenter['name']!r};"
+            " pass it again: from_pretrained(..., segmenter=...)"
+        )
+    made = make_segmenter(segmenter["name"], user_dict, hmm or segmenter.get("hmm", False))
+    here = describe(made)
+    changes = [f"{key} {segmenter.get(key)} -> {here[key]}" for key in here if here[key] != segmenter.get(key)]
+    if changes:
+        logger.warning(
+            "this tokenizer was saved with another %s (%s): texts may be cut differently; install the saved version,"
+            " or save the tokenizer again to accept this one",
+            segmenter["name"],
+            "; ".join(changes),
+        )
+    return made
 
 
 def jieba_dictionary() -> Path:

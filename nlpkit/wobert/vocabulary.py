@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -42,8 +43,8 @@ def build_vocabulary(
         words: words to add, without ``corpus``.
         size: entries of the result, with ``corpus``.
         candidates: dictionary words that are counted at all, with ``corpus``.
-        characters: how many of the most frequent Chinese characters stay in any case, with ``corpus``; unknown words
-            are spelt with them.
+        characters: how many of the most frequent Chinese characters and punctuation marks of ``corpus`` stay in any
+            case, in ``base`` or not; unknown words are spelt with them.
         keep: further tokens that stay however rare they are, with ``corpus``; ASCII characters always do.
         segmenter: text to words; jieba's dictionary by default.
 
@@ -74,15 +75,16 @@ def build_vocabulary(
         return {token: number for number, token in enumerate(kept + added[:words])}
     spelling: Counter[str] = Counter()
     counts = count_tokens(_counting_characters(corpus, spelling), kept + added[:candidates], segmenter)
-    frequent = [character for character, _ in spelling.most_common() if is_chinese(character)][:characters]
+    spelling = Counter({normalize(mark): count for mark, count in spelling.items() if _stands_alone(mark)})
+    frequent = [mark for mark, _ in spelling.most_common(characters)]
     forced = dict.fromkeys([*SPECIAL_TOKENS, *_ASCII, *frequent, *keep])
-    if len(forced) >= size:
-        raise ValueError(f"size={size} leaves no room for words beside the {len(forced)} tokens that must stay")
     ranked = [token for token, count in counts.most_common() if count and token not in forced]
     if not any(is_chinese(token[0]) for token in ranked if len(token) > 1):
         raise ValueError("the corpus yields no words: is it Chinese text, one paragraph a line?")
+    if len(forced) >= size:
+        raise ValueError(f"size={size} leaves no room for words beside the {len(forced)} tokens that must stay")
     chosen = [*forced, *ranked[: size - len(forced)]][len(SPECIAL_TOKENS) :]
-    ordered = [*SPECIAL_TOKENS, *sorted(chosen, key=lambda token: -counts[token])]
+    ordered = [*SPECIAL_TOKENS, *sorted(chosen, key=lambda token: -(counts[token] or spelling[token]))]
     return {token: number for number, token in enumerate(ordered)}
 
 
@@ -147,6 +149,20 @@ def count_tokens(
     return Counter(dict(zip(names, counts, strict=True)))
 
 
+def base_tokens(tokenizer: Any) -> list[str]:
+    """A character or subword tokenizer's tokens in BERT's notation: the ``base`` of a word vocabulary for its model.
+
+    Args:
+        tokenizer: a transformers tokenizer of the WordPiece or the SentencePiece kind.
+
+    Returns:
+        Its tokens in the order of their ids; SentencePiece pieces as :func:`from_sentencepiece` turns them.
+    """
+    ids = tokenizer.get_vocab()
+    tokens = sorted(ids, key=ids.__getitem__)
+    return from_sentencepiece(tokens) if any(token.startswith("▁") for token in tokens) else tokens
+
+
 def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
     """SentencePiece pieces in BERT's notation, so that they can be the ``base`` of a word vocabulary.
 
@@ -167,7 +183,7 @@ def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
     for piece in pieces:
         if piece.startswith("<") and piece.endswith(">"):
             continue
-        text = normalize(piece.removeprefix("▁"))
+        text = normalize(piece).replace("▁", "")
         if any(is_chinese(character) or is_punctuation(character) for character in text):
             tokens.update(dict.fromkeys(character for character in text if not character.isspace()))
         elif text:
@@ -181,6 +197,10 @@ def _counting_characters(texts: Iterable[str], counts: Counter[str]) -> Iterable
     for text in texts:
         counts.update(text)
         yield text
+
+
+def _stands_alone(character: str) -> bool:
+    return is_chinese(character) or is_punctuation(character)
 
 
 def _is_redundant(token: str) -> bool:

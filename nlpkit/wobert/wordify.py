@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlpkit.wobert.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
 from nlpkit.wobert.embedding_surgery import (
@@ -25,12 +25,16 @@ from nlpkit.wobert.embedding_surgery import (
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from nlpkit.wobert.pieces import Fallback
 from nlpkit.wobert.segmenters import Segmenter
+from nlpkit.wobert.source_model import (
+    check_layers,
+    check_source,
+    input_names,
+    is_tied,
+    vocabulary_parameters,
+)
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 from nlpkit.wobert.vocabulary_file import read_vocabulary
 from nlpkit.wobert.wordify_report import WordifyReport, compare_tokenizers
-
-#: Model types whose encoder is a plain list of layers, named ``...layer.<i>``.
-_LAYERED = ("bert", "wobert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "ernie", "mpnet")
 
 
 class WordModel(NamedTuple):
@@ -83,7 +87,8 @@ def wordify(
 
     Note:
         RoBERTa's positions count from ``pad_token_id + 1`` and it has one token type: the word model starts at
-        position 0 and has two token types with the same row, so that pairs work. Where the whole vocabulary is kept,
+        position 0 and has two token types with the same row, so that pairs work. DistilBERT has no token types: its
+        tokenizer makes none. Where the whole vocabulary is kept,
         hidden states and logits equal the source's. A fresh head is drawn from torch's global generator: seed it.
         Peak memory: the source, the word model and one embedding in fp32.
 
@@ -99,10 +104,16 @@ def wordify(
         >>> print(words.report.kept_rows, words.report.new_rows, words.report.layers)
         6 1 (0, 2)
     """
-    _check_source(model, tokenizer)
-    kept_layers = _check_layers(model, layers)
-    words = WoBertTokenizer(_as_mapping(vocabulary), fallback, segmenter, do_lower_case=do_lower_case)
-    ids = words.get_vocab()
+    check_source(model, tokenizer)
+    kept_layers = check_layers(model, layers)
+    words = WoBertTokenizer(
+        _as_mapping(vocabulary),
+        fallback,
+        segmenter,
+        do_lower_case=do_lower_case,
+        model_input_names=input_names(model),
+    )
+    ids = dict(sorted(words.get_vocab().items(), key=lambda item: item[1]))
     pieces = find_pieces(ids, tokenizer)
     weights = None if piece_weights is None else find_weights(ids, pieces, tokenizer, piece_weights)
 
@@ -148,82 +159,14 @@ def _as_mapping(vocabulary: Mapping[str, int] | Sequence[str] | str | Path) -> d
     return ids
 
 
-def _check_source(model: Any, tokenizer: Any) -> None:
-    """Refuse what is no masked LM or encoder, and a tokenizer that is not the model's."""
-    if not isinstance(model, PreTrainedModel) or not _is_masked_lm_type(model.config):
-        raise TypeError(
-            "wordify needs a BERT-like masked LM or encoder of transformers (BERT, RoBERTa, XLM-R, CamemBERT, "
-            f"ELECTRA, ALBERT, DistilBERT, ...), got {type(model).__name__}"
-        )
-    embedding: Any = model.get_input_embeddings()
-    if not isinstance(embedding, torch.nn.Embedding) or not embedding.weight.is_floating_point():
-        raise TypeError(
-            f"the input embedding of {type(model).__name__} is {type(embedding).__name__}; "
-            "wordify needs a plain nn.Embedding of floats: load the model without quantisation"
-        )
-    rows, tokens = embedding.num_embeddings, len(tokenizer)
-    # Some models pad their vocabulary to a round number of rows.
-    if tokens > rows or rows - tokens > rows // 100:
-        raise ValueError(
-            f"the tokenizer has {tokens} tokens but the model's embedding has {rows} rows; "
-            "pass the model's own tokenizer"
-        )
-    for token, role in SPECIAL_ROLES.items():
-        if getattr(tokenizer, role) is None:
-            raise ValueError(
-                f"the tokenizer has no {role.removesuffix('_id')} to become {token}; "
-                f"set it, e.g. tokenizer.{role.removesuffix('_id')} = '<...>', to a token of its vocabulary"
-            )
-
-
-def _is_masked_lm_type(config: PreTrainedConfig) -> bool:
-    known = config.model_type in BERT_TYPES + ROBERTA_TYPES or type(config) in MODEL_FOR_MASKED_LM_MAPPING
-    return known and not config.is_encoder_decoder and not getattr(config, "is_decoder", False)
-
-
-def _check_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> tuple[int, ...]:
-    count = model.config.num_hidden_layers
-    if layers is None:
-        return tuple(range(count))
-    if model.config.model_type not in _LAYERED:
-        raise ValueError(
-            f"layers={layers!r}: cannot choose layers of {type(model).__name__}, only of {', '.join(_LAYERED)}; "
-            "leave layers=None"
-        )
-    outside = [layer for layer in layers if not isinstance(layer, int) or not 0 <= layer < count]
-    if outside or not layers:
-        what = f"has {outside[0]!r}" if outside else "is empty"
-        raise ValueError(f"layers={layers!r} {what}; indices of this model run from 0 to {count - 1}")
-    if list(layers) != sorted(set(layers)):
-        raise ValueError(f"layers={layers!r} must ascend without repeating, e.g. {tuple(sorted(set(layers)))}")
-    return tuple(layers)
-
-
 def _word_state(
     model: PreTrainedModel, pieces: Sequence[tuple[int, ...]], weights: Sequence[tuple[float, ...]] | None
 ) -> dict[str, Tensor]:
-    by_token = _vocabulary_parameters(model)
+    by_token = vocabulary_parameters(model)
     return {
         name: mean_rows(tensor, pieces, weights) if name in by_token else tensor
         for name, tensor in model.state_dict().items()
     }
-
-
-def _vocabulary_parameters(model: PreTrainedModel) -> set[str]:
-    """Names of the weights with a row for each token: input embedding, decoder, output bias."""
-    embedding, decoder = model.get_input_embeddings(), model.get_output_embeddings()
-    owned = {id(parameter) for module in (embedding, decoder) if module for parameter in module.parameters()}
-    names = {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in owned}
-    # BERT's head owns the output bias and shares it with its decoder, or not where nothing is tied.
-    heads = {name.rpartition(".")[0].rpartition(".")[0] for name in names}
-    biases = {f"{head}.bias" for head in heads if head}
-    rows = embedding.num_embeddings
-    return names | {name for name, tensor in model.state_dict().items() if name in biases and tensor.shape == (rows,)}
-
-
-def _is_tied(model: PreTrainedModel) -> bool:
-    decoder = model.get_output_embeddings()
-    return decoder is None or decoder.weight is model.get_input_embeddings().weight
 
 
 def _special_ids(
@@ -250,7 +193,7 @@ def _build(
         target_class, config, state = WoBertForMaskedLM, word_bert_config(config), word_bert_state(config, state)
     for name, value in settings.items():
         setattr(config, name, value)
-    config.tie_word_embeddings = _is_tied(model)
+    config.tie_word_embeddings = is_tied(model)
     target = target_class(config)
     target.to(dtype=model.dtype, device=model.device).train(model.training)  # type: ignore[call-arg]
     expected = target.state_dict()
@@ -284,5 +227,4 @@ def _start_head_bias(
 
 
 def _unknown_tokens(ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]], unknown_id: int) -> tuple[str, ...]:
-    names = sorted(ids, key=ids.__getitem__)
-    return tuple(name for name, row in zip(names, pieces, strict=True) if row == (unknown_id,) and name != "[UNK]")
+    return tuple(name for name, row in zip(ids, pieces, strict=True) if row == (unknown_id,) and name != "[UNK]")

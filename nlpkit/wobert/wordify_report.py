@@ -26,7 +26,7 @@ class TextReport:
         source_unknown: how many of the source's tokens are unknown.
         word_unknown: how many of the word tokenizer's tokens are unknown.
         words: words that the segmenter found and the word tokenizer reads, so without white space.
-        covered_words: how many of them are one token.
+        covered_words: how many of them are one token, and a known one.
     """
 
     texts: int
@@ -160,19 +160,22 @@ def compare_tokenizers(texts: Iterable[str], source: Any, words: WoBertTokenizer
         words: the word tokenizer.
 
     Raises:
-        TypeError: ``texts`` is one string.
-        ValueError: the texts hold nothing that both tokenizers see.
+        TypeError: ``texts`` is one string, or holds what is no string.
+        ValueError: there are no texts, or nothing in them that both tokenizers see.
     """
     if isinstance(texts, str):
         raise TypeError("texts is one str; give a list of texts, e.g. [text]")
     sample = list(texts)
-    before = _tokens(source(sample, add_special_tokens=False, verbose=False))
     rows = words(sample, add_special_tokens=False, verbose=False)
     after = _tokens(rows)
-    if not before or not after:
+    before = _tokens(source(sample, add_special_tokens=False, verbose=False)) if after else []
+    if not before:
         raise ValueError("texts hold no tokens to compare the tokenizers on; give real texts or leave texts=None")
-    lengths = Counter((row, word) for row in range(len(sample)) for word in rows.word_ids(row))
-    alone = Counter(lengths.values())[1]
+    placed = [(row, word) for row in range(len(sample)) for word in rows.word_ids(row)]  # (tokens,)
+    lengths = Counter(placed)
+    known_alone = [
+        number != words.unk_token_id and lengths[word] == 1 for number, word in zip(after, placed, strict=True)
+    ]
     return TextReport(
         texts=len(sample),
         characters=sum(map(len, sample)),
@@ -181,12 +184,12 @@ def compare_tokenizers(texts: Iterable[str], source: Any, words: WoBertTokenizer
         source_unknown=before.count(source.unk_token_id),
         word_unknown=after.count(words.unk_token_id),
         words=len(lengths),
-        covered_words=alone,
+        covered_words=sum(known_alone),
     )
 
 
 def _tokens(rows: BatchEncoding) -> list[int]:
-    return [number for row in rows["input_ids"] for number in row]
+    return [number for row in rows.get("input_ids", []) for number in row]
 
 
 def _text_lines(texts: TextReport) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import lzma
 import random
 from functools import lru_cache
@@ -134,7 +136,7 @@ def test_the_cover_is_the_most_probable_one(text: str, known: set[str], seed: in
     counts = {word: generator.randrange(1, 1000) for word in vocabulary}
     total = sum(counts.values())
     frequencies = {word: log(count / total) for word, count in counts.items()}
-    spans = cover(text, frequencies, vocabulary)
+    spans = cover(text, frequencies, min(frequencies.values()), vocabulary)
     assert "".join(text[start:end] for start, end in spans) == text
     score = sum(frequencies[text[start:end]] for start, end in spans)
     assert isclose(score, reference.best_cover(text, counts, vocabulary), rel_tol=1e-9)
@@ -171,6 +173,24 @@ def test_twenty_thousand_real_lines_equal_the_reference(shared_data: Path, share
                 check_spans(splitter, text)
                 compared += 1
     assert compared >= 20_000
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wobert-base", "wobert-plus"])
+def test_real_lines_get_the_ids_that_bert4keras_gave_them(shared_data: Path, shared_models: Path, name: str) -> None:
+    vocabulary = read_vocabulary(shared_models / "vocab" / f"{name}.vocab.txt")
+    splitter = WordSplitter(vocabulary, vocabulary["[UNK]"], RjiebaSegmenter())
+    recorded = json.loads((Path(__file__).parent / "fixtures" / "bert4keras_ids.json").read_text("utf-8"))["ids"][name]
+    for file, expected in recorded.items():
+        digest, tokens = hashlib.sha256(), 0
+        with lzma.open(shared_data / file, "rt", encoding="utf-8", newline="\n") as lines:
+            for line in islice(lines, expected["lines"]):
+                ids = splitter.ids(line.removesuffix("\n"))
+                digest.update((" ".join(map(str, ids)) + "\n").encode())
+                tokens += len(ids)
+        assert tokens == expected["tokens"], file
+        assert digest.hexdigest() == expected["sha256"], file
 
 
 @pytest.mark.shared

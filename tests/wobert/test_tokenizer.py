@@ -172,7 +172,7 @@ def test_added_tokens_are_found_saved_and_loaded(small_vocabulary: dict[str, int
 
 
 def test_decode_gives_chinese_text_back(tokenizer: WoBertTokenizer) -> None:
-    for text in ("酒店的服务态度很好，房间干净。", "今天天气不错！", "hello, world 今天3.14好"):
+    for text in ("酒店的服务态度很好，房间干净。", "今天天气不错！", "hello, world今天3.14好"):
         assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text
     batch = tokenizer(["不错！", "很好"])["input_ids"]
     assert tokenizer.decode(batch, skip_special_tokens=True) == ["不错！", "很好"]

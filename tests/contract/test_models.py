@@ -1,0 +1,124 @@
+"""Behaviour that every trainable model of nlpkit keeps; a new one is one line in cases.py."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tests.contract.cases import CASES, LENGTHS, Case
+from tests.contract.one_step import gradient
+
+ROOT = Path(__file__).resolve().parents[2]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert any(tensor.abs().max() > 1e-6 for tensor in expected.values()), "nothing was learnt"
+    for name, tensor in expected.items():
+        torch.testing.assert_close(
+            found[name], tensor, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@each_case
+def test_accumulated_steps_equal_one_large_batch(case: Case) -> None:
+    assert_same(gradient(case, 2, 4), gradient(case, 8, 1))
+
+
+@pytest.mark.slow
+@each_case
+def test_two_processes_equal_one(case: Case, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
+    target = tmp_path / "gradient.safetensors"
+    subprocess.run([*command, case.name, str(target)], check=True, cwd=ROOT, env=environment(), capture_output=True)
+    assert_same(load_file(target), gradient(case, 8, 1))
+
+
+@each_case
+def test_further_padding_changes_nothing(case: Case) -> None:
+    model = case.model().double().eval()
+    tight, loose = (model(**case.collate(case.rows(), length)) for length in (None, max(LENGTHS) + 9))
+    torch.testing.assert_close(loose.loss, tight.loss, rtol=0, atol=1e-10)
+    if tight.logits.dim() == 3:
+        torch.testing.assert_close(loose.logits[:, : tight.logits.shape[1]], tight.logits, rtol=0, atol=1e-10)
+    else:
+        torch.testing.assert_close(loose.logits, tight.logits, rtol=0, atol=1e-10)
+
+
+@each_case
+def test_the_order_of_rows_changes_nothing(case: Case) -> None:
+    model = case.model().double().eval()
+    forwards, backwards = (model(**case.collate(rows, None)).loss for rows in (case.rows(), case.rows()[::-1]))
+    torch.testing.assert_close(forwards, backwards, rtol=0, atol=1e-10)
+
+
+@each_case
+def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path: Path) -> None:
+    model = case.model()
+    batch = case.collate(case.rows(), None)
+    model(**batch).loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    model.eval().save_pretrained(tmp_path / "model")
+    assert not [path.name for path in (tmp_path / "model").iterdir() if path.suffix not in (".json", ".safetensors")]
+    save_file(batch, tmp_path / "batch.safetensors")
+    script = (
+        "import sys, nlpkit; from safetensors.torch import load_file, save_file;"
+        f"model = nlpkit.{type(model).__name__}.from_pretrained(sys.argv[1] + '/model').eval();"
+        "output = model(**load_file(sys.argv[1] + '/batch.safetensors'));"
+        "save_file({'logits': output.logits.detach().contiguous()}, sys.argv[1] + '/answer.safetensors')"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment(), capture_output=True)
+    assert torch.equal(load_file(tmp_path / "answer.safetensors")["logits"], model(**batch).logits)
+
+
+@each_case
+def test_pickle_and_deepcopy_keep_the_answers(case: Case) -> None:
+    model = case.model().eval()
+    batch = case.collate(case.rows(), None)
+    expected = model(**batch).logits
+    assert torch.equal(copy.deepcopy(model)(**batch).logits, expected)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(**batch).logits, expected)
+
+
+@each_case
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_losses_and_gradients_stay_finite(case: Case, scale: float, bf16: bool) -> None:
+    model = case.model()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "classifier" in name or "decoder" in name or "predictions.bias" in name:
+                parameter.mul_(scale)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = model(**case.collate(case.rows(), None)).loss
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(found).all() for found in gradients)
+
+
+@each_case
+def test_a_batch_without_labels_of_its_own_costs_nothing(case: Case) -> None:
+    batch = case.collate(case.rows(), None)
+    if batch["labels"].dim() == 1:
+        pytest.skip("every row has a label")
+    loss = case.model()(**{**batch, "labels": torch.full_like(batch["labels"], -100)}).loss
+    loss.backward()
+    assert loss.item() == 0

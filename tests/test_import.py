@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nlpkit
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_the_package_loads_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, nlpkit; print([m for m in ('torch', 'transformers', 'tokenizers', 'numpy') if m in sys.modules])"
+    )
+    assert run_python(code) == "[]\n"
+
+
+def test_importing_the_package_takes_less_than_a_tenth_of_a_second() -> None:
+    code = "import time; start = time.perf_counter(); import nlpkit; print(time.perf_counter() - start)"
+    assert min(float(run_python(code)) for _ in range(5)) < 0.1
+
+
+@pytest.mark.parametrize("name", nlpkit.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    found = getattr(nlpkit, name)
+    assert name == "__version__" or found.__name__ == name
+
+
+def test_public_names_are_listed() -> None:
+    assert set(nlpkit.__all__) <= set(dir(nlpkit))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'nlpkit' has no attribute 'WoBertTokeniser'"):
+        nlpkit.WoBertTokeniser  # noqa: B018
