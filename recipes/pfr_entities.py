@@ -1,0 +1,138 @@
+"""Turn the tagged People's Daily of January 1998 into named entities: train, dev and test files of JSON lines.
+
+    python recipes/pfr_entities.py pfr-199801.tagged.utf8.xz data/pfr-entities
+
+The corpus (PFR, by Peking University and Fujitsu) is a paragraph a line of ``word/POS`` tokens. Persons (nr), places
+(ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from nlpkit.wobert.spans import Span
+
+TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
+#: Any single character tagged as a name by itself counts as a surname, and so do these compound ones.
+_is_surname = re.compile(
+    ".|欧阳|司马|上官|诸葛|东方|皇甫|尉迟|公孙|慕容|司徒|令狐|端木|夏侯|南宫|宇文|长孙|呼延"
+).fullmatch
+#: Lines left out between the parts, so that no article lies on both sides of a border.
+GAP = 100
+
+Example = dict[str, Any]
+
+
+def join_names(names: Sequence[str]) -> list[str]:
+    """Join the surnames and given names in a run of adjacent ``nr`` tokens; bylines list several people in a run.
+
+    Args:
+        names: the tokens of the run.
+
+    Returns:
+        One string a person.
+
+    Example:
+        >>> join_names(["江", "泽民", "李", "鹏", "乌叶海亚", "欧阳", "修"])
+        ['江泽民', '李鹏', '乌叶海亚', '欧阳修']
+        >>> join_names(["陈", "方", "安生"])  # the husband's surname before her own
+        ['陈方安生']
+    """
+    if [len(name) for name in names] == [1, 1, 2]:
+        return ["".join(names)]
+    people: list[str] = []
+    waiting = iter(names)
+    for name in waiting:
+        people.append(name + next(waiting, "") if _is_surname(name) else name)
+    return people
+
+
+def read_line(line: str) -> Example:
+    """Read one line of the corpus.
+
+    Args:
+        line: ``word/POS`` tokens separated by white space.
+
+    Returns:
+        ``text`` (the words without the spaces between them) and ``spans`` of ``(start, end, type)``.
+
+    Raises:
+        ValueError: a token has no tag.
+
+    Example:
+        >>> read_line("记者/n 兰/nr 红光/nr 在/p 北京/ns")
+        {'text': '记者兰红光在北京', 'spans': [Span(start=2, end=5, label='PER'), Span(start=6, end=8, label='LOC')]}
+    """
+    tokens = [token.rpartition("/") for token in line.split()]
+    untagged = next((tag for word, _, tag in tokens if not word), None)
+    if untagged is not None:
+        raise ValueError(f"token {untagged!r} has no tag; lines hold word/POS tokens")
+    text = ""
+    spans: list[Span] = []
+    for tag, run in groupby(tokens, key=lambda token: token[2]):
+        words = [word for word, _, _ in run]
+        for word in join_names(words) if tag == "nr" else words:
+            if tag in TYPES:
+                spans.append(Span(len(text), len(text) + len(word), TYPES[tag]))
+            text += word
+    return {"text": text, "spans": spans}
+
+
+def split_by_order(examples: Sequence[Example], gap: int = GAP) -> dict[str, list[Example]]:
+    """Cut the month into its first 80%, the next 10% and the last 10%.
+
+    Neighbouring lines belong to one article, so lines are never shuffled between parts; ``gap`` lines around each
+    border are left out, and so are lines of a later part whose text an earlier part has.
+
+    Args:
+        examples: in the order of publication.
+        gap: lines left out at each border.
+
+    Returns:
+        ``train``, ``dev`` and ``test``.
+    """
+    first, second = len(examples) * 8 // 10, len(examples) * 9 // 10
+    parts = {
+        "train": examples[: first - gap],
+        "dev": examples[first : second - gap],
+        "test": examples[second:],
+    }
+    seen: set[str] = set()
+    kept: dict[str, list[Example]] = {}
+    for name, part in parts.items():
+        kept[name] = [example for example in part if example["text"] not in seen]
+        seen |= {example["text"] for example in part}
+    return kept
+
+
+def write_json_lines(examples: Iterable[Example], path: Path) -> None:
+    """Write a file of JSON lines, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples), "utf-8")
+    temporary.replace(path)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Convert the corpus named first into the folder named second."""
+    if len(argv) != 2:
+        raise SystemExit("usage: python recipes/pfr_entities.py CORPUS(.xz) OUTPUT_FOLDER")
+    source, folder = Path(argv[0]), Path(argv[1])
+    opener = lzma.open if source.suffix == ".xz" else open
+    with opener(source, "rt", encoding="utf-8") as file:
+        examples = [read_line(line) for line in file.read().split("\n") if line.strip()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in split_by_order(examples).items():
+        write_json_lines(part, folder / f"{name}.jsonl")
+        entities = sum(len(example["spans"]) for example in part)
+        print(f"{name}: {len(part)} lines, {sum(len(e['text']) for e in part)} characters, {entities} entities")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

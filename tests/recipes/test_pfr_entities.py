@@ -1,0 +1,79 @@
+"""Reading the tagged People's Daily corpus as named entities."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+from nlpkit.wobert.spans import Span
+from recipes.pfr_entities import join_names, main, read_line, split_by_order
+
+
+@pytest.mark.parametrize(
+    ("run", "people"),
+    [
+        (["王", "小明"], ["王小明"]),
+        (["王", "明"], ["王明"]),
+        (["王", "小明", "李", "力", "张", "大山"], ["王小明", "李力", "张大山"]),
+        (["司马", "迁"], ["司马迁"]),
+        (["欧阳", "小山"], ["欧阳小山"]),
+        (["乌叶海亚"], ["乌叶海亚"]),
+        (["小明", "大山"], ["小明", "大山"]),
+        (["小明", "李", "力"], ["小明", "李力"]),
+        (["李", "方", "小云"], ["李方小云"]),
+        (["王"], ["王"]),
+        (["林", "嘉（马来）"], ["林嘉（马来）"]),
+    ],
+)
+def test_run_of_names_becomes_people(run: list[str], people: list[str]) -> None:
+    assert join_names(run) == people
+
+
+def test_line_becomes_text_and_entities_that_lie_where_they_should() -> None:
+    example = read_line("新华社/nt 北京/ns １月/t 电/n （/w 记者/n 王/nr 小明/nr ）/w  １/2/m 河北/ns 保定/ns\n")
+    assert example["text"] == "新华社北京１月电（记者王小明）１/2河北保定"
+    assert [(example["text"][start:end], label) for start, end, label in example["spans"]] == [
+        ("新华社", "ORG"),
+        ("北京", "LOC"),
+        ("王小明", "PER"),
+        ("河北", "LOC"),
+        ("保定", "LOC"),
+    ]
+
+
+def test_token_without_a_tag_is_refused() -> None:
+    with pytest.raises(ValueError, match="token '北京' has no tag; lines hold word/POS tokens"):
+        read_line("新华社/nt 北京")
+
+
+def test_parts_keep_their_order_leave_a_gap_and_share_no_text() -> None:
+    examples = [{"text": f"第{number}行", "spans": []} for number in range(100)]
+    for index in (0, 85, 95):
+        examples[index] = {"text": "（附图片）", "spans": []}
+    parts = split_by_order(examples, gap=3)
+    assert parts["train"] == examples[:77]
+    assert parts["dev"] == [*examples[80:85], examples[86]]
+    assert parts["test"] == [*examples[90:95], *examples[96:]]
+
+
+def test_corpus_becomes_three_files_of_json_lines(tmp_path: Path) -> None:
+    lines = [f"王/nr 小明/nr 第{number}/m 次/q 到/v 北京/ns" for number in range(2000)]
+    with lzma.open(tmp_path / "corpus.xz", "wt", encoding="utf-8") as file:
+        file.write("\n\n".join(lines))
+    main([str(tmp_path / "corpus.xz"), str(tmp_path / "out")])
+    rows = {
+        name: [json.loads(line) for line in (tmp_path / "out" / f"{name}.jsonl").read_text("utf-8").splitlines()]
+        for name in ("train", "dev", "test")
+    }
+    assert {name: len(part) for name, part in rows.items()} == {"train": 1500, "dev": 100, "test": 200}
+    assert rows["train"][7]["text"] == "王小明第7次到北京"
+    assert [Span(*span) for span in rows["train"][7]["spans"]] == [Span(0, 3, "PER"), Span(7, 9, "LOC")]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dev.jsonl", "test.jsonl", "train.jsonl"]
+
+
+def test_wrong_number_of_arguments_shows_the_usage() -> None:
+    with pytest.raises(SystemExit, match="usage: python recipes/pfr_entities"):
+        main(["corpus.xz"])
