@@ -20,6 +20,8 @@ _HOME = {
     "WoBertForMaskedLM": "nlpkit.wobert.modeling",
     "WoBertForSequenceClassification": "nlpkit.wobert.modeling",
     "WoBertForTokenClassification": "nlpkit.wobert.modeling",
+    "WoBertCharacterConfig": "nlpkit.wobert.tagging",
+    "WoBertForCharacterClassification": "nlpkit.wobert.tagging",
     "build_vocabulary": "nlpkit.wobert.vocabulary",
     "wordify": "nlpkit.wobert.wordify",
     "convert_checkpoint": "nlpkit.wobert.conversion",
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         WoBertForTokenClassification,
         WoBertModel,
     )
+    from nlpkit.wobert.tagging import WoBertCharacterConfig, WoBertForCharacterClassification
     from nlpkit.wobert.tokenizer import WoBertTokenizer
     from nlpkit.wobert.vocabulary import build_vocabulary
     from nlpkit.wobert.wordify import wordify

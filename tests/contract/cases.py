@@ -46,14 +46,14 @@ def small_config(**settings: Any) -> dict[str, Any]:
     }
 
 
-def wobert(class_name: str, **settings: Any) -> Callable[[], PreTrainedModel]:
+def wobert(class_name: str, config_name: str = "WoBertConfig", **settings: Any) -> Callable[[], PreTrainedModel]:
     """Makes a seeded model of that class of nlpkit."""
 
     def make() -> PreTrainedModel:
         import nlpkit
 
         torch.manual_seed(7)
-        model: PreTrainedModel = getattr(nlpkit, class_name)(nlpkit.WoBertConfig(**small_config(**settings)))
+        model: PreTrainedModel = getattr(nlpkit, class_name)(getattr(nlpkit, config_name)(**small_config(**settings)))
         return model.train()
 
     return make
@@ -87,21 +87,41 @@ def classified_rows() -> list[Row]:
     return [{**row, "labels": torch.tensor(number % LABELS)} for number, row in enumerate(token_ids())]
 
 
+def character_rows() -> list[Row]:
+    """Token rows whose tokens hold one to three characters, some characters in no token and some without a label."""
+    rows = token_ids()
+    for row in rows:
+        tokens = torch.arange(len(row["input_ids"])).repeat_interleave(row["input_ids"] % 3 + 1)
+        characters = torch.arange(len(tokens))
+        row["character_to_token"] = torch.where(characters % 7 == 3, -1, tokens)
+        row["character_ids"] = 5 + characters % (VOCABULARY - 5)
+        row["labels"] = torch.where(row["character_to_token"] == -1, -100, (tokens + characters) % LABELS)
+    return rows
+
+
+def pad_characters(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """Pad tokens and characters, each to a length of their own."""
+    tokens = pad_tokens([{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in rows], length)
+    longest = max(len(row["labels"]) for row in rows) + (length or 0)
+    fillings = {"character_to_token": -1, "character_ids": 0, "labels": -100}
+    return tokens | {name: pad([row[name] for row in rows], longest, value) for name, value in fillings.items()}
+
+
+def pad(values: Sequence[Tensor], length: int, filling: int) -> Tensor:
+    """Stack vectors, filled up at the end."""
+    return torch.stack([torch.nn.functional.pad(value, (0, length - len(value)), value=filling) for value in values])
+
+
 def pad_tokens(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
     """Pad ids with 0, labels of tokens with -100, and mask what was padded."""
     length = length or max(len(row["input_ids"]) for row in rows)
 
-    def padded(values: Sequence[Tensor], filling: int) -> Tensor:
-        return torch.stack(
-            [torch.nn.functional.pad(value, (0, length - len(value)), value=filling) for value in values]
-        )
-
     batch = {
-        "input_ids": padded([row["input_ids"] for row in rows], 0),
-        "attention_mask": padded([torch.ones_like(row["input_ids"]) for row in rows], 0),
+        "input_ids": pad([row["input_ids"] for row in rows], length, 0),
+        "attention_mask": pad([torch.ones_like(row["input_ids"]) for row in rows], length, 0),
     }
     labels = [row["labels"] for row in rows]
-    batch["labels"] = torch.stack(labels) if labels[0].dim() == 0 else padded(labels, -100)
+    batch["labels"] = torch.stack(labels) if labels[0].dim() == 0 else pad(labels, length, -100)
     return batch
 
 
@@ -110,4 +130,10 @@ CASES = [
     Case("sparse-masked-lm", wobert("WoBertForMaskedLM", sparse_prediction=True), masked_rows, pad_tokens),
     Case("sequence-classification", wobert("WoBertForSequenceClassification"), classified_rows, pad_tokens),
     Case("token-classification", wobert("WoBertForTokenClassification"), tagged_rows, pad_tokens),
+    Case(
+        "character-classification",
+        wobert("WoBertForCharacterClassification", "WoBertCharacterConfig"),
+        character_rows,
+        pad_characters,
+    ),
 ]
