@@ -114,11 +114,9 @@ def test_losses_and_gradients_stay_finite(case: Case, scale: float, bf16: bool) 
     assert all(torch.isfinite(found).all() for found in gradients)
 
 
-@each_case
+@pytest.mark.parametrize("case", [case for case in CASES if case.name != "sequence-classification"], ids=str)
 def test_a_batch_without_labels_of_its_own_costs_nothing(case: Case) -> None:
     batch = case.collate(case.rows(), None)
-    if batch["labels"].dim() == 1:
-        pytest.skip("every row has a label")
     loss = case.model()(**{**batch, "labels": torch.full_like(batch["labels"], -100)}).loss
     loss.backward()
     assert loss.item() == 0
