@@ -84,6 +84,10 @@ class WoBertArguments:
     dropout: float | None = field(
         default=None, metadata={"help": "of hidden states and attention while training; the saved model keeps its own"}
     )
+    attn_implementation: str = field(
+        default="sdpa" if torch.cuda.is_available() else "eager",
+        metadata={"help": "of transformers; on CPUs with bf16, torch's fused attention is slow backwards"},
+    )
     streaming: bool = field(default=False, metadata={"help": "tokenise while training instead of once beforehand"})
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
@@ -174,7 +178,9 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
         )
     if settings.dropout is not None:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = settings.dropout
-    return WoBertForMaskedLM.from_pretrained(settings.model_path, config=config)
+    return WoBertForMaskedLM.from_pretrained(
+        settings.model_path, config=config, attn_implementation=settings.attn_implementation
+    )
 
 
 def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> list[dict[str, Any]]:
