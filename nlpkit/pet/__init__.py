@@ -1,0 +1,1 @@
+"""PET: few-shot classification by filling masks, with its relatives."""

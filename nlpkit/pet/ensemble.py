@@ -1,0 +1,170 @@
+"""Several classifiers as one: weighted averages, soft labels, distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlpkit.losses.normalised import divide_by_items
+from nlpkit.pet.examples import Example
+from nlpkit.pet.objectives import Batch, Objective
+from nlpkit.pet.prediction import Source, TextClassifier
+from nlpkit.pet.training_rows import TrainingRow
+
+
+def weighted_mean(scores: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+    """Mean of the members' log-probabilities.
+
+    Source: PET (arXiv 2001.07676, section 3.4): uniform, or weighted by each member's accuracy on the training set
+    before training; the mean is of scores, and the members' unknown constants are taken out first.
+
+    Args:
+        scores: of each member, ``(examples, labels)``.
+        weights: one a member, not negative; ``None`` means equal. If all are 0 they count as equal.
+
+    Returns:
+        Shape ``(examples, labels)``.
+
+    Raises:
+        ValueError: no members, another number of weights, or a negative one.
+
+    Example:
+        >>> weighted_mean([torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 2.0]])], [1, 3]).exp()
+        tensor([[0.5000, 0.5000]])
+    """
+    if not scores:
+        raise ValueError("an ensemble needs at least one member")
+    shares = torch.ones(len(scores)) if weights is None else torch.tensor(list(weights), dtype=torch.float32)
+    if len(shares) != len(scores) or (shares < 0).any():
+        raise ValueError(
+            f"weights must be one number a member, none negative; got {weights} for {len(scores)} members"
+        )
+    if shares.sum() == 0:
+        shares = torch.ones(len(scores))
+    logs = torch.stack([member.log_softmax(dim=-1) for member in scores])  # (members, examples, labels)
+    return (logs * (shares / shares.sum())[:, None, None]).sum(dim=0)
+
+
+class Ensemble:
+    """Classifiers for the same labels whose scores are averaged, one pattern or seed each.
+
+    Args:
+        members: with the same labels.
+        weights: see `weighted_mean`.
+
+    Raises:
+        ValueError: members with other labels, or none.
+    """
+
+    def __init__(self, members: Sequence[TextClassifier], weights: Sequence[float] | None = None) -> None:
+        if len({member.labels for member in members}) != 1:
+            raise ValueError(f"members must have the same labels; got {[member.labels for member in members]}")
+        self.members, self.weights = list(members), weights
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the scores."""
+        return self.members[0].labels
+
+    def scores(self, sources: Iterable[Source], batch_size: int = 64) -> Tensor:
+        """Log-probabilities up to a constant a row, ``(examples, labels)``."""
+        listed = list(sources)
+        return weighted_mean([member.scores(listed, batch_size) for member in self.members], self.weights)
+
+    def predict(self, sources: Iterable[Source], batch_size: int = 64) -> list[str]:
+        """The most probable label of each text."""
+        best = self.scores(sources, batch_size).argmax(dim=1).tolist()
+        return [self.labels[number] if self.labels else str(number) for number in best]
+
+
+def distillation_loss(
+    scores: Tensor, teacher: Tensor, temperature: float, num_items_in_batch: Tensor | int | None = None
+) -> Tensor:
+    """Kullback-Leibler divergence from the teacher's softened distribution, times the temperature squared.
+
+    Source: Hinton et al., 2015, arXiv 1503.02531, section 2; PET uses temperature 2 (arXiv 2001.07676, section 4).
+
+    Args:
+        scores: of the student, ``(batch, labels)``.
+        teacher: scores of the teacher, ``(batch, labels)``.
+        temperature: above 0; towards infinity the loss becomes half the squared difference of the centred scores,
+            divided by the number of labels.
+        num_items_in_batch: examples of the whole optimizer step; ``None`` means of this batch.
+
+    Returns:
+        Nats an example, shape ``()``.
+
+    Example:
+        >>> distillation_loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 4.0]]), 2.0).item()
+        0.0
+    """
+    student = (scores.float() / temperature).log_softmax(dim=-1)
+    wanted = (teacher.float() / temperature).log_softmax(dim=-1)
+    total = F.kl_div(student, wanted, reduction="sum", log_target=True) * temperature**2
+    return divide_by_items(total, torch.ones(len(scores), dtype=torch.bool, device=scores.device), num_items_in_batch)
+
+
+@dataclass(frozen=True)
+class SoftExample(Example):
+    """An example with a teacher's scores of the labels."""
+
+    scores: tuple[float, ...] = ()
+
+
+def soft_examples(examples: Sequence[Example], teacher_scores: Tensor) -> list[SoftExample]:
+    """Examples for `SoftLabelLoss`.
+
+    Args:
+        examples: usually without labels.
+        teacher_scores: ``(examples, labels)``.
+    """
+    return [
+        SoftExample(example.fields, example.label, example.candidates, tuple(row))
+        for example, row in zip(examples, teacher_scores.tolist(), strict=True)
+    ]
+
+
+class SoftLabelLoss(Objective[TextClassifier]):
+    """Trains a classifier on a teacher's scores instead of labels.
+
+    Source: PET (arXiv 2001.07676, section 3.4): the ensemble labels the unlabelled texts, and a plain classifier
+    learns from its soft labels.
+
+    Args:
+        classifier: the student; its training examples are `SoftExample`.
+        temperature: see `distillation_loss`.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    def __init__(self, classifier: TextClassifier, temperature: float = 2.0) -> None:
+        super().__init__(classifier)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {temperature}")
+        self.temperature = temperature
+
+    def collate(self, rows: Sequence[TrainingRow]) -> Batch:
+        """The classifier's inputs and ``teacher``, ``(batch, labels)``.
+
+        Raises:
+            TypeError: an example without a teacher's scores.
+        """
+        plain = next((row.example for row in rows if not isinstance(row.example, SoftExample)), None)
+        if plain is not None:
+            raise TypeError(f"{plain!r} has no scores of a teacher; make training examples with soft_examples")
+        scores = [row.example.scores for row in rows if isinstance(row.example, SoftExample)]
+        return self.classifier.collate_rows(rows) | {"teacher": torch.tensor(scores)}
+
+    def items(self, batch: Batch) -> Tensor:
+        """Number of examples, ``(1,)``."""
+        return torch.tensor([len(batch["teacher"])], device=batch["teacher"].device)
+
+    def terms(self, batch: Batch, items: Tensor) -> Tensor:
+        """The divergence from the teacher, ``(1,)``."""
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "teacher")}
+        return distillation_loss(self.classifier(**inputs).logits, batch["teacher"], self.temperature, items[0])[None]
