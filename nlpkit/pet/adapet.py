@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nlpkit.losses.normalised import at_least_fp32
 from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.cloze import filled
 from nlpkit.pet.decoder_input import logits_of, output_layer
@@ -117,7 +118,7 @@ class AdapetLoss(Objective[PetClassifier]):
         labels, is_right = batch.pop("labels"), batch.pop("is_right")
         rows, columns = (labels != -100).nonzero(as_tuple=True)
         states = self.classifier.states_at(rows, columns, **batch)
-        logits = logits_of(output_layer(self.classifier.model), states, None).float()
+        logits = at_least_fp32(logits_of(output_layer(self.classifier.model), states, None))
         own = logits.log_softmax(dim=-1).gather(1, labels[rows, columns][:, None])[:, 0]  # (positions,)
         losses = -torch.where(is_right[rows], own, log_one_minus_exp(own))
         return self.label_condition * losses.sum() / items.clamp(min=1)

@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from nlpkit.files import written_whole
-from nlpkit.losses.normalised import cross_entropy
+from nlpkit.losses.normalised import at_least_fp32, cross_entropy
 from nlpkit.pet.batches import ClozeCollator
 from nlpkit.pet.cloze import ClozeEncoder
 from nlpkit.pet.decoder_input import logits_of, output_layer, reading
@@ -167,7 +167,7 @@ class PetClassifier(TextClassifier):
         by_example = (len(words), len(slots) // len(words), slots.shape[1])  # (batch, variants, masks)
         normalizers = None
         if normalize or by_example[1] > 1:
-            sums = logits_of(decoder, states, None).float().logsumexp(dim=-1)  # (positions,)
+            sums = at_least_fp32(logits_of(decoder, states, None)).logsumexp(dim=-1)  # (positions,)
             normalizers = sums.new_zeros(slots.shape).index_put((rows, masks), sums).view(by_example)
         mean = self.verbalizer is None or self.verbalizer.length_normalization == "mean"
         return word_scores(logits.view(*by_example, -1), normalizers, words, variants, mean)
@@ -185,6 +185,7 @@ class PetClassifier(TextClassifier):
         """
         if getattr(self.model.config, "type_vocab_size", 0) < 2:
             inputs.pop("token_type_ids", None)
+        output_layer(self.model)  # it may be another one since the last pass, e.g. after the vocabulary has grown
         with reading(rows, columns) as found:
             self.model(**inputs)
         assert found.states is not None

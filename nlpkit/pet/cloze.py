@@ -282,13 +282,11 @@ def cut_longest(lengths: Mapping[int, int], budget: int) -> dict[int, int]:
         >>> cut_longest({0: 10, 1: 3, 2: 9}, 14)
         {0: 6, 1: 3, 2: 5}
     """
-    keep: dict[int, int] = {}
-    left = budget
-    for rank, field_number in enumerate(sorted(lengths, key=lambda number: (lengths[number], -number))):
-        share = left // (len(lengths) - rank)
-        keep[field_number] = min(lengths[field_number], share)
-        left -= keep[field_number]
-    return {field_number: keep[field_number] for field_number in lengths}
+    level, left = 0, budget
+    while (growing := [number for number, length in lengths.items() if length > level]) and len(growing) <= left:
+        level, left = level + 1, left - len(growing)
+    odd = set(sorted(growing)[:left])
+    return {number: min(length, level + (number in odd)) for number, length in lengths.items()}
 
 
 def _owner(owners: tuple[int, ...]) -> int:

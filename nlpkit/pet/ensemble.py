@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.normalised import divide_by_items
+from nlpkit.losses.normalised import at_least_fp32, divide_by_items
 from nlpkit.pet.examples import Example
 from nlpkit.pet.objectives import Batch, Objective
 from nlpkit.pet.prediction import Source, TextClassifier
@@ -102,8 +102,8 @@ def distillation_loss(
         >>> distillation_loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 4.0]]), 2.0).item()
         0.0
     """
-    student = (scores.float() / temperature).log_softmax(dim=-1)
-    wanted = (teacher.float() / temperature).log_softmax(dim=-1)
+    student = (at_least_fp32(scores) / temperature).log_softmax(dim=-1)
+    wanted = (at_least_fp32(teacher) / temperature).log_softmax(dim=-1).to(student.dtype)
     total = F.kl_div(student, wanted, reduction="sum", log_target=True) * temperature**2
     return divide_by_items(total, torch.ones(len(scores), dtype=torch.bool, device=scores.device), num_items_in_batch)
 

@@ -13,6 +13,9 @@ from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.objectives import Batch, Objective
 from nlpkit.pet.training_rows import TrainingRow
 
+#: Output bias of tokens that are no answer; large enough for every softmax, and representable in fp16.
+NEVER = -1e4
+
 
 def add_soft_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int) -> list[int]:
     """Give a model new tokens to be trained, each starting as a random ordinary token's embedding.
@@ -29,7 +32,7 @@ def add_soft_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
     Note:
         As ordinary tokens they are saved with the model and the tokenizer, and need no code of this package to load.
-        Starting points are drawn from torch's generator.
+        The output layer's bias keeps them from ever being predicted. Starting points are drawn from torch's generator.
     """
     names = [f"[soft{number}]" for number in range(count)]
     ordinary = [number for number in range(len(tokenizer)) if number not in set(tokenizer.all_special_ids)]
@@ -42,6 +45,9 @@ def add_soft_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     starts = torch.tensor(ordinary)[torch.randint(len(ordinary), (count,))]
     with torch.no_grad():
         embeddings.weight[ids] = embeddings.weight[starts]
+        bias = getattr(model.get_output_embeddings(), "bias", None)
+        if bias is not None:
+            bias[ids] = NEVER
     return ids
 
 
