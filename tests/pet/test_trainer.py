@@ -111,10 +111,8 @@ def test_a_new_run_in_an_old_folder_does_not_keep_the_old_best(
 ) -> None:
     for turn in range(2):
         classifier = small_classifier(small_vocabulary)
-        trainer = PetTrainer(
-            LabelLoss(classifier), settings(tmp_path, learning_rate=0.05), labelled_examples(), UNLABELLED_DEV
-        )
-        trainer.train()
+        arguments = settings(tmp_path, learning_rate=0.05 * 10 ** -(3 * turn))
+        PetTrainer(LabelLoss(classifier), arguments, labelled_examples(), labelled_examples()).train()
     record = json.loads((tmp_path / "best" / "metrics.json").read_text())
     assert record["eval_loss"] == pytest.approx(measure(classifier, labelled_examples())["loss"], rel=1e-5)
 
