@@ -68,7 +68,7 @@ class ClozeEncoder:
         What stands between two masks is tokenised as one text, so the ids are those that the tokenizer gives for the
         rendered pattern; tokens over the border between pattern and field count as the pattern's. Special tokens
         written in an example's text are read as plain text and cannot pose as the slot. When a cloze is too long, the
-        longest fields lose tokens at their ends; the pattern never does.
+        longest fields lose tokens; the pattern never does.
 
     Example:
         >>> from transformers import BertTokenizer
@@ -102,6 +102,8 @@ class ClozeEncoder:
         self.max_length = tokenizer.model_max_length if max_length is None else max_length
         self.soft_token_ids = list(soft_token_ids)
         self.before, self.after = special_tokens_around(tokenizer)
+        fields = [part for part in pattern.parts if part.kind == "field"]
+        self._keep_tail = {number for number, part in enumerate(fields) if part.keep == "tail"}
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_takes_space = (bool(mask and mask.lstrip), bool(mask and mask.rstrip))
 
@@ -221,12 +223,17 @@ class ClozeEncoder:
                 f"pattern {self.pattern.template!r} takes {fixed} tokens by itself; max_length is {self.max_length}"
             )
         keep = cut_longest(lengths, self.max_length - fixed)
+        stays = {
+            owner: range(length - keep[owner], length) if owner in self._keep_tail else range(keep[owner])
+            for owner, length in lengths.items()
+        }
         kept: list[_Token] = []
         places: list[int] = []
+        seen = dict.fromkeys(lengths, 0)
         for number, token in enumerate(tokens):
             if token.field_number != PATTERN:
-                keep[token.field_number] -= 1
-                if keep[token.field_number] < 0:
+                seen[token.field_number] += 1
+                if seen[token.field_number] - 1 not in stays[token.field_number]:
                     continue
             if number in slots:
                 places.append(len(kept))

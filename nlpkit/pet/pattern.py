@@ -19,11 +19,13 @@ class Part:
             ``"soft"`` are trainable tokens; ``"separator"`` is the model's separator token.
         content: the text, or the name of the field; empty for the others.
         count: how many tokens, of ``"soft"``.
+        keep: the end of a field that stays when it is too long.
     """
 
     kind: Kind
     content: str = ""
     count: int = 1
+    keep: Literal["head", "tail"] = "head"
 
 
 class Pattern:
@@ -34,7 +36,7 @@ class Pattern:
     Args:
         template: text with ``{mask}`` where a label word stands, ``{name}`` for the texts of the example, ``{sep}``
             for the model's separator, and ``{soft}`` or ``{soft:4}`` for one or more trainable tokens (P-tuning).
-            Braces themselves are doubled.
+            Braces themselves are doubled. A field that is too long loses its end, or its beginning in ``{name:tail}``.
 
     Raises:
         ValueError: no ``{mask}``, no field, or braces that do not match.
@@ -138,7 +140,7 @@ def _parse(template: str) -> Iterator[Part]:
             yield Part("text", text)
         if name is None:
             continue
-        if conversion or (detail and name != "soft") or not name.isidentifier():
+        if conversion or not name.isidentifier() or (detail and name in ("mask", "sep")):
             raise ValueError(
                 f"pattern {template!r} has a slot {{{name}}} that cannot be read; slots look like {{mask}}, {{text}}, "
                 "{sep} or {soft:4}"
@@ -149,5 +151,9 @@ def _parse(template: str) -> Iterator[Part]:
             yield Part("soft", count=int(detail or 1))
         elif name in ("mask", "sep"):
             yield Part("mask" if name == "mask" else "separator")
+        elif detail in ("", "head", "tail"):
+            yield Part("field", name, keep="tail" if detail == "tail" else "head")
         else:
-            yield Part("field", name)
+            raise ValueError(
+                f"pattern {template!r}: {{{name}:{detail}}} must say which end stays when it is cut, head or tail"
+            )

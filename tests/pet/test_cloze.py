@@ -73,6 +73,16 @@ def test_cutting_takes_tokens_of_fields_only(small_vocabulary, text: str, max_le
     assert [cut.input_ids[place] for place in cut.slots] == [tokenizer.mask_token_id]
 
 
+def test_a_field_may_keep_its_tail(small_vocabulary: dict[str, int]) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    example = Example({"before": "今天很好" * 5, "after": "不错的人" * 5})
+    whole = ClozeEncoder(Pattern("{before:tail}{mask}{after}"), tokenizer, 512).encode([example], [1])[0]
+    cut = ClozeEncoder(Pattern("{before:tail}{mask}{after}"), tokenizer, 11).encode([example], [1])[0]
+    place = whole.slots[0]
+    assert cut.input_ids == [2, *whole.input_ids[place - 4 : place + 5], 3]
+    assert cut.slots == [5]
+
+
 @given(st.dictionaries(st.integers(0, 5), st.integers(0, 20), min_size=1), st.integers(0, 60))
 def test_the_longest_fields_are_cut_first(lengths: dict[int, int], budget: int) -> None:
     keep = cut_longest(lengths, budget)

@@ -36,7 +36,7 @@ def test_patterns_compare_by_template() -> None:
         ("{mask}{text", "is broken"),
         ("{mask}{0}", "cannot be read"),
         ("{mask}{text!r}", "cannot be read"),
-        ("{mask}{text:3}", "cannot be read"),
+        ("{mask}{text:3}", "must say which end stays"),
         ("{mask}{text}{soft:0}", "must say how many tokens"),
     ],
 )
