@@ -6,8 +6,7 @@ Source: FewCLUE (arXiv 2107.07498). The data are in the folder ``datasets`` of g
     python recipes/fewclue.py recipes/configs/fewclue/grid.yaml --data FewCLUE/datasets --tasks tnews --no_score_test
 
 Duplicates between the parts are printed first. Call it again after an interruption, kill -9 included, and the runs
-that
-ended are not repeated; call it with more tasks, methods, splits or seeds to add them. ``output_dir`` holds
+that ended are not repeated; call it with more tasks, methods, splits or seeds to add them. ``output_dir`` holds
 ``results.jsonl`` (a line a run), ``settings.json``, ``leaks.md``, ``table.md`` and two pictures. See docs/fewshot.md.
 """
 

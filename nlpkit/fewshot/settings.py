@@ -45,7 +45,7 @@ def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | N
 
     def settings_of(method: str, task: str) -> Mapping[str, Any]:
         of_task = {} if folder is None else _read_task_file(Path(folder) / f"{task}.yaml")
-        of_method = of_task.pop("methods", {}).get(method) or {}
+        of_method = of_task.pop("methods", {}).get(method, {})
         return {**(common or {}), **of_task, **of_method}
 
     return settings_of
@@ -84,6 +84,7 @@ def _read_task_file(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("methods", {}), dict):
+    of_methods = content.get("methods", {}) if isinstance(content, dict) else None
+    if not isinstance(of_methods, dict) or not all(isinstance(each, dict) for each in of_methods.values()):
         raise ValueError(f"{path} must hold lines of `name: value`, and under `methods` a mapping of method to such")
     return dict(json.loads(json.dumps(content, ensure_ascii=False)))
