@@ -65,7 +65,8 @@ def main(argv: list[str]) -> list[RunResult]:
         settings_of=settings_of,
         score_test=settings.score_test,
     )
-    print(write_report(results, settings.output_dir, settings.baseline, (MAJORITY, *ROBERTA_ROWS)))
+    published = (MAJORITY, *ROBERTA_ROWS)
+    print(write_report(results, settings.output_dir, settings.baseline, published, Path(settings.model).name))
     return results
 
 

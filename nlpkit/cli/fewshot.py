@@ -49,6 +49,7 @@ def fewshot(
         score_test=test,
     )
     is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
-    typer.echo(write_report(results, out, baseline, (MAJORITY, *ROBERTA_ROWS) if is_fewclue else ()))
+    published = (MAJORITY, *ROBERTA_ROWS) if is_fewclue else ()
+    typer.echo(write_report(results, out, baseline, published, Path(model).name))
     if failed := sum(result.error is not None for result in results):
         raise ValueError(f"{failed} of {len(results)} runs failed; mend the cause and call again to repeat only those")

@@ -6,6 +6,7 @@ that the method chose. Only then is the test read, and its texts are handed to t
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import traceback
@@ -145,8 +146,8 @@ def run_grid(
         next call. Runs that ended are not repeated.
 
     Raises:
-        ValueError: a split or a method is missing; or ``output`` holds runs that ended with other settings or other
-            data, which the message names.
+        ValueError: a split or a method is missing, or a file of a split is broken; or ``output`` holds runs that ended
+            with other settings or other data, which the message names.
         FileNotFoundError: a task's files are missing.
 
     Note:
@@ -192,11 +193,12 @@ class _Run:
         key = self.key
         own = runs / key.task / key.method / f"split{key.split}-seed{key.seed}-{settings_hash}"
         own.mkdir(parents=True, exist_ok=True)
-        result = RunResult(*key, settings_hash, version=__version__)
+        data = self._data(own)
+        sizes = {part: len(getattr(data, part)) for part in ("train", "dev", "unlabelled")}
+        result = RunResult(*key, settings_hash, sizes=sizes, version=__version__)
         learning, predicting = Resources(), Resources()
+        gc.collect()  # models of earlier runs, which often hold themselves, are no part of this run's memory
         try:
-            data = self._data(own)
-            sizes = {part: len(getattr(data, part)) for part in ("train", "dev", "unlabelled")}
             with measured() as learning:
                 outcome = self.method(data)
             # The parts to score are read here and not before: while a method learns, no test text is in memory.
@@ -208,11 +210,11 @@ class _Run:
                     if examples is not None
                 }
             _write_json({part: labels for part, (_, labels) in scored.items()}, own, "predictions.json")
-            scores = {part: values for part, (values, _) in scored.items()}
             result = replace(
                 result,
-                **scores,
-                test_state="scored" if "test" in scores else "absent" if score_test else "left out",
+                dev=scored["dev"][0],
+                test=scored["test"][0] if "test" in scored else None,
+                test_state="scored" if "test" in scored else "absent" if score_test else "left out",
                 sizes=sizes | {part: len(labels) for part, (_, labels) in scored.items()},
                 details=_as_json(outcome.details),
             )

@@ -44,6 +44,7 @@ def write_report(
     output: str | Path,
     baseline: str | None = None,
     published: Sequence[PublishedRow] = (),
+    model: str = "measured here",
 ) -> str:
     """Write ``table.md``, and where matplotlib is installed ``scores-dev.svg`` and ``scores-test.svg``.
 
@@ -52,6 +53,7 @@ def write_report(
         output: folder to write to.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.
+        model: what the results were measured with.
 
     Returns:
         The text of ``table.md``.
@@ -60,8 +62,8 @@ def write_report(
         ValueError: there are no results, or none of the baseline.
     """
     sections = {
-        "Test": score_table(results, "test", published),
-        "Dev, each split's own, on which models were selected": score_table(results, "dev"),
+        "Test": score_table(results, "test", published, model),
+        "Dev, each split's own, on which models were selected": score_table(results, "dev", model=model),
     }
     for part in ("test", "dev") if baseline else ():
         sections[f"Differences on {part}"] = comparison_table(results, baseline or "", part)

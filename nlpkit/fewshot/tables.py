@@ -83,13 +83,19 @@ def cells_of(results: Sequence[RunResult], part: str = "test") -> dict[tuple[str
     return cells
 
 
-def score_table(results: Sequence[RunResult], part: str = "test", published: Sequence[PublishedRow] = ()) -> str:
+def score_table(
+    results: Sequence[RunResult],
+    part: str = "test",
+    published: Sequence[PublishedRow] = (),
+    model: str = "measured here",
+) -> str:
     """Methods by tasks: mean and standard deviation over splits, in percent.
 
     Args:
         results: one a run.
         part: ``"test"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
+        model: what the results were measured with.
 
     Returns:
         A Markdown table; ``score`` is the mean over the tasks, where a method has all of them.
@@ -106,7 +112,7 @@ def score_table(results: Sequence[RunResult], part: str = "test", published: Seq
         row = [cells.get((method, task)) for task in tasks]
         means = [cell.mean if cell else None for cell in row]
         shown = " | ".join(str(cell or "") for cell in row)
-        lines.append(f"| {method} | measured here | {_mean_of_all(means)} | {shown} |")
+        lines.append(f"| {method} | {model} | {_mean_of_all(means)} | {shown} |")
     for line in published:
         figures = [line.cells.get(task) for task in tasks]
         means = [figure[0] / 100 if figure else None for figure in figures]

@@ -262,6 +262,13 @@ def test_majority_draws_among_labels_that_tie(tmp_path: Path) -> None:
     assert drawn == [found.details["label"] for found in grid(hotels, tmp_path / "again", **options)]
 
 
+def test_broken_training_data_are_an_error_and_no_failure_of_the_method(hotels: TaskFolder, tmp_path: Path) -> None:
+    write_lines(hotels.path / "train_0.json", reviews("train0", ["fair"]))
+    with pytest.raises(ValueError, match=r"train_0\.json, line 1: label 'fair' is none of the labels of hotels"):
+        grid(hotels, tmp_path / "out")
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

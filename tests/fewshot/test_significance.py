@@ -21,7 +21,8 @@ pairs = st.lists(st.tuples(scores, scores), min_size=2, max_size=8)
     ("degrees", "t"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (30, 2.042)]
 )
 def test_critical_values_of_the_tables_at_five_percent(degrees: int, t: float) -> None:
-    assert student_t_two_sided(t, degrees) == pytest.approx(0.05, abs=2e-5)
+    # The tables round t to three decimals, which moves p by no more than this.
+    assert student_t_two_sided(t, degrees) == pytest.approx(0.05, abs=5e-5)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 8, 19])

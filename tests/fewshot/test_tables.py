@@ -71,10 +71,12 @@ def test_published_rows_are_marked_as_another_model() -> None:
 
 @pytest.mark.parametrize(
     ("row", "score"),
-    zip(
-        (MAJORITY, HUMAN, ZERO_SHOT_GPT, *ROBERTA_ROWS, *ERNIE_ROWS),
-        (29.04, 82.50, 43.40, 44.10, 44.60, 57.44, 56.32, 59.91, 55.91, 48.34, 56.39, 54.37, 52.27),
-        strict=True,
+    list(
+        zip(
+            (MAJORITY, HUMAN, ZERO_SHOT_GPT, *ROBERTA_ROWS, *ERNIE_ROWS),
+            (29.04, 82.50, 43.40, 44.10, 44.60, 57.44, 56.32, 59.91, 55.91, 48.34, 56.39, 54.37, 52.27),
+            strict=True,
+        )
     ),
     ids=lambda value: getattr(value, "method", None),
 )
