@@ -1,0 +1,28 @@
+"""The methods that can be asked for by name, on the command line and in recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nlpkit.fewshot.baselines import majority
+from nlpkit.fewshot.protocol import Method
+
+#: Name to method. A method of one's own needs no entry here: ``run_grid`` takes any function.
+METHODS: Mapping[str, Method] = {
+    "majority": majority,
+}
+
+
+def methods_named(names: list[str]) -> dict[str, Method]:
+    """The methods of the given names.
+
+    Raises:
+        ValueError: a name is unknown; the message lists those there are.
+
+    Example:
+        >>> list(methods_named(["majority"]))
+        ['majority']
+    """
+    if unknown := [name for name in names if name not in METHODS]:
+        raise ValueError(f"no method is called {unknown[0]!r}; there are {', '.join(METHODS)}")
+    return {name: METHODS[name] for name in names}

@@ -1,0 +1,90 @@
+"""The report of a grid: leaks before the runs; scores, differences, cost and a picture after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nlpkit.fewshot.folders import TaskFolder
+from nlpkit.fewshot.leaks import leak_table, overlaps_of_splits
+from nlpkit.fewshot.plots import plot_scores
+from nlpkit.fewshot.published import PublishedRow
+from nlpkit.fewshot.results import RunResult
+from nlpkit.fewshot.tables import comparison_table, cost_table, score_table
+from nlpkit.files import written_whole
+
+
+def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, output: str | Path) -> str:
+    """Look for duplicates between the parts of every split, and write ``leaks.md``.
+
+    Args:
+        folders: the tasks.
+        splits: numbers of splits, by default all of each task.
+        output: folder to write to.
+
+    Returns:
+        The text of the page, to be shown before anything is trained.
+    """
+    bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
+    overlaps = {folder.task.name: overlaps_of_splits(folder, splits or folder.splits()) for folder in bar}
+    text = "## Duplicates\n\n" + leak_table(overlaps)
+    for part in ("test", "unlabelled"):
+        names = [folder.task.name for folder in folders if not _has(folder, part)]
+        if names:
+            text += f"\nAbsent {part}: {', '.join(names)}.\n"
+    _write(text, output, "leaks.md")
+    return text
+
+
+def write_report(
+    results: Sequence[RunResult],
+    output: str | Path,
+    baseline: str | None = None,
+    published: Sequence[PublishedRow] = (),
+    model: str = "measured here",
+) -> str:
+    """Write ``table.md``, and where matplotlib is installed ``scores-dev.svg`` and ``scores-test.svg``.
+
+    Args:
+        results: one a run.
+        output: folder to write to.
+        baseline: method that the others are compared with, if any.
+        published: rows of others to put below the scores on the test.
+        model: what the results were measured with.
+
+    Returns:
+        The text of ``table.md``.
+
+    Raises:
+        ValueError: there are no results, or none of the baseline.
+    """
+    sections = {
+        "Test": score_table(results, "test", published, model),
+        "Dev, each split's own, on which models were selected": score_table(results, "dev", model=model),
+    }
+    for part in ("test", "dev") if baseline else ():
+        sections[f"Differences on {part}"] = comparison_table(results, baseline or "", part)
+    sections["Cost"] = cost_table(results)
+    failures = [f"- {result.key}: {result.error}" for result in results if result.error is not None]
+    if failures:
+        sections["Failed runs"] = "\n".join(failures) + "\n"
+    text = "\n".join(f"## {title}\n\n{section}" for title, section in sections.items())
+    _write(text, output, "table.md")
+    if find_spec("matplotlib") is not None:
+        for part in ("dev", "test"):
+            if any(result.score(part) is not None for result in results):
+                plot_scores(results, Path(output) / f"scores-{part}.svg", part)
+    return text
+
+
+def _has(folder: TaskFolder, part: str) -> bool:
+    name = folder.layout.test if part == "test" else folder.layout.unlabelled
+    return folder.find(name) is not None
+
+
+def _write(text: str, output: str | Path, name: str) -> None:
+    with written_whole(output) as draft:
+        (draft / name).write_text(text, encoding="utf-8")
