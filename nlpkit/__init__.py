@@ -25,12 +25,21 @@ _HOME = {
     "build_vocabulary": "nlpkit.wobert.vocabulary",
     "wordify": "nlpkit.wobert.wordify",
     "convert_checkpoint": "nlpkit.wobert.conversion",
+    "Pattern": "nlpkit.pet.pattern",
+    "Verbalizer": "nlpkit.pet.verbalizer",
+    "PetClassifier": "nlpkit.pet.classifier",
+    "PetTrainer": "nlpkit.pet.trainer",
+    "PetTrainingArguments": "nlpkit.pet.trainer",
     "model_path": "nlpkit.shipped",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from nlpkit.pet.classifier import PetClassifier
+    from nlpkit.pet.pattern import Pattern
+    from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
+    from nlpkit.pet.verbalizer import Verbalizer
     from nlpkit.shipped import model_path
     from nlpkit.wobert.configuration import WoBertConfig
     from nlpkit.wobert.conversion import convert_checkpoint

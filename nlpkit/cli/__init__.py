@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from nlpkit.cli.classify import classify
 from nlpkit.cli.convert import convert
+from nlpkit.cli.fewshot import fewshot
 from nlpkit.cli.fill_mask import fill_mask
 from nlpkit.cli.tokenize import tokenize
 from nlpkit.cli.wordify import wordify
@@ -20,6 +22,8 @@ app.command()(tokenize)
 app.command("fill-mask")(fill_mask)
 app.command()(wordify)
 app.command()(convert)
+app.command()(classify)
+app.command()(fewshot)
 
 
 def main() -> None:

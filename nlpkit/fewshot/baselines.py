@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nlpkit.fewshot.protocol import RunData, RunOutcome
-from nlpkit.fewshot.tasks import Example
+from nlpkit.pet.examples import Example
 
 
 def majority(run: RunData) -> RunOutcome:

@@ -60,7 +60,7 @@ def fewclue_task(name: str, data: str | Path) -> FewShotTask:
     if name == "chid":
         return FewShotTask(
             name,
-            ("content",),
+            ("content", "before", "after"),
             tuple("0123456"),
             read_fields=_chid_fields,
             label_key="answer",
@@ -102,7 +102,8 @@ def _chid_fields(record: Record) -> dict[str, str]:
     content = text_of(record, "content")
     if content.count(IDIOM_SLOT) != 1:
         raise ValueError(f"field 'content' must hold {IDIOM_SLOT} once; it holds it {content.count(IDIOM_SLOT)} times")
-    return {"content": content}
+    before, after = content.split(IDIOM_SLOT)
+    return {"content": content, "before": before, "after": after}
 
 
 def _chid_candidates(record: Record) -> tuple[str, ...]:

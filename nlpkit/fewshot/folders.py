@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from nlpkit.fewshot.reading import read_bytes, read_examples
-from nlpkit.fewshot.tasks import Example, FewShotTask
+from nlpkit.fewshot.tasks import FewShotTask
+from nlpkit.pet.examples import Example
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from nlpkit.fewshot.folders import TaskFolder
-from nlpkit.fewshot.tasks import Example
+from nlpkit.pet.examples import Example
 
 #: What two examples must share to count as one.
 Key = tuple[str, ...]

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nlpkit.fewshot import prompting
 from nlpkit.fewshot.baselines import majority
 from nlpkit.fewshot.protocol import Method
 
 #: Name to method. A method of one's own needs no entry here: ``run_grid`` takes any function.
 METHODS: Mapping[str, Method] = {
     "majority": majority,
+    "zero-shot": prompting.zero_shot,
+    "zero-shot-calibrated": prompting.zero_shot_calibrated,
+    "fine-tuning": prompting.fine_tuning,
+    "pet": prompting.pet,
+    "pet-mlm": prompting.pet_mlm,
+    "p-tuning": prompting.p_tuning,
+    "adapet": prompting.adapet,
+    "lm-bff": prompting.lm_bff,
+    "efl": prompting.efl,
+    "ipet": prompting.ipet,
 }
 
 

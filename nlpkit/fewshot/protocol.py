@@ -22,8 +22,9 @@ from nlpkit import __version__
 from nlpkit.fewshot.folders import TaskFolder, check_splits
 from nlpkit.fewshot.resources import Resources, measured
 from nlpkit.fewshot.results import ResultsFile, RunKey, RunResult, differences
-from nlpkit.fewshot.tasks import Example, FewShotTask
+from nlpkit.fewshot.tasks import FewShotTask
 from nlpkit.files import written_whole
+from nlpkit.pet.examples import Example
 
 #: Examples without labels to one label each.
 Predict = Callable[[Sequence[Example]], Sequence[str]]

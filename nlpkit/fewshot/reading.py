@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nlpkit.fewshot.tasks import Example, FewShotTask, Record, label_text, value_of
+from nlpkit.fewshot.tasks import FewShotTask, Record, label_text, value_of
+from nlpkit.pet.examples import Example
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".json", ".jsonl")

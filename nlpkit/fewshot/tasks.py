@@ -10,32 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nlpkit.fewshot.metrics import Metric, accuracy
+from nlpkit.pet.examples import Example
 
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One text, or several that belong together, with or without its label.
-
-    Args:
-        fields: name of each text field to its text.
-        label: one of the task's labels; ``None`` where it is unknown or withheld.
-        candidates: what each of the task's labels stands for in this example, in the order of the labels, for tasks
-            whose answers differ from example to example (the seven idioms of chid).
-
-    Example:
-        >>> Example({"sentence": "房间很干净"}, label="Positive").without_label()
-        Example(fields={'sentence': '房间很干净'}, label=None, candidates=None)
-    """
-
-    fields: dict[str, str]
-    label: str | None = None
-    candidates: tuple[str, ...] | None = None
-
-    def without_label(self) -> Example:
-        """A copy that shares nothing mutable and does not know the label."""
-        return Example(dict(self.fields), None, self.candidates)
 
 
 @dataclass(frozen=True)
@@ -58,7 +35,7 @@ class FewShotTask:
     Example:
         >>> task = FewShotTask("hotels", ("review",), ("0", "1"), label_names={"0": "差", "1": "好"})
         >>> task.to_example({"review": "房间很干净", "label": 1})
-        Example(fields={'review': '房间很干净'}, label='1', candidates=None)
+        Example(fields={'review': '房间很干净'}, label='1', candidates=())
     """
 
     name: str
@@ -106,7 +83,7 @@ class FewShotTask:
             ValueError: a field or the label is missing, is not text, or is none of the task's labels.
         """
         read_fields = self.read_fields or self._fields_of_the_same_name
-        candidates = None
+        candidates: tuple[str, ...] = ()
         if self.read_candidates is not None:
             candidates = self.read_candidates(record)
             if len(candidates) != len(self.labels):

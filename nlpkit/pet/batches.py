@@ -109,7 +109,8 @@ class ClozeCollator:
     def _candidate(self, word: str) -> LabelWord:
         if word not in self._candidates:
             parts = (word,) * self.encoder.pattern.slots
-            self._candidates[word] = LabelWord(0, tokenize_word(parts, self.encoder.tokenizer, self.encoder.pattern))
+            tokens = tokenize_word(parts, self.encoder.tokenizer, self.encoder.pattern, allow_unknown=True)
+            self._candidates[word] = LabelWord(0, tokens)
         return self._candidates[word]
 
     def _groups(self, candidates: int) -> Tensor:

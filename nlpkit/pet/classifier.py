@@ -60,7 +60,6 @@ class PetClassifier(TextClassifier):
         (2, 2)
     """
 
-    model: PreTrainedModel
     collator: ClozeCollator
     verbalizer: Verbalizer | None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 #: The field of an example that is a plain text.
 TEXT = "text"
@@ -26,7 +26,11 @@ class Example:
 
     fields: Mapping[str, str]
     label: str | None = None
-    candidates: tuple[str, ...] = field(default=())
+    candidates: tuple[str, ...] = ()
+
+    def without_label(self) -> Example:
+        """A copy that shares nothing mutable and does not know the label."""
+        return Example(dict(self.fields), None, self.candidates)
 
     @classmethod
     def of(cls, source: Example | str | Mapping[str, str]) -> Example:

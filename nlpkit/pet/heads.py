@@ -33,8 +33,6 @@ class HeadClassifier(TextClassifier):
         ValueError: labels and outputs differ in number, or more than two fields are named.
     """
 
-    model: PreTrainedModel
-
     def __init__(
         self,
         model: PreTrainedModel,
@@ -110,8 +108,6 @@ class ChoiceClassifier(TextClassifier):
     Note:
         Costs as many rows as there are labels for every example.
     """
-
-    model: PreTrainedModel
 
     def __init__(
         self,

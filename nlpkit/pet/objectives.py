@@ -40,6 +40,11 @@ class Objective(nn.Module, Generic[C]):
 
     classifier: C
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether rows shall come with unlabelled texts."""
+        return False
+
     def __init__(self, classifier: C) -> None:
         super().__init__()
         self.classifier = classifier
@@ -75,7 +80,7 @@ class Objective(nn.Module, Generic[C]):
         return {"loss": self.terms(batch, items).sum()}
 
 
-class LabelLoss(Objective[TextClassifier]):
+class LabelLoss(Objective[C]):
     """Cross-entropy over the labels; the plain way to train a classifier, prompted or not.
 
     Args:
@@ -119,6 +124,11 @@ class PetLoss(Objective[PetClassifier]):
             raise ValueError(f"alpha must be above 0 and at most 1; got {alpha}")
         self.alpha = alpha
         self.masker = TokenMasker(classifier.collator.encoder, mask_probability, seed)
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Below ``alpha`` = 1."""
+        return self.alpha < 1
 
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
         """The classifier's inputs, and below ``alpha`` = 1 ``mlm_...`` of the unlabelled texts."""
@@ -171,6 +181,11 @@ class FullVocabularyLoss(Objective[PetClassifier]):
         super().__init__(classifier)
         self.masker = TokenMasker(classifier.collator.encoder, mask_probability, seed)
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Always, if only for more random masks."""
+        return True
+
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
         """Clozes with their label words as targets, and unlabelled texts, all randomly masked."""
         collator = self.classifier.collator
@@ -186,6 +201,35 @@ class FullVocabularyLoss(Objective[PetClassifier]):
         for number, filling in enumerate(fillings):
             batch["labels"][number, clozes[number].slots] = torch.tensor(filling)
         return batch
+
+    def items(self, batch: Batch) -> Tensor:
+        """Number of positions to predict, ``(1,)``."""
+        return (batch["labels"] != -100).sum()[None]
+
+    def terms(self, batch: Batch, items: Tensor) -> Tensor:
+        """The masked-LM loss, ``(1,)``."""
+        return masked_lm_loss(self.classifier, batch, items[0])[None]
+
+
+class MaskedTextLoss(Objective[PetClassifier]):
+    """The masked-LM loss on texts without pattern or label: a model gets used to a domain before it is asked.
+
+    Source: kexue.fm/archives/7764, the row "RoBERTa + MLM on unlabelled text".
+
+    Args:
+        classifier: what is trained; its training examples need no labels.
+        mask_probability: share of the tokens to predict.
+        seed: of the masks.
+    """
+
+    def __init__(self, classifier: PetClassifier, mask_probability: float = 0.15, seed: int = 0) -> None:
+        super().__init__(classifier)
+        self.masker = TokenMasker(classifier.collator.encoder, mask_probability, seed)
+
+    def collate(self, rows: Sequence[TrainingRow]) -> Batch:
+        """Masked texts."""
+        clozes = self.masker.encoder.encode_plain([row.example for row in rows])
+        return self.masker.mask(clozes, [row.draw for row in rows])
 
     def items(self, batch: Batch) -> Tensor:
         """Number of positions to predict, ``(1,)``."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+from transformers import PreTrainedModel
 
 from nlpkit.pet.examples import Example, as_examples
 from nlpkit.pet.scoring import calibrated, mean_log_probability
@@ -24,6 +25,7 @@ class TextClassifier(nn.Module, ABC):
 
     #: Tells the Trainer that ``forward`` takes ``num_items_in_batch``.
     accepts_loss_kwargs = True
+    model: PreTrainedModel
     #: Log-probabilities of the labels that are taken out of every prediction, ``(labels,)``.
     prior: Tensor | None = None
 

@@ -128,8 +128,16 @@ class Verbalizer:
         return f"Verbalizer({self.to_dict()['words']})"
 
 
-def tokenize_word(word: Words, tokenizer: PreTrainedTokenizerBase, pattern: Pattern) -> SlotTokens:
+def tokenize_word(
+    word: Words, tokenizer: PreTrainedTokenizerBase, pattern: Pattern, allow_unknown: bool = False
+) -> SlotTokens:
     """Token ids of a word, one tuple a slot of the pattern.
+
+    Args:
+        word: one part a slot.
+        tokenizer: of the model.
+        pattern: tells what stands before each slot.
+        allow_unknown: let the unknown token stand for what the model cannot write, for words not chosen for it.
 
     Raises:
         ValueError: a part is unknown to the model, or the number of parts is not that of the slots.
@@ -140,12 +148,14 @@ def tokenize_word(word: Words, tokenizer: PreTrainedTokenizerBase, pattern: Patt
             f"{len(word)} parts"
         )
     return tuple(
-        _tokenize_part(part, tokenizer, after_space=before[-1:].isspace())
+        _tokenize_part(part, tokenizer, before[-1:].isspace(), allow_unknown)
         for part, before in zip(word, pattern.text_before_slots(), strict=True)
     )
 
 
-def _tokenize_part(part: str, tokenizer: PreTrainedTokenizerBase, after_space: bool) -> tuple[int, ...]:
+def _tokenize_part(
+    part: str, tokenizer: PreTrainedTokenizerBase, after_space: bool, allow_unknown: bool
+) -> tuple[int, ...]:
     unknown = tokenizer.unk_token_id
     if not after_space:
         # A word of the vocabulary is one token whatever a segmenter or a word-initial marker would make of it alone.
@@ -156,7 +166,7 @@ def _tokenize_part(part: str, tokenizer: PreTrainedTokenizerBase, after_space: b
     tokens = tokenizer.convert_ids_to_tokens(ids)
     if len(ids) > 1 and tokens[0] == "▁" and not after_space:
         ids = ids[1:]
-    if not ids or unknown in ids:
+    if not ids or (unknown in ids and not allow_unknown):
         raise ValueError(
             f"label word {part!r} is {tokenizer.unk_token or 'empty'} to this model; choose a word that its tokenizer "
             f"knows (it sees {tokens})"

@@ -23,3 +23,16 @@ def bf16_is_fast() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Checked on torch 2.6 and 2.13: private names; the public torch.cpu.get_capabilities is newer than 2.6.
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def fast_arithmetic() -> torch.autocast:
+    """Autocast to bf16 where the machine multiplies it in hardware, and none elsewhere.
+
+    Example:
+        >>> with fast_arithmetic():
+        ...     product = torch.ones(2, 2) @ torch.ones(2, 2)
+        >>> product.dtype in (torch.bfloat16, torch.float32)
+        True
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16, enabled=bf16_is_fast())

@@ -125,6 +125,35 @@ def pad_tokens(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
     return batch
 
 
+def prompted() -> Any:
+    """A masked LM as a classifier; its label words have one token and two."""
+    from nlpkit import PetClassifier, WoBertTokenizer
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens = [*special, *(chr(ord("一") + number) for number in range(VOCABULARY - len(special)))]
+    tokenizer = WoBertTokenizer({token: number for number, token in enumerate(tokens)})
+    words = dict(zip("abcde", (["一", "丁丂"], "七丄", "丅", "丆", "万"), strict=True))
+    return PetClassifier(wobert("WoBertForMaskedLM")(), tokenizer, "{mask}丈。{text}", words).train()
+
+
+def prompted_rows() -> list[Row]:
+    """Texts of unequal length, each with a label."""
+    return [
+        {"text": "".join(chr(ord("一") + int(token) - 5) for token in row["input_ids"]), "label": "abcde"[number % 5]}
+        for number, row in enumerate(token_ids())
+    ]
+
+
+def collate_prompted(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """The classifier's own batch, padded further."""
+    from nlpkit.pet.examples import Example
+
+    batch: dict[str, Tensor] = prompted().collate([Example({"text": row["text"]}, row["label"]) for row in rows])
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        batch[name] = pad(list(batch[name]), max(length or 0, batch[name].shape[1]), 0)
+    return batch
+
+
 CASES = [
     Case("masked-lm", wobert("WoBertForMaskedLM"), masked_rows, pad_tokens),
     Case("sparse-masked-lm", wobert("WoBertForMaskedLM", sparse_prediction=True), masked_rows, pad_tokens),
@@ -136,4 +165,5 @@ CASES = [
         character_rows,
         pad_characters,
     ),
+    Case("pet", prompted, prompted_rows, collate_prompted),
 ]

@@ -10,7 +10,7 @@ from nlpkit.fewshot.baselines import expected_majority_accuracy
 from nlpkit.fewshot.fewclue import FEWCLUE, fewclue_task
 from nlpkit.fewshot.folders import TaskFolder
 from nlpkit.fewshot.published import MAJORITY
-from nlpkit.fewshot.tasks import Example
+from nlpkit.pet.examples import Example
 
 
 def labelled(labels: str) -> list[Example]:

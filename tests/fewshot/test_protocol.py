@@ -15,7 +15,7 @@ from nlpkit.fewshot.baselines import majority
 from nlpkit.fewshot.folders import TaskFolder
 from nlpkit.fewshot.protocol import RunData, RunOutcome, run_grid, score_predictions
 from nlpkit.fewshot.results import ResultsFile, RunResult
-from nlpkit.fewshot.tasks import Example
+from nlpkit.pet.examples import Example
 from tests.fewshot.written_folders import HOTELS, reviews, write_hotels, write_lines
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nlpkit.fewshot.tasks import Example, FewShotTask
+from nlpkit.fewshot.tasks import FewShotTask
+from nlpkit.pet.examples import Example
 
 PAIRS = FewShotTask("pairs", ("left", "right"), ("0", "1"))
 

@@ -112,6 +112,11 @@ def test_examples_may_bring_candidates_of_their_own(small_vocabulary: dict[str, 
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_candidates_that_the_model_cannot_write_still_compete(small_vocabulary: dict[str, int]) -> None:
+    classifier = small_classifier(small_vocabulary, "{text}{mask}", verbalizer=None)
+    assert classifier.predict_proba([Example({"text": "今天"}, "0", ("龘", "好"))]).min() > 0
+
+
 def test_no_logits_are_computed_but_those_asked_for(small_vocabulary: dict[str, int]) -> None:
     classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
     seen = []

@@ -1,0 +1,294 @@
+"""The methods of `nlpkit.pet` under the protocol: settings in, a dev-selected predictor out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModel, AutoTokenizer, PrinterCallback, set_seed
+
+from nlpkit.fewshot.protocol import Predict, RunData, RunOutcome
+from nlpkit.pet.adapet import AdapetLoss
+from nlpkit.pet.classifier import PetClassifier, load_masked_lm
+from nlpkit.pet.demonstrations import DemonstratedClassifier, mean_states
+from nlpkit.pet.ensemble import Ensemble, SoftLabelLoss, soft_examples
+from nlpkit.pet.examples import Example
+from nlpkit.pet.heads import ChoiceClassifier, HeadClassifier
+from nlpkit.pet.ipet import next_training_sets
+from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, Objective, PetLoss
+from nlpkit.pet.prediction import TextClassifier
+from nlpkit.pet.soft_prompt import PTuningLoss, add_soft_tokens
+from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
+from nlpkit.pet.verbalizer import Aggregate, Verbalizer
+from nlpkit.shipped import model_path
+from nlpkit.training.precision import fast_arithmetic
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What the runs of a task are made with; the YAML file of a task sets these by name.
+
+    Args:
+        model: folder, or the name of a shipped model.
+        model_files: what identifies its files; for the record only.
+        patterns: clozes; the first trains single models, all of them train ensembles.
+        words: label words by label, for labels whose own names will not do; ``None`` where examples bring candidates.
+        aggregate: see `Verbalizer`.
+        soft_pattern: the cloze of P-tuning, with ``{soft}`` tokens.
+        fields: one field, or two for a pair, for plain fine-tuning; for candidates a template with ``{candidate}``.
+        premise: template of the text that shall entail a hypothesis, or of a choice, with ``{candidate}``.
+        hypotheses: template of each label's hypothesis, or one for all with ``{label}`` for the label's first word.
+        entailment_model: folder of a model that learnt entailment, with one output, for EFL; by default ``model``.
+        max_length: tokens.
+        max_steps: of training, likewise for all methods.
+        batch_size: labelled examples a step.
+        learning_rate: the peak.
+        unlabelled_a_row: unlabelled texts a labelled example, for objectives that use them.
+        alpha: of PET.
+        mask_probability: of the blog's variant and PET.
+        samplings: of LM-BFF's predictions.
+        generations: of iPET.
+        first_size: examples of iPET's first new training set, five times as many in each further.
+        distillation_steps: of iPET's final classifier.
+        most_unlabelled: unlabelled texts that are looked at.
+    """
+
+    model: str
+    model_files: str = ""
+    patterns: tuple[str, ...] = ()
+    words: Mapping[str, Any] | None = None
+    aggregate: Aggregate = "mean"
+    soft_pattern: str = ""
+    fields: tuple[str, ...] = ()
+    premise: str = ""
+    hypotheses: Mapping[str, str] = field(default_factory=dict)
+    entailment_model: str = ""
+    max_length: int = 128
+    max_steps: int = 100
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    unlabelled_a_row: int = 1
+    alpha: float = 0.9999
+    mask_probability: float = 0.15
+    samplings: int = 4
+    generations: int = 2
+    first_size: int = 160
+    distillation_steps: int = 200
+    most_unlabelled: int = 2000
+
+    @classmethod
+    def of(cls, run: RunData) -> PromptSettings:
+        """The settings of a run, refusing names that mean nothing.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(run.settings) - known)
+        if unknown:
+            raise ValueError(f"settings of {run.task.name} name {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        given: dict[str, Any] = dict(run.settings)
+        for name in ("patterns", "fields"):
+            given[name] = tuple(given.get(name, ()))
+        if run.task.read_candidates is None:
+            given["words"] = {**run.task.label_names, **given.get("words", {})}
+            names = {label: words if isinstance(words, str) else words[0] for label, words in given["words"].items()}
+            if isinstance(given.get("hypotheses"), str):
+                template = given["hypotheses"]
+                given["hypotheses"] = {label: template.replace("{label}", name) for label, name in names.items()}
+        return cls(**given)
+
+
+def zero_shot(run: RunData) -> RunOutcome:
+    """The words that the untrained model prefers in the first pattern."""
+    return _outcome(_prompted(run, PromptSettings.of(run)))
+
+
+def zero_shot_calibrated(run: RunData) -> RunOutcome:
+    """Zero-shot, the model's liking for some labels taken out by unlabelled texts (by training texts where there are
+    none, without their labels)."""
+    settings = PromptSettings.of(run)
+    classifier = _prompted(run, settings)
+    if classifier.labels:
+        classifier.calibrate(_unlabelled(run, settings)[:500])
+    return _outcome(classifier)
+
+
+def fine_tuning(run: RunData) -> RunOutcome:
+    """A new head on the encoder; where examples bring candidates, one that scores each filled-in candidate."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    return _trained(run, settings, LabelLoss(_headed(run, settings)))
+
+
+def pet(run: RunData) -> RunOutcome:
+    """PET with one pattern: cross-entropy over the labels, and a little masked-LM loss on unlabelled texts."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    objective = PetLoss(_prompted(run, settings), settings.alpha, settings.mask_probability, run.seed)
+    return _trained(run, settings, objective)
+
+
+def pet_mlm(run: RunData) -> RunOutcome:
+    """The blog's variant: one masked-LM loss at the label's slot and at random masks, unlabelled texts among them."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
+    return _trained(run, settings, objective)
+
+
+def p_tuning(run: RunData) -> RunOutcome:
+    """Trainable tokens in the pattern, trained together with the model."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    folder = _model_folder(settings)
+    model, tokenizer = load_masked_lm(folder), AutoTokenizer.from_pretrained(folder)
+    ids = add_soft_tokens(model, tokenizer, settings.soft_pattern.count("{soft}"))
+    classifier = PetClassifier(
+        model, tokenizer, settings.soft_pattern, _verbalizer(settings), settings.max_length, soft_token_ids=ids
+    )
+    return _trained(run, settings, PTuningLoss(LabelLoss(classifier), train="all"))
+
+
+def adapet(run: RunData) -> RunOutcome:
+    """ADAPET: a decoupled label loss, and the input predicted from the label."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    return _trained(run, settings, AdapetLoss(_prompted(run, settings), seed=run.seed))
+
+
+def lm_bff(run: RunData) -> RunOutcome:
+    """LM-BFF: PET without masked-LM loss, each input followed by a solved example of each label."""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    folder = _model_folder(settings)
+    tokenizer, verbalizer = AutoTokenizer.from_pretrained(folder), _verbalizer(settings)
+    if verbalizer is None:
+        raise ValueError(f"LM-BFF needs labels common to all examples; those of {run.task.name} bring candidates")
+    classifier = DemonstratedClassifier(
+        load_masked_lm(folder),
+        tokenizer,
+        settings.patterns[0],
+        verbalizer,
+        support=run.train,
+        samplings=settings.samplings,
+        demonstration_length=(512 - settings.max_length) // len(run.task.labels),
+        text_encoder=mean_states(AutoModel.from_pretrained(folder, dtype="float32").eval(), tokenizer),
+        seed=run.seed,
+    )
+    return _trained(run, settings, LabelLoss(classifier))
+
+
+def efl(run: RunData) -> RunOutcome:
+    """EFL: does the text entail the description of the label?"""
+    settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    classifier = ChoiceClassifier.from_pretrained(
+        settings.entailment_model or _model_folder(settings),
+        settings.premise,
+        settings.hypotheses,
+        max_length=settings.max_length,
+    )
+    return _trained(run, settings, LabelLoss(classifier))
+
+
+def ipet(run: RunData) -> RunOutcome:
+    """iPET: an ensemble over patterns, generations of it on what the members label for one another, one final
+    classifier that learns the last ensemble's soft labels."""
+    settings = PromptSettings.of(run)
+    unlabelled = _unlabelled(run, settings)
+    sets = [list(run.train)] * len(settings.patterns)
+    size, history = settings.first_size, []
+    for generation in range(settings.generations + 1):
+        members = []
+        for number, (pattern, examples) in enumerate(zip(settings.patterns, sets, strict=True)):
+            set_seed(run.seed + 1000 * number)
+            own = replace(settings, patterns=(pattern,))
+            members.append(_train(run, own, LabelLoss(_prompted(run, own)), examples))
+        ensemble = Ensemble(members)
+        history.append(run.dev_score(_predict(ensemble)))
+        if generation < settings.generations:
+            with fast_arithmetic():
+                scores = [member.scores(unlabelled) for member in members]
+            sets = next_training_sets(
+                unlabelled, scores, run.train, ensemble.labels, size, seed=run.seed * 100 + generation
+            )
+            size *= 5
+    with fast_arithmetic():
+        taught = soft_examples(unlabelled, ensemble.scores(unlabelled))
+    set_seed(run.seed)
+    student = _headed(run, settings)
+    longer = replace(settings, max_steps=settings.distillation_steps, batch_size=16)
+    _train(run, longer, SoftLabelLoss(student, temperature=2.0), taught)
+    return RunOutcome(_predict(student), {"dev_of_generations": history})
+
+
+def _model_folder(settings: PromptSettings) -> Path:
+    return Path(settings.model) if Path(settings.model).is_dir() else model_path(settings.model)
+
+
+def _verbalizer(settings: PromptSettings) -> Verbalizer | None:
+    return Verbalizer(settings.words, aggregate=settings.aggregate) if settings.words else None
+
+
+def _prompted(run: RunData, settings: PromptSettings) -> PetClassifier:
+    if not settings.patterns:
+        raise ValueError(f"the settings of {run.task.name} hold no patterns; write them into its YAML file")
+    return PetClassifier.from_pretrained(
+        _model_folder(settings), settings.patterns[0], _verbalizer(settings), max_length=settings.max_length
+    )
+
+
+def _headed(run: RunData, settings: PromptSettings) -> TextClassifier:
+    folder = _model_folder(settings)
+    if settings.words is None:
+        return ChoiceClassifier.from_pretrained(
+            folder, settings.premise, None, loss="softmax", max_length=settings.max_length
+        )
+    return HeadClassifier.from_pretrained(folder, run.task.labels, settings.fields, settings.max_length)
+
+
+def _unlabelled(run: RunData, settings: PromptSettings) -> list[Example]:
+    found = [example for example in run.unlabelled[: settings.most_unlabelled] if any(example.fields.values())]
+    return found or [example.without_label() for example in run.train]
+
+
+def _train(
+    run: RunData, settings: PromptSettings, objective: Objective[Any], examples: Sequence[Example]
+) -> TextClassifier:
+    """Train on examples, select the step on dev, and return the classifier."""
+    arguments = PetTrainingArguments(
+        output_dir=str(run.folder),
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        unlabelled_a_row=settings.unlabelled_a_row if objective.uses_unlabelled else 0,
+        seed=run.seed,
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    unlabelled = _unlabelled(run, settings) if objective.uses_unlabelled else ()
+    trainer = PetTrainer(objective, arguments, examples, list(run.dev), unlabelled)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    trainer.discard_best()
+    return objective.classifier
+
+
+def _trained(run: RunData, settings: PromptSettings, objective: Objective[Any]) -> RunOutcome:
+    classifier = _train(run, settings, objective, run.train)
+    return _outcome(classifier)
+
+
+def _outcome(classifier: TextClassifier) -> RunOutcome:
+    return RunOutcome(_predict(classifier))
+
+
+def _predict(classifier: TextClassifier | Ensemble) -> Predict:
+    def predict(examples: Sequence[Example]) -> list[str]:
+        with fast_arithmetic():
+            return classifier.predict(examples)
+
+    return predict

@@ -1,0 +1,200 @@
+"""Sentiment with a masked LM: from no training at all to few labels and much unlabelled text.
+
+Source: kexue.fm/archives/7764, its experiment on one set of reviews: patterns before and after the text; the model as
+it is, after masked-LM training on the unlabelled texts, after a few labelled ones, and after both.
+
+    python recipes/pet_classification.py recipes/configs/pet_classification/sentiment.yaml --data sentiment-zh/bojone
+
+Files are ``sentiment.{train,valid,test}.data``, plain or ``.xz``: a text, a tab and a label a line. Call it again
+after an
+interruption: runs that ended are kept in ``output_dir/results.jsonl``; ``table.md`` has a row a stage and a column a
+pattern, on the test as it is and without the texts that also stand in the training file.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from transformers import PrinterCallback, set_seed
+
+from nlpkit.pet.classifier import PetClassifier
+from nlpkit.pet.examples import Example
+from nlpkit.pet.heads import HeadClassifier
+from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective
+from nlpkit.pet.prediction import TextClassifier
+from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments, measure
+from nlpkit.shipped import model_path
+from nlpkit.training.precision import fast_arithmetic
+from nlpkit.training.recipe_arguments import parse_recipe_arguments
+
+STAGES = ("zero-shot", "calibrated", "masked-lm", "few-shot", "semi-supervised", "fine-tuning")
+
+
+@dataclass
+class SentimentArguments:
+    """What to train on what."""
+
+    data: str = field(metadata={"help": "folder of sentiment.{train,valid,test}.data, plain or .xz"})
+    output_dir: str = "runs/pet_classification"
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    patterns: list[str] = field(default_factory=lambda: ["{mask}满意。{text}"])
+    words: str = field(default='{"1": "很", "0": "不"}', metadata={"help": "label words by label, as JSON"})
+    stages: list[str] = field(default_factory=lambda: list(STAGES), metadata={"help": "rows of the table"})
+    labelled: int = field(default=168, metadata={"help": "the first so many training texts keep their labels"})
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    max_length: int = 128
+    few_shot_steps: int = 200
+    masked_lm_steps: int = 1000
+    learning_rate: float = 1e-4
+    batch_size: int = 16
+
+
+def main(argv: list[str]) -> str:
+    """Run the recipe and return its table."""
+    (settings,) = parse_recipe_arguments([SentimentArguments], argv)
+    unknown = [stage for stage in settings.stages if stage not in STAGES]
+    if unknown:
+        raise ValueError(f"there is no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
+    parts = {name: list(read_reviews(Path(settings.data), name)) for name in ("train", "valid", "test")}
+    seen = {example.fields["text"] for example in parts["train"]}
+    parts["unseen test"] = [example for example in parts["test"] if example.fields["text"] not in seen]
+    print(f"{len(parts['test']) - len(parts['unseen test'])} of {len(parts['test'])} test texts stand in train too")
+    results = Path(settings.output_dir) / "results.jsonl"
+    done = {run_key(run): run for run in read_lines(results)}
+    runs = list(planned_runs(settings))
+    for key in tqdm(runs, desc="runs", unit="run"):
+        if key not in done:
+            done[key] = one_run(*key, parts, settings)
+            results.parent.mkdir(parents=True, exist_ok=True)
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(done[key], ensure_ascii=False) + "\n")
+    table = as_table([done[key] for key in runs], settings)
+    (Path(settings.output_dir) / "table.md").write_text(table, encoding="utf-8")
+    print(table)
+    return table
+
+
+def planned_runs(settings: SentimentArguments) -> Iterator[tuple[str, str, int]]:
+    """Stage, pattern and seed of every run; what nothing random enters is run once."""
+    for stage in settings.stages:
+        patterns = settings.patterns[:1] if stage == "fine-tuning" else settings.patterns
+        seeds = settings.seeds[:1] if stage in ("zero-shot", "calibrated") else settings.seeds
+        yield from ((stage, pattern, seed) for pattern in patterns for seed in seeds)
+
+
+def run_key(run: dict[str, Any]) -> tuple[str, str, int]:
+    """What tells one run from another."""
+    return run["stage"], run["pattern"], run["seed"]
+
+
+def one_run(
+    stage: str, pattern: str, seed: int, parts: dict[str, list[Example]], settings: SentimentArguments
+) -> dict[str, Any]:
+    """Train as the stage says, and measure on valid and both tests."""
+    set_seed(seed)
+    folder = settings.model if Path(settings.model).is_dir() else model_path(settings.model)
+    labelled = parts["train"][: settings.labelled]
+    unlabelled = [example.without_label() for example in parts["train"]]
+    classifier: TextClassifier
+    if stage == "fine-tuning":
+        classifier = HeadClassifier.from_pretrained(folder, ["1", "0"], max_length=settings.max_length)
+        train(LabelLoss(classifier), labelled, parts["valid"], settings, settings.few_shot_steps, seed)
+    else:
+        prompted = PetClassifier.from_pretrained(
+            folder, pattern, json.loads(settings.words), max_length=settings.max_length
+        )
+        classifier = prompted
+        if stage == "calibrated":
+            with fast_arithmetic():
+                prompted.calibrate(unlabelled[:500])
+        if stage == "masked-lm":
+            train(MaskedTextLoss(prompted, seed=seed), unlabelled, None, settings, settings.masked_lm_steps, seed)
+        if stage == "few-shot":
+            objective = FullVocabularyLoss(prompted, seed=seed)
+            train(objective, labelled, parts["valid"], settings, settings.few_shot_steps, seed)
+        if stage == "semi-supervised":
+            objective = FullVocabularyLoss(prompted, seed=seed)
+            train(objective, labelled, parts["valid"], settings, settings.masked_lm_steps, seed, unlabelled)
+    with fast_arithmetic():
+        scores = {name: measure(classifier, parts[name])["accuracy"] for name in ("valid", "test", "unseen test")}
+    return {"stage": stage, "pattern": pattern, "seed": seed, **scores}
+
+
+def train(
+    objective: Objective[Any],
+    examples: Sequence[Example],
+    dev: Sequence[Example] | None,
+    settings: SentimentArguments,
+    steps: int,
+    seed: int,
+    unlabelled: Sequence[Example] = (),
+) -> None:
+    """Train an objective's classifier; with dev, the best of ten looks at a tenth of it wins."""
+    arguments = PetTrainingArguments(
+        output_dir=f"{settings.output_dir}/running",
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size,
+        unlabelled_a_row=1 if unlabelled else 0,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    trainer = PetTrainer(objective, arguments, examples, dev[:200] if dev else None, unlabelled)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    trainer.discard_best()
+
+
+def read_reviews(folder: Path, part: str) -> Iterator[Example]:
+    """Reviews with their labels, "1" good and "0" bad.
+
+    Raises:
+        FileNotFoundError: the folder has no such part.
+        ValueError: a line is not a text, a tab and a label.
+    """
+    plain = folder / f"sentiment.{part}.data"
+    packed = plain.with_name(plain.name + ".xz")
+    if not (plain.is_file() or packed.is_file()):
+        raise FileNotFoundError(f"{folder} holds no {plain.name}, nor {packed.name}")
+    content = plain.read_text("utf-8") if plain.is_file() else lzma.decompress(packed.read_bytes()).decode()
+    for number, line in enumerate(content.split("\n"), start=1):
+        if line.strip():
+            text, tab, label = line.rpartition("\t")
+            if not tab or label not in ("0", "1"):
+                raise ValueError(f"{plain.name}, line {number}: need a text, a tab, and 0 or 1; got {line[-40:]!r}")
+            yield Example({"text": text.strip()}, label)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The runs that ended."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+
+
+def as_table(runs: Sequence[dict[str, Any]], settings: SentimentArguments) -> str:
+    """Markdown: a row a stage and part, a column a pattern; mean and deviation over the seeds, in percent."""
+    lines = ["| stage | part | " + " | ".join(f"`{pattern}`" for pattern in settings.patterns) + " |"]
+    lines.append("| --- | --- |" + " ---: |" * len(settings.patterns))
+    for stage in settings.stages:
+        for part in ("valid", "test", "unseen test"):
+            cells = []
+            for pattern in settings.patterns:
+                found = [100 * run[part] for run in runs if (run["stage"], run["pattern"]) == (stage, pattern)]
+                spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
+                cells.append(f"{statistics.mean(found):.1f}{spread}" if found else "")
+            lines.append(f"| {stage} | {part} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
