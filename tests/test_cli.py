@@ -107,9 +107,35 @@ def test_wordify_from_a_corpus_to_a_folder_that_loads(
     assert tokenizer.tokenize("酒店服务不错") == ["酒店", "服务", "不错"]
 
 
+def test_classify_answers_a_line_a_text(call: Call, model: str, tmp_path: Path) -> None:
+    texts = ["酒店很好", "房间不干净，我们不满意"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
+    options = ["--model", model, "-p", "{text}很{mask}。", "-l", "good=好,满意", "-l", "bad=不错"]
+    from_file = call("classify", *options, "--file", str(tmp_path / "texts.txt"), "--json")
+    assert from_file == call("classify", *options, *texts, "--json")
+    rows = [json.loads(line) for line in from_file.splitlines()]
+    assert [row["text"] for row in rows] == texts
+    for row in rows:
+        assert row["label"] == max(row["probabilities"], key=row["probabilities"].get)
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    calibrated = call("classify", *options, *texts, "--json", "--calibrate")
+    shares = [json.loads(line)["probabilities"]["good"] for line in calibrated.splitlines()]
+    assert min(shares) <= 0.5 <= max(shares)
+
+
+def test_classify_takes_fields_by_name(call: Call, model: str) -> None:
+    pair = '{"first": "酒店很好", "second": "酒店不错"}'
+    output = call("classify", "-m", model, "-p", "{first}{mask}{second}", "-l", "y=是", "-l", "n=不", pair)
+    assert output.split("\t")[0] in ("y", "n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["classify", "好", "--model", "{model}", "-p", "x"], "has no {{mask}}"),
+        (["classify", "好", "--model", "{model}", "-p", "{{text}}{{mask}}"], "no labels; give each with its word"),
+        (["classify", "好", "--model", "{model}", "-l", "good"], "must look like name=word"),
+        (["classify", "好", "--model", "{model}", "-l", "a=好", "-l", "b=龘", "-p", "{{mask}}{{text}}"], "is [UNK]"),
         (["tokenize", "/nowhere.txt", "--model", "{model}"], "file /nowhere.txt does not exist"),
         (["tokenize", "--model", "no-such-model"], "no shipped model is called 'no-such-model'; there are:"),
         (
@@ -132,7 +158,7 @@ def test_what_the_user_can_mend_is_one_line(
         main()
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    assert message in error
+    assert message.format(model=model) in error
     assert len(error.strip().splitlines()) == 1
 
 

@@ -1,0 +1,156 @@
+"""What a prompt costs: label scores at the masks only, against full logits, and against a classification head.
+
+    python benchmarks/pet_scoring.py                       # writes benchmarks/results/pet_scoring.json
+
+One process, one model, the same batches, in turns (A B C A B C ...); medians and ratios. Peak memory is that of the
+tensors allocated within the call, from torch's profiler, model and optimizer states left out. Two shapes: the shipped
+model, and a 12-layer BERT-base with random weights over 21,128 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from nlpkit import PetClassifier, WoBertConfig, WoBertForMaskedLM, WoBertForSequenceClassification, model_path
+from nlpkit.losses.normalised import cross_entropy
+from nlpkit.pet.examples import Example
+from nlpkit.pet.heads import HeadClassifier
+from nlpkit.training.precision import fast_arithmetic
+
+PATTERN = "总之，我很{mask}。{text}"
+WORDS = {"good": "满意", "bad": "失望"}
+TEXT = "前台的服务态度很好，房间又大又干净，早餐也丰富，离地铁站很近，就是隔音差一点，晚上有些吵。"
+Step = Callable[[], Any]
+
+
+def classifiers(shape: str, length: int) -> tuple[PetClassifier, HeadClassifier]:
+    """The same encoder behind a cloze and behind a classification head."""
+    folder = model_path("wobert-mini-zh")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if shape == "wobert-mini-zh":
+        prompted = PetClassifier.from_pretrained(folder, PATTERN, WORDS, max_length=length)
+        head = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, dtype="float32")
+    else:
+        config = WoBertConfig(vocab_size=21_128)
+        prompted = PetClassifier(WoBertForMaskedLM(config), tokenizer, PATTERN, WORDS, max_length=length)
+        head = WoBertForSequenceClassification(WoBertConfig(vocab_size=21_128, num_labels=2))
+    for model in (prompted.model, head):
+        model.set_attn_implementation("eager")
+    return prompted, HeadClassifier(head, tokenizer, list(WORDS), max_length=length)
+
+
+def through_full_logits(prompted: PetClassifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Label scores as they are usually made: all logits of all positions, then a few of them."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    logits = prompted.model(**inputs).logits  # (batch, length, vocab)
+    rows = torch.arange(len(logits))
+    return logits[rows, batch["slots"][:, 0]][:, batch["tokens"]]
+
+
+def steps(shape: str, batch_size: int, length: int) -> dict[str, tuple[Step, Step]]:
+    """For each way of classifying, a prediction and a training step without the optimizer."""
+    prompted, head = classifiers(shape, length)
+    examples = [
+        Example({"text": TEXT * 9}, label) for _, label in zip(range(batch_size), ["good", "bad"] * batch_size)
+    ]
+    clozes, plain = prompted.collate(examples), head.collate(examples)
+    labels = clozes["labels"]
+    inputs = {name: tensor for name, tensor in clozes.items() if name != "labels"}
+    texts = {name: tensor for name, tensor in plain.items() if name != "labels"}
+    scores: dict[str, Callable[[], torch.Tensor]] = {
+        "masks only": lambda: prompted.label_scores(**inputs),
+        "full logits": lambda: through_full_logits(prompted, clozes),
+        "classification head": lambda: head(**texts).logits,
+    }
+
+    def predict(score: Callable[[], torch.Tensor]) -> None:
+        with torch.inference_mode(), fast_arithmetic():
+            score()
+
+    def train(score: Callable[[], torch.Tensor]) -> None:
+        with fast_arithmetic():
+            loss = cross_entropy(score(), labels)
+        loss.backward()
+        prompted.zero_grad(set_to_none=False)
+        head.zero_grad(set_to_none=False)
+
+    reference, ours = scores["full logits"](), scores["masks only"]()
+    torch.testing.assert_close(ours.softmax(-1), reference.softmax(-1), rtol=0, atol=1e-4)
+    return {
+        name: (lambda score=score: predict(score), lambda score=score: train(score)) for name, score in scores.items()
+    }
+
+
+def peak_megabytes(step: Step) -> float:
+    """Highest sum of what the call has allocated and not yet freed, in MB."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        step()
+    held = peak = 0
+    for event in found.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak / 1e6
+
+
+def measure(shape: str, batch_size: int, length: int, rounds: int) -> dict[str, Any]:
+    """Medians of interleaved rounds, peaks, and ratios to the full logits and to the head."""
+    made = steps(shape, batch_size, length)
+    result: dict[str, Any] = {"shape": shape, "batch": batch_size, "length": length, "rounds": rounds}
+    for kind, place in (("prediction", 0), ("training step", 1)):
+        for each in made.values():
+            each[place]()
+        times: dict[str, list[float]] = {name: [] for name in made}
+        for _ in range(rounds):
+            for name, each in made.items():
+                start = perf_counter()
+                each[place]()
+                times[name].append(perf_counter() - start)
+        result[kind] = {
+            name: {"seconds": median(times[name]), "peak_mb": peak_megabytes(made[name][place])} for name in made
+        }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shapes", nargs="+", default=["wobert-mini-zh", "bert-base"])
+    parser.add_argument("--output", default="benchmarks/results/pet_scoring.json")
+    arguments = parser.parse_args()
+    results = [measure(shape, 16, 128, arguments.rounds) for shape in arguments.shapes]
+    console = Console(width=120)
+    for result in results:
+        for kind in ("prediction", "training step"):
+            table = Table("way", "seconds", "x masks only", "peak MB", "x masks only", "texts/s")
+            table.title = f"{result['shape']}, {kind}, {result['batch']} texts of {result['length']} tokens"
+            ours = result[kind]["masks only"]
+            for name, row in result[kind].items():
+                table.add_row(
+                    name,
+                    f"{row['seconds']:.4f}",
+                    f"{row['seconds'] / ours['seconds']:.2f}",
+                    f"{row['peak_mb']:.0f}",
+                    f"{row['peak_mb'] / ours['peak_mb']:.2f}",
+                    f"{result['batch'] / row['seconds']:.0f}",
+                )
+            console.print(table)
+    facts = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    Path(arguments.output).write_text(json.dumps(facts | {"results": results}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
