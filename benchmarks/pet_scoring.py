@@ -63,9 +63,7 @@ def through_full_logits(prompted: PetClassifier, batch: dict[str, torch.Tensor])
 def steps(shape: str, batch_size: int, length: int) -> dict[str, tuple[Step, Step]]:
     """For each way of classifying, a prediction and a training step without the optimizer."""
     prompted, head = classifiers(shape, length)
-    examples = [
-        Example({"text": TEXT * 9}, label) for _, label in zip(range(batch_size), ["good", "bad"] * batch_size)
-    ]
+    examples = [Example({"text": TEXT * 9}, ("good", "bad")[number % 2]) for number in range(batch_size)]
     clozes, plain = prompted.collate(examples), head.collate(examples)
     labels = clozes["labels"]
     inputs = {name: tensor for name, tensor in clozes.items() if name != "labels"}
