@@ -140,6 +140,7 @@ def write_k_shot(
         "dev_k": dev_k,
         "seeds": list(seeds),
         "labels": list(task.labels),
+        "label_names": dict(task.label_names),
         "text_fields": list(task.text_fields),
         "label_key": task.label_key,
         "read_by_name": task.read_fields is None and task.read_candidates is None,
