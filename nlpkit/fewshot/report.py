@@ -44,7 +44,7 @@ def write_report(
     output: str | Path,
     baseline: str | None = None,
     published: Sequence[PublishedRow] = (),
-    model: str = "measured here",
+    model: str | None = None,
 ) -> str:
     """Write ``table.md``, and where matplotlib is installed ``scores-dev.svg`` and ``scores-test.svg``.
 
@@ -53,7 +53,7 @@ def write_report(
         output: folder to write to.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.
-        model: what the results were measured with.
+        model: the model that the methods which need one were run with.
 
     Returns:
         The text of ``table.md``.
