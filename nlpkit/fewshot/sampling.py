@@ -120,7 +120,7 @@ def write_k_shot(
     examples = [task.to_example(row) for row in tqdm(rows, desc=f"reading {task.name}", unit="row", leave=False)]
     keys = [normalised_key(example) for example in examples]
     allowed = [number for number, key in enumerate(keys) if key not in tested]
-    labels = [examples[number].label or "" for number in allowed]
+    labels = [str(examples[number].label) for number in allowed]
 
     files: dict[str, list[Record]] = {}
     drawn: dict[str, list[int]] = {}
