@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
-from nlpkit.fewshot.folders import TaskFolder, check_splits
+from nlpkit.fewshot.folders import TaskFolder
 from nlpkit.fewshot.tasks import Example
 
 #: What two examples must share to count as one.
@@ -82,10 +82,9 @@ def overlaps_of_splits(folder: TaskFolder, splits: Iterable[int]) -> dict[int, l
         Split to the overlaps between its train and dev, the texts without labels and the test, as far as they exist.
 
     Raises:
-        ValueError: there is no such split, or a file is broken.
+        FileNotFoundError: there is no such split.
+        ValueError: a file is broken.
     """
-    splits = list(splits)
-    check_splits(folder, splits)
     files = {"unlabelled": folder.unlabelled(), "test": folder.test()}
     shared = [_Part(name, examples) for name, examples in files.items() if examples]
     return {

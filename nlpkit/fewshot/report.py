@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nlpkit.fewshot.folders import TaskFolder
+from nlpkit.fewshot.folders import TaskFolder, check_splits
 from nlpkit.fewshot.leaks import leak_table, overlaps_of_splits
 from nlpkit.fewshot.plots import plot_scores
 from nlpkit.fewshot.published import PublishedRow
@@ -27,7 +27,12 @@ def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, out
 
     Returns:
         The text of the page, to be shown before anything is trained.
+
+    Raises:
+        ValueError: a task lacks one of the splits, or a file is broken.
     """
+    for folder in folders:
+        check_splits(folder, splits or ())
     bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
     overlaps = {folder.task.name: overlaps_of_splits(folder, splits or folder.splits()) for folder in bar}
     text = "## Duplicates\n\n" + leak_table(overlaps)
