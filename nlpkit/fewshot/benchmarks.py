@@ -56,6 +56,7 @@ def _sampled_folder(folder: Path) -> TaskFolder:
             text_fields=tuple(manifest["text_fields"]),
             labels=tuple(manifest["labels"]),
             label_key=manifest["label_key"],
+            label_names=manifest["label_names"],
         )
         by_name = bool(manifest["read_by_name"])
     except (ValueError, KeyError, TypeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -69,17 +68,7 @@ def find_overlaps(parts: Mapping[str, Sequence[Example]]) -> list[Overlap]:
         >>> find_overlaps({"train": train, "test": test})[1]
         Overlap(part='test', other='train', size=2, raw=0, normalised=1, contradicting=1)
     """
-    keys = {
-        name: ([raw_key(example) for example in examples], [normalised_key(example) for example in examples])
-        for name, examples in parts.items()
-    }
-    labels = {name: [example.label for example in examples] for name, examples in parts.items()}
-    return [
-        _repetitions(name, *keys[name], labels[name])
-        if name == other
-        else _shared(name, *keys[name], labels[name], other, *keys[other], labels[other])
-        for other, name in combinations_with_replacement(parts, 2)
-    ]
+    return _overlaps([_Part(name, examples) for name, examples in parts.items()])
 
 
 def overlaps_of_splits(folder: TaskFolder, splits: Iterable[int]) -> dict[int, list[Overlap]]:
@@ -91,11 +80,16 @@ def overlaps_of_splits(folder: TaskFolder, splits: Iterable[int]) -> dict[int, l
 
     Returns:
         Split to the overlaps between its train and dev, the texts without labels and the test, as far as they exist.
+
+    Raises:
+        FileNotFoundError: there is no such split.
+        ValueError: a file is broken.
     """
-    shared = {"unlabelled": folder.unlabelled(), "test": folder.test()}
-    there = {name: examples for name, examples in shared.items() if examples}
+    files = {"unlabelled": folder.unlabelled(), "test": folder.test()}
+    shared = [_Part(name, examples) for name, examples in files.items() if examples]
     return {
-        split: find_overlaps({"train": folder.train(split), "dev": folder.dev(split), **there}) for split in splits
+        split: _overlaps([_Part("train", folder.train(split)), _Part("dev", folder.dev(split)), *shared])
+        for split in splits
     }
 
 
@@ -130,44 +124,51 @@ def _spread(counts: Iterable[int]) -> str:
     return str(numbers[0]) if len(set(numbers)) == 1 else " ".join(map(str, numbers))
 
 
-def _shared(
-    part: str,
-    raw: Sequence[Key],
-    normalised: Sequence[Key],
-    labels: Sequence[str | None],
-    other: str,
-    other_raw: Sequence[Key],
-    other_normalised: Sequence[Key],
-    other_labels: Sequence[str | None],
-) -> Overlap:
-    known_raw = set(other_raw)
+class _Part:
+    """The keys and labels of a part, made once however often it is compared."""
+
+    def __init__(self, name: str, examples: Sequence[Example]) -> None:
+        self.name = name
+        self.raw = [raw_key(example) for example in examples]
+        self.normalised = [normalised_key(example) for example in examples]
+        self.labels = [example.label for example in examples]
+
+
+def _overlaps(parts: Sequence[_Part]) -> list[Overlap]:
+    pairs = combinations_with_replacement(parts, 2)
+    return [_repetitions(part) if part is other else _shared(part, other) for other, part in pairs]
+
+
+def _shared(part: _Part, other: _Part) -> Overlap:
+    known_raw = set(other.raw)
     labels_there: dict[Key, set[str | None]] = {}
-    for key, label in zip(other_normalised, other_labels, strict=True):
+    for key, label in zip(other.normalised, other.labels, strict=True):
         labels_there.setdefault(key, set()).add(label)
-    twins = [(key, label) for key, label in zip(normalised, labels, strict=True) if key in labels_there]
+    twins = [
+        (label, labels_there[key])
+        for key, label in zip(part.normalised, part.labels, strict=True)
+        if key in labels_there
+    ]
     return Overlap(
-        part=part,
-        other=other,
-        size=len(raw),
-        raw=sum(key in known_raw for key in raw),
+        part=part.name,
+        other=other.name,
+        size=len(part.raw),
+        raw=sum(key in known_raw for key in part.raw),
         normalised=len(twins),
-        contradicting=sum(
-            label is not None and None not in labels_there[key] and label not in labels_there[key]
-            for key, label in twins
-        ),
+        contradicting=sum(label is not None and None not in there and label not in there for label, there in twins),
     )
 
 
-def _repetitions(part: str, raw: Sequence[Key], normalised: Sequence[Key], labels: Sequence[str | None]) -> Overlap:
+def _repetitions(part: _Part) -> Overlap:
     first_label: dict[Key, str | None] = {}
     contradicting = 0
-    for key, label in zip(normalised, labels, strict=True):
+    for key, label in zip(part.normalised, part.labels, strict=True):
         contradicting += first_label.setdefault(key, label) != label
     return Overlap(
-        part=part,
-        other=part,
-        size=len(raw),
-        raw=len(raw) - len(Counter(raw)),
-        normalised=len(raw) - len(first_label),
+        part=part.name,
+        other=part.name,
+        size=len(part.raw),
+        raw=len(part.raw) - len(set(part.raw)),
+        normalised=len(part.raw) - len(first_label),
         contradicting=contradicting,
     )

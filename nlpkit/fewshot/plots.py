@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
 
     Args:
         results: one a run; tasks without any score of that part get no panel.
-        path: the picture to write: ``.png``, ``.svg`` or ``.pdf``.
+        path: the picture to write: ``.png``, ``.svg`` or ``.pdf``. In SVG, names stay text, which is drawn with the
+            fonts of whoever looks at it.
         part: ``"test"`` or ``"dev"``.
 
     Returns:
@@ -31,8 +33,8 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: nothing has a score, the kind of picture is unknown, or no installed font has the characters of a
-            name; Chinese names need a Chinese font, e.g. Noto Sans CJK.
+        ValueError: nothing has a score, the kind of picture is unknown, or, unless it is SVG, no installed font has
+            the characters of a name; Chinese names need a Chinese font, e.g. Noto Sans CJK.
     """
     path = Path(path)
     if path.suffix not in _FORMATS:
@@ -47,8 +49,10 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("plots need matplotlib; install it with: pip install 'nlpkit[viz]'") from error
 
-    names = [name for place in scores for name in place]
-    with rc_context({"font.family": fonts_for(names), "svg.fonttype": "none", "axes.unicode_minus": False}):
+    names = [name for place in scores for name in place] if path.suffix != ".svg" else []
+    fonts = [*fonts_for(names), "sans-serif"]
+    with rc_context({"font.family": fonts, "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(layout="constrained")
         _draw(figure, scores, part)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +94,9 @@ def fonts_for(texts: Iterable[str]) -> list[str]:
         if not missing:
             return families
     characters = "".join(map(chr, sorted(missing)))
-    raise ValueError(f"no installed font has {characters!r}; install one that does, e.g. Noto Sans CJK for Chinese")
+    raise ValueError(
+        f"no installed font has {characters!r}; install one that does, e.g. Noto Sans CJK for Chinese, or write SVG"
+    )
 
 
 def _draw(figure: Figure, scores: dict[tuple[str, str], list[float]], part: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nlpkit.fewshot.folders import TaskFolder
+from nlpkit.fewshot.folders import TaskFolder, check_splits
 from nlpkit.fewshot.leaks import leak_table, overlaps_of_splits
 from nlpkit.fewshot.plots import plot_scores
 from nlpkit.fewshot.published import PublishedRow
@@ -27,7 +27,12 @@ def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, out
 
     Returns:
         The text of the page, to be shown before anything is trained.
+
+    Raises:
+        ValueError: a task lacks one of the splits, or a file is broken.
     """
+    for folder in folders:
+        check_splits(folder, splits or ())
     bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
     overlaps = {folder.task.name: overlaps_of_splits(folder, splits or folder.splits()) for folder in bar}
     text = "## Duplicates\n\n" + leak_table(overlaps)
@@ -44,7 +49,7 @@ def write_report(
     output: str | Path,
     baseline: str | None = None,
     published: Sequence[PublishedRow] = (),
-    model: str = "measured here",
+    model: str | None = None,
 ) -> str:
     """Write ``table.md``, and where matplotlib is installed ``scores-dev.svg`` and ``scores-test.svg``.
 
@@ -53,7 +58,7 @@ def write_report(
         output: folder to write to.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.
-        model: what the results were measured with.
+        model: the model that the methods which need one were run with.
 
     Returns:
         The text of ``table.md``.

@@ -120,7 +120,7 @@ def write_k_shot(
     examples = [task.to_example(row) for row in tqdm(rows, desc=f"reading {task.name}", unit="row", leave=False)]
     keys = [normalised_key(example) for example in examples]
     allowed = [number for number, key in enumerate(keys) if key not in tested]
-    labels = [examples[number].label or "" for number in allowed]
+    labels = [str(examples[number].label) for number in allowed]
 
     files: dict[str, list[Record]] = {}
     drawn: dict[str, list[int]] = {}
@@ -140,6 +140,7 @@ def write_k_shot(
         "dev_k": dev_k,
         "seeds": list(seeds),
         "labels": list(task.labels),
+        "label_names": dict(task.label_names),
         "text_fields": list(task.text_fields),
         "label_key": task.label_key,
         "read_by_name": task.read_fields is None and task.read_candidates is None,

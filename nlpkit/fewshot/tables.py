@@ -87,7 +87,7 @@ def score_table(
     results: Sequence[RunResult],
     part: str = "test",
     published: Sequence[PublishedRow] = (),
-    model: str = "measured here",
+    model: str | None = None,
 ) -> str:
     """Methods by tasks: mean and standard deviation over splits, in percent.
 
@@ -95,7 +95,7 @@ def score_table(
         results: one a run.
         part: ``"test"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
-        model: what the results were measured with.
+        model: the model that the methods which need one were run with, to be told below the table.
 
     Returns:
         A Markdown table; ``score`` is the mean over the tasks, where a method has all of them.
@@ -112,7 +112,7 @@ def score_table(
         row = [cells.get((method, task)) for task in tasks]
         means = [cell.mean if cell else None for cell in row]
         shown = " | ".join(str(cell or "") for cell in row)
-        lines.append(f"| {method} | {model} | {_mean_of_all(means)} | {shown} |")
+        lines.append(f"| {method} | measured here | {_mean_of_all(means)} | {shown} |")
     for line in published:
         figures = [line.cells.get(task) for task in tasks]
         means = [figure[0] / 100 if figure else None for figure in figures]
@@ -121,6 +121,8 @@ def score_table(
         )
         lines.append(f"| *{line.method}* | *published: {line.model}* | {_mean_of_all(means)} | {shown} |")
     notes = [f"Percent, {part}; mean ± sample standard deviation over splits (seeds of a split are averaged first)."]
+    if model is not None:
+        notes.append(f"Methods that need a model were run with {model}.")
     if published:
         notes.append(f"Rows in italics are others' figures with other, larger models: {SOURCE}.")
     return "\n".join(lines) + "\n\n" + " ".join(notes) + "\n"

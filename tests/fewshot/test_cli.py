@@ -35,7 +35,7 @@ def arguments(tmp_path: Path) -> list[str]:
 
 def test_leaks_come_first_and_the_table_last(arguments: list[str], tmp_path: Path) -> None:
     printed = call(*arguments, "--task", "hotels", "--method", "majority", "--splits", "0,2", "--seeds", "0-1")
-    assert printed.index("No duplicates in: hotels.") < printed.index("| majority | model |")
+    assert printed.index("No duplicates in: hotels.") < printed.index("| majority | measured here |")
     results = ResultsFile(tmp_path / "out" / "results.jsonl").read()
     assert [(found.split, found.seed) for found in results] == [(0, 0), (0, 1), (2, 0), (2, 1)]
     assert {found.dev["accuracy"] for found in results if found.dev} == {0.5}

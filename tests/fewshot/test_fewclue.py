@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def test_noun_and_pronoun_are_marked() -> None:
         "span1": "小王",
         "span2": "他",
     }
+
+
+@pytest.mark.parametrize("name", ["eprstmt", "csl", "chid", "cluewsc"])
+def test_tasks_travel_to_other_processes(name: str) -> None:
+    task = fewclue_task(name, "")
+    assert pickle.loads(pickle.dumps(task)) == task
 
 
 def test_marks_stand_right_when_the_pronoun_comes_first() -> None:

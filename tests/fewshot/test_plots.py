@@ -38,6 +38,12 @@ def test_picture_may_be_pixels(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_in_chinese_stay_text_in_svg(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    drawn = plot_scores(runs("情感", "模板"), tmp_path / "a.svg", "dev").read_text("utf-8")
+    assert (drawn.count(">情感</text>"), drawn.count(">模板</text>")) == (1, 1)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 def test_fonts_have_the_characters_that_the_default_lacks() -> None:
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font

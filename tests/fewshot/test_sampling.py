@@ -86,6 +86,12 @@ def test_written_splits_are_read_by_the_protocols_folder(tmp_path: Path) -> None
     assert "label" not in json.loads((tmp_path / "out" / "unlabeled.json").read_text("utf-8").split("\n")[0])
 
 
+def test_names_of_labels_are_kept(tmp_path: Path) -> None:
+    task = FewShotTask("hotels", ("review",), ("bad", "good"), label_names={"bad": "差", "good": "好"})
+    write_k_shot(ROWS, task, tmp_path, k=1, seeds=[0])
+    assert task_folders(tmp_path)[0].task == task
+
+
 def test_a_folder_with_splits_is_left_alone(tmp_path: Path) -> None:
     write_k_shot(ROWS, HOTELS, tmp_path, k=1, seeds=[0])
     before = (tmp_path / "train_0.json").read_bytes()

@@ -50,7 +50,7 @@ def test_recipe_on_a_written_task(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [found.test for found in results] == [{"accuracy": 0.75}, {"accuracy": 0.25}]
     printed = capsys.readouterr().out
     assert "No duplicates in: bustm." in printed
-    assert "| majority | wobert-mini-zh | 50.0 | 50.0 ± 35.4 |" in printed
+    assert "| majority | measured here | 50.0 | 50.0 ± 35.4 |" in printed
     assert main(argv) == results
 
 
