@@ -16,6 +16,7 @@ METHODS: Mapping[str, Method] = {
     "fine-tuning": prompting.fine_tuning,
     "pet": prompting.pet,
     "pet-mlm": prompting.pet_mlm,
+    "pet-mlm-supervised": prompting.pet_mlm_supervised,
     "p-tuning": prompting.p_tuning,
     "adapet": prompting.adapet,
     "lm-bff": prompting.lm_bff,

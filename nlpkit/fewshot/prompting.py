@@ -113,7 +113,7 @@ def zero_shot_calibrated(run: RunData) -> RunOutcome:
     classifier = _prompted(run, settings)
     if classifier.labels:
         classifier.calibrate(_unlabelled(run, settings)[:500])
-    return _outcome(classifier)
+    return _outcome(classifier, {"calibrated_on": _source_of_unlabelled(run)})
 
 
 def fine_tuning(run: RunData) -> RunOutcome:
@@ -134,6 +134,14 @@ def pet(run: RunData) -> RunOutcome:
 def pet_mlm(run: RunData) -> RunOutcome:
     """The blog's variant: one masked-LM loss at the label's slot and at random masks, unlabelled texts among them."""
     settings = PromptSettings.of(run)
+    set_seed(run.seed)
+    objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
+    return _trained(run, settings, objective)
+
+
+def pet_mlm_supervised(run: RunData) -> RunOutcome:
+    """The blog's variant without unlabelled texts, to tell what they are worth."""
+    settings = replace(PromptSettings.of(run), unlabelled_a_row=0)
     set_seed(run.seed)
     objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
     return _trained(run, settings, objective)
@@ -279,11 +287,16 @@ def _train(
 
 def _trained(run: RunData, settings: PromptSettings, objective: Objective[Any]) -> RunOutcome:
     classifier = _train(run, settings, objective, run.train)
-    return _outcome(classifier)
+    details = {"unlabelled": _source_of_unlabelled(run)} if objective.uses_unlabelled else {}
+    return _outcome(classifier, details)
 
 
-def _outcome(classifier: TextClassifier) -> RunOutcome:
-    return RunOutcome(_predict(classifier))
+def _outcome(classifier: TextClassifier, details: Mapping[str, Any] | None = None) -> RunOutcome:
+    return RunOutcome(_predict(classifier), details or {})
+
+
+def _source_of_unlabelled(run: RunData) -> str:
+    return "the task's" if run.unlabelled else "training texts without their labels"
 
 
 def _predict(classifier: TextClassifier | Ensemble) -> Predict:

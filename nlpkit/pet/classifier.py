@@ -122,7 +122,7 @@ class PetClassifier(TextClassifier):
         Returns:
             ``logits`` of shape ``(batch, labels)``, and ``loss`` in nats an example.
         """
-        scores = self.label_scores(**batch)
+        scores = self.adjusted(self.label_scores(**batch))
         loss = None if labels is None else cross_entropy(scores, labels, num_items_in_batch=num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=scores)
 

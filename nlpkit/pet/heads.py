@@ -79,14 +79,16 @@ class HeadClassifier(TextClassifier):
         self, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None, **inputs: Tensor
     ) -> SequenceClassifierOutput:
         """Scores ``(batch, labels)``, and with ``labels`` their cross-entropy in nats an example."""
-        logits = self.model(**inputs).logits
+        logits = self.adjusted(self.model(**inputs).logits)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def batch_scores(self, examples: Sequence[Example]) -> Tensor:
         """Scores of a batch's labels, ``(batch, labels)``."""
         batch = {name: tensor.to(self.model.device) for name, tensor in self.collate(examples).items()}
-        return self(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
+        del batch["labels"]
+        logits: Tensor = self.model(**batch).logits
+        return logits
 
 
 class ChoiceClassifier(TextClassifier):
@@ -210,6 +212,7 @@ def encode_texts(
         truncation=True,
         max_length=max_length,
         padding=True,
+        pad_to_multiple_of=8,
         return_tensors="pt",
     )
     return dict(encoding)

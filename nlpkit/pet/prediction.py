@@ -51,9 +51,13 @@ class TextClassifier(nn.Module, ABC):
         """The inputs of ``forward`` for training; what is drawn at random is a function of the rows' numbers."""
         return self.collate([row.example for row in rows])
 
+    def adjusted(self, scores: Tensor) -> Tensor:
+        """Scores of labels without what `calibrate` found that the model prefers anyway, ``(batch, labels)``."""
+        return scores if self.prior is None else calibrated(scores, self.prior.to(scores.device))
+
     @torch.inference_mode()
     def scores(self, sources: Iterable[Source], batch_size: int = 64) -> Tensor:
-        """Uncalibrated scores of labels, up to a constant a row.
+        """Scores of labels, up to a constant a row, calibrated if `calibrate` was called.
 
         Args:
             sources: texts, texts by name, or examples.
@@ -76,7 +80,7 @@ class TextClassifier(nn.Module, ABC):
                 range(0, len(order), batch_size), desc="classifying", unit="batch", delay=3, leave=False
             ):
                 chosen = order[start : start + batch_size]
-                rows = self.batch_scores([examples[number] for number in chosen]).float().cpu()
+                rows = self.adjusted(self.batch_scores([examples[number] for number in chosen])).float().cpu()
                 found |= dict(zip(chosen, rows, strict=True))
         finally:
             self.train(was_training)
@@ -87,7 +91,7 @@ class TextClassifier(nn.Module, ABC):
         return padded
 
     def predict_proba(self, sources: Iterable[Source], batch_size: int = 64) -> NDArray[np.float32]:
-        """Probabilities of the labels, calibrated if `calibrate` was called.
+        """Probabilities of the labels.
 
         Args:
             sources: texts, texts by name, or examples.
@@ -96,9 +100,7 @@ class TextClassifier(nn.Module, ABC):
         Returns:
             Shape ``(examples, labels)``; the columns are ``labels``.
         """
-        scores = self.scores(sources, batch_size)
-        adjusted = scores if self.prior is None else calibrated(scores, self.prior)
-        probabilities: NDArray[np.float32] = adjusted.softmax(dim=-1).numpy()
+        probabilities: NDArray[np.float32] = self.scores(sources, batch_size).softmax(dim=-1).numpy()
         return probabilities
 
     def predict(self, sources: Iterable[Source], batch_size: int = 64) -> list[str]:
@@ -118,7 +120,7 @@ class TextClassifier(nn.Module, ABC):
             batch_size: examples a forward pass.
 
         Returns:
-            The classifier itself.
+            The classifier itself. Training goes on from the calibrated scores, and keeps the prior as it is.
 
         Raises:
             ValueError: no texts, or examples that bring candidates of their own.
@@ -131,5 +133,6 @@ class TextClassifier(nn.Module, ABC):
                 "no texts to calibrate on; give unlabelled texts of the task, or [''] for the bare pattern"
             )
         examples = [dict.fromkeys(self.fields, text) if isinstance(text, str) else text for text in listed]
+        self.prior = None
         self.prior = mean_log_probability(self.scores(examples, batch_size))
         return self

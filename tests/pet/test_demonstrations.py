@@ -25,7 +25,8 @@ def test_a_solved_example_of_each_label_follows_the_input(small_vocabulary: dict
     classifier = demonstrated(small_vocabulary)
     batch = classifier.collate([Example.of("今天天气不错")])
     text = classifier.tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
-    parts = " ".join(text).removeprefix("[CLS] ").removesuffix(" [SEP]").split(" [SEP] ")
+    shown = " ".join(token for token in text if token != "[PAD]")
+    parts = shown.removeprefix("[CLS] ").removesuffix(" [SEP]").split(" [SEP] ")
     assert parts[0] == " ".join(["[MASK]", *classifier.tokenizer.tokenize("满意。今天天气不错")])
     assert len(parts) == 3
     solved = {label: set() for label in WORDS}
