@@ -53,6 +53,8 @@ class PromptSettings:
         first_size: examples of iPET's first new training set, five times as many in each further.
         distillation_steps: of iPET's final classifier.
         most_unlabelled: unlabelled texts that are looked at.
+        calibration_texts: of these, the first so many calibrate a prompted model; PET and iPET start from there, and 0
+            leaves it out.
     """
 
     model: str
@@ -77,6 +79,7 @@ class PromptSettings:
     first_size: int = 160
     distillation_steps: int = 200
     most_unlabelled: int = 2000
+    calibration_texts: int = 400
 
     @classmethod
     def of(cls, run: RunData) -> PromptSettings:
@@ -90,6 +93,8 @@ class PromptSettings:
         if unknown:
             raise ValueError(f"settings of {run.task.name} name {unknown[0]!r}; known are {', '.join(sorted(known))}")
         given: dict[str, Any] = dict(run.settings)
+        if isinstance(given.get("learning_rate"), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number
+            given["learning_rate"] = float(given["learning_rate"])
         for name in ("patterns", "fields"):
             given[name] = tuple(given.get(name, ()))
         if run.task.read_candidates is None:
@@ -110,9 +115,7 @@ def zero_shot_calibrated(run: RunData) -> RunOutcome:
     """Zero-shot, the model's liking for some labels taken out by unlabelled texts (by training texts where there are
     none, without their labels)."""
     settings = PromptSettings.of(run)
-    classifier = _prompted(run, settings)
-    if classifier.labels:
-        classifier.calibrate(_unlabelled(run, settings)[:500])
+    classifier = _calibrated(run, settings)
     return _outcome(classifier, {"calibrated_on": _source_of_unlabelled(run)})
 
 
@@ -124,10 +127,11 @@ def fine_tuning(run: RunData) -> RunOutcome:
 
 
 def pet(run: RunData) -> RunOutcome:
-    """PET with one pattern: cross-entropy over the labels, and a little masked-LM loss on unlabelled texts."""
+    """PET with one pattern, calibrated first: cross-entropy over the labels, and a little masked-LM loss on unlabelled
+    texts."""
     settings = PromptSettings.of(run)
     set_seed(run.seed)
-    objective = PetLoss(_prompted(run, settings), settings.alpha, settings.mask_probability, run.seed)
+    objective = PetLoss(_calibrated(run, settings), settings.alpha, settings.mask_probability, run.seed)
     return _trained(run, settings, objective)
 
 
@@ -214,7 +218,7 @@ def ipet(run: RunData) -> RunOutcome:
         for number, (pattern, examples) in enumerate(zip(settings.patterns, sets, strict=True)):
             set_seed(run.seed + 1000 * number)
             own = replace(settings, patterns=(pattern,))
-            members.append(_train(run, own, LabelLoss(_prompted(run, own)), examples))
+            members.append(_train(run, own, LabelLoss(_calibrated(run, own)), examples))
         ensemble = Ensemble(members)
         history.append(run.dev_score(_predict(ensemble)))
         if generation < settings.generations:
@@ -247,6 +251,15 @@ def _prompted(run: RunData, settings: PromptSettings) -> PetClassifier:
     return PetClassifier.from_pretrained(
         _model_folder(settings), settings.patterns[0], _verbalizer(settings), max_length=settings.max_length
     )
+
+
+def _calibrated(run: RunData, settings: PromptSettings) -> PetClassifier:
+    classifier = _prompted(run, settings)
+    texts = _unlabelled(run, settings)[: settings.calibration_texts]
+    if classifier.labels and texts:
+        with fast_arithmetic():
+            classifier.calibrate(texts)
+    return classifier
 
 
 def _headed(run: RunData, settings: PromptSettings) -> TextClassifier:

@@ -185,6 +185,17 @@ def test_calibration_removes_what_the_model_likes_anyway(small_vocabulary: dict[
     np.testing.assert_allclose(mean, mean.mean(), atol=1e-5)
 
 
+def test_what_is_trained_is_what_predicts(small_vocabulary: dict[str, int]) -> None:
+    classifier = small_classifier(small_vocabulary).calibrate(TEXTS)
+    batch = classifier.collate(labelled_examples())
+    output = classifier(**batch)
+    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-6)
+    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, batch["labels"]))
+    again = classifier.prior
+    assert again is not None
+    torch.testing.assert_close(classifier.calibrate(TEXTS).prior, again)
+
+
 def test_calibration_needs_texts_and_common_labels(small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="no texts to calibrate on"):
         small_classifier(small_vocabulary).calibrate([])

@@ -39,6 +39,14 @@ def test_a_pair_of_fields_is_read_as_a_pair(folder: Path) -> None:
     torch.testing.assert_close(classifier.scores([{"a": "今天", "b": "酒店"}]), expected)
 
 
+def test_heads_are_calibrated_too(folder: Path) -> None:
+    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64).calibrate(TEXTS)
+    mean = np.log(classifier.predict_proba(TEXTS)).mean(axis=0)
+    np.testing.assert_allclose(mean, mean.mean(), atol=1e-5)
+    output = classifier(**classifier.collate(labelled_examples()))
+    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
+
+
 def test_entailment_scores_every_description(folder: Path) -> None:
     hypotheses = {"good": "我们满意", "bad": "我们不满意"}
     classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, max_length=64)
