@@ -110,7 +110,8 @@ class _Draft:
         if columns[6] != "_" and not columns[6].isdecimal():
             self._lines.fail(f"has the head {columns[6]!r}; heads are numbers, 0 for the root, or _")
         head = None if columns[6] == "_" else int(columns[6])
-        self._words.append(Word(*columns[1:6], head, *columns[7:]))
+        form, lemma, upos, xpos, feats = columns[1:6]
+        self._words.append(Word(form, lemma, upos, xpos, feats, head, *columns[7:]))
         self._line_numbers.append(self._lines.number)
 
     def _check_other(self, identifier: re.Match[str]) -> None:

@@ -64,9 +64,9 @@ def heat_map_svg(influence: ArrayLike, words: Sequence[str]) -> str:
     elements.append(text_element(_ROWS, _MARGIN + _SIZE / 2, middle, extra=turned))
     elements.append(text_element(_COLUMNS, left, _MARGIN + _SIZE / 2, anchor="start", extra='fill="#666666"'))
     ramp = [_hex(colour) for colour in _RAMP]
-    for place, colour in enumerate(ramp if length > 1 else []):
+    for step, colour in enumerate(ramp if length > 1 else []):
         elements.append(
-            f'<rect x="{left + place * _CELL:.1f}" y="{bottom + 14:.1f}" width="{_CELL:g}" height="8" fill="{colour}" '
+            f'<rect x="{left + step * _CELL:.1f}" y="{bottom + 14:.1f}" width="{_CELL:g}" height="8" fill="{colour}" '
             'stroke="#cccccc"/>'
         )
     if length > 1:
