@@ -63,7 +63,6 @@ def wu_edmonds(influence: ArrayLike, *, root: int | None = None, boundary_row: A
       product. A cycle with a zero in it is divided by zero.
     - ``[CLS]`` and the gold root are as in :func:`wu_eisner`; **several units may be roots**, though the file has a
       function for one.
-    - Cycles are contracted one at a time, the one that starts last first.
     - The code overwrites the matrix it is given; this function does not.
 
     Args:

@@ -156,6 +156,21 @@ def test_the_default_root_sways_the_others_most() -> None:
         assert decode(influence) == [3, 3, 0, 3]
 
 
+def test_influence_on_others_is_the_mean_of_a_column_without_the_diagonal() -> None:
+    influence = np.random.default_rng(1).normal(size=(5, 5))
+    means = [np.mean([influence[unit, head] for unit in range(5) if unit != head]) for head in range(5)]
+    np.testing.assert_allclose(mean_influence_on_others(influence), means)
+
+
+def test_shares_of_heads_are_distributions_in_the_order_of_the_row() -> None:
+    influence = np.random.default_rng(1).normal(size=(5, 5)) * 900
+    shares = share_of_heads(influence)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert (shares.diagonal() == 0).all() and np.isfinite(shares).all()
+    np.fill_diagonal(influence, -np.inf)
+    assert shares.argmax(axis=1).tolist() == influence.argmax(axis=1).tolist()
+
+
 def test_the_diagonal_is_never_read() -> None:
     influence = np.random.default_rng(3).random((6, 6))
     loud = influence + np.diag(np.full(6, 1e6))

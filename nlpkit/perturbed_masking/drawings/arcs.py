@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from nlpkit.perturbed_masking.drawings.svg import document, text_element, text_width
+from nlpkit.perturbed_masking.drawings.terminal import on_one_line
 
 _SIZE, _GAP, _STEP, _MARGIN = 16.0, 18.0, 22.0, 16.0
 _PLAIN, _RIGHT, _WRONG = "#3b4252", "#2a7f3e", "#c0392b"
 
 _UP, _DOWN, _LEFT, _RIGHT_SIDE = 1, 2, 4, 8
-_BOXES = dict(
-    zip(
-        (0, 3, 12, 10, 9, 6, 5, 11, 7, 14, 13, 15, 8, 4, 1, 2),
-        " │─┌└┐┘├┤┬┴┼──││",
-        strict=True,
-    )
-)
+_BOXES = " │││─┘┐┤─└┌├─┴┬┼"  # by the sum of the sides on which lines leave a cell
 
 
 def arcs_svg(words: Sequence[str], heads: Sequence[int], *, gold: Sequence[int] | None = None) -> str:
@@ -109,7 +104,7 @@ def arcs_text(words: Sequence[str], heads: Sequence[int], *, notes: Sequence[str
                 grid[row][place] |= _LEFT | _RIGHT_SIDE
         arrows[unit - 1] = column + 1
 
-    widest = max((cell_len(_on_one_line(word)) for word in words), default=0)
+    widest = max((cell_len(on_one_line(word)) for word in words), default=0)
     lines = []
     for row, word in enumerate(words):
         cells = [_BOXES[cell] for cell in grid[row][:-1]]
@@ -117,8 +112,8 @@ def arcs_text(words: Sequence[str], heads: Sequence[int], *, notes: Sequence[str
             cells[-1:] = ["●"] if cells else []
         elif row in arrows:
             cells[arrows[row]] = "►"
-        shown = _on_one_line(word)
-        note = "" if notes is None else " " * (widest - cell_len(shown)) + f"  {_on_one_line(notes[row])}"
+        shown = on_one_line(word)
+        note = "" if notes is None else " " * (widest - cell_len(shown)) + f"  {on_one_line(notes[row])}"
         lines.append(f"{''.join(cells) or '●'} {shown}{note}".rstrip())
     return "\n".join(lines)
 
@@ -158,7 +153,3 @@ def _check(words: Sequence[str], heads: Sequence[int], gold: Sequence[int] | Non
     for name, values in (("heads", heads), ("gold", gold)):
         if values is not None and (len(values) != len(words) or not all(0 <= head <= len(words) for head in values)):
             raise ValueError(f"{name} {list(values)} do not fit {len(words)} words; give 0 to {len(words)} for each")
-
-
-def _on_one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from nlpkit.perturbed_masking.drawings.svg import document, text_element, text_width
+from nlpkit.perturbed_masking.drawings.terminal import on_one_line
 from nlpkit.perturbed_masking.trees import Tree
 
 _SIZE, _GAP, _STEP, _MARGIN = 16.0, 18.0, 30.0, 16.0
@@ -93,7 +94,7 @@ def constituents_text(tree: Tree, words: Sequence[str]) -> str:
         before = " " if first else ""
         label = f"{before}{part.label}" if part.label else ""
         if not part.children:
-            lines.append(f"{first}{label}{' ' if first or label else ''}{words[part.start]}")
+            lines.append(f"{first}{label}{' ' if first or label else ''}{on_one_line(words[part.start])}")
             continue
         if label:
             first, rest = f"{first}{label} ", rest + " " * (cell_len(label) + 1)

@@ -47,7 +47,7 @@ def test_labels_and_flat_constituents() -> None:
         "         └─ V 写",
     ]
     assert constituents_text(Tree.leaf(0), ["我"]) == "我"
-    assert constituents_text(Tree.leaf(0, "PN"), ["我"]) == "PN 我"
+    assert constituents_text(Tree.leaf(0, "PN"), ["我\n"]) == "PN 我�"
     lines = constituents_text(sentence.tree, sentence.words).split("\n")
     assert cell_len(lines[0][: lines[0].index("┬")]) == cell_len(lines[1][: lines[1].index("└")])
 

@@ -29,7 +29,7 @@ def test_greater_influence_is_darker_and_the_diagonal_is_out_of_it() -> None:
     by_value = sorted(cells, key=lambda cell: float(titles[cells.index(cell)].split(": ")[1]))
     order = [brightness(cell) for cell in by_value]
     assert order == sorted(order, reverse=True) and len(set(order)) == 6
-    assert order[0] == 3 * 255
+    assert order[0] == 3 * 255 and order[-1] == 8 + 48 + 107  # the ends of the ramp
     assert [text.text for text in root.iter(f"{SVG}text")].count("书") == 2
 
 
