@@ -8,7 +8,7 @@ from typing import Any
 
 from nlpkit.perturbed_masking.bracket_files import BracketedSentence
 from nlpkit.perturbed_masking.constituency_decoders import left_branching, random_branching, right_branching
-from nlpkit.perturbed_masking.dependency_decoders import left_chain, random_tree, right_chain
+from nlpkit.perturbed_masking.dependency_decoders import left_chain, random_tree, right_chain, star
 from nlpkit.perturbed_masking.sentences import Sentence
 from nlpkit.perturbed_masking.tree_scores import (
     Interval,
@@ -82,7 +82,7 @@ def evaluate_dependencies(
     Args:
         gold: sentences with heads.
         predicted: of each parser, heads of each sentence.
-        given_root: the parsers were given the gold root; so are the baselines then.
+        given_root: the parsers were given the gold root; so are the baselines then, and the star joins them.
         faithful: use the chains as published, whose end is not attached to the given root.
         score_punctuation: count the heads of punctuation.
 
@@ -110,6 +110,9 @@ def evaluate_dependencies(
         "left chain": chains(left_chain),
         "random trees": [random_tree(len(heads), seed=number, root=root) for number, (heads, root) in drawn],
     }
+    known = [root for root in roots if root is not None]
+    if given_root:
+        parsers["star"] = [star(len(heads), root=root) for heads, root in zip(trees, known, strict=True)]
     masks = [None if score_punctuation else sentence.scored for sentence in gold]
     report = {}
     for name, candidates in parsers.items():

@@ -101,6 +101,7 @@ def test_evaluation_prints_the_parser_beside_the_baselines(call: Call, tmp_path:
         "right chain",
         "left chain",
         "random trees",
+        "star",
     ]
     report = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert report["right chain"]["UAS"] == [2 / 3, 2 / 3, 2 / 3]

@@ -45,6 +45,7 @@ def test_a_given_root_is_given_to_the_baselines_and_published_chains_are_not_att
     whole = evaluate_dependencies(GOLD, {}, given_root=True)
     loose = evaluate_dependencies(GOLD, {}, given_root=True, faithful=True)
     assert whole["right chain"]["UAS"].value == 5 / 8
+    assert whole["star"]["UAS"].value == 7 / 8
     assert loose["right chain"]["UAS"].value == 3 / 8
     assert min(scores["UAS"].value for scores in whole.values()) >= 2 / 8
 
