@@ -88,7 +88,7 @@ def edmonds(
         ValueError: as :func:`eisner`.
 
     Note:
-        O(n² log n). Never scores less than :func:`eisner` on the same matrix.
+        O(n² log n) on most matrices, O(n³) on chains. Never scores less than :func:`eisner` on the same matrix.
 
     Example:
         >>> edmonds([[0.0, 9.0, 0.0], [8.0, 0.0, 1.0], [2.0, 3.0, 0.0]])

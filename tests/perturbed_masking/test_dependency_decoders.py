@@ -186,6 +186,17 @@ def test_long_sentences() -> None:
     assert is_tree(edmonds(influence)) and is_tree(eisner(influence))
 
 
+def test_chains_of_contractions_as_long_as_the_sentence() -> None:
+    """Each round closes one more cycle of two: neighbours sway each other most, those on the right a little more."""
+    length = 300
+    places = np.arange(length)
+    influence = -np.abs(places[:, None] - places).astype(float)
+    influence[places[:-1], places[1:]] = np.linspace(0.5, 0.9, length - 1)
+    heads = edmonds(influence, root=1)
+    assert heads[1:-1] == list(range(3, length + 1)) and heads[-1] == 1  # the best tree happens to be projective
+    assert heads == eisner(influence, root=1)
+
+
 def test_no_units_and_one() -> None:
     for decode in (eisner, edmonds):
         assert decode(np.zeros((0, 0))) == decode([]) == []
