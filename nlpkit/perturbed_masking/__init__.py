@@ -1,0 +1,1 @@
+"""Words and trees out of a masked language model that was never trained for them."""
