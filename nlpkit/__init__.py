@@ -28,6 +28,7 @@ _HOME = {
     "Pattern": "nlpkit.pet.pattern",
     "Verbalizer": "nlpkit.pet.verbalizer",
     "PetClassifier": "nlpkit.pet.classifier",
+    "SentinelClassifier": "nlpkit.pet.sentinels",
     "PetTrainer": "nlpkit.pet.trainer",
     "PetTrainingArguments": "nlpkit.pet.trainer",
     "model_path": "nlpkit.shipped",
@@ -38,6 +39,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from nlpkit.pet.classifier import PetClassifier
     from nlpkit.pet.pattern import Pattern
+    from nlpkit.pet.sentinels import SentinelClassifier
     from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
     from nlpkit.pet.verbalizer import Verbalizer
     from nlpkit.shipped import model_path

@@ -89,8 +89,7 @@ class ClozeEncoder:
         name = type(tokenizer).__name__
         if not tokenizer.is_fast:
             raise ValueError(f"{name} gives no offsets; use the fast tokenizer of this model")
-        if tokenizer.mask_token_id is None:
-            raise ValueError(f"{name} has no mask token; clozes need a masked language model")
+        self.gaps = self._find_gaps(tokenizer, pattern.slots)
         if tokenizer.sep_token_id is None and any(part.kind == "separator" for part in pattern.parts):
             raise ValueError(f"{name} has no separator token; leave {{sep}} out of {pattern.template!r}")
         if len(soft_token_ids) != pattern.soft_tokens:
@@ -104,8 +103,14 @@ class ClozeEncoder:
         self.before, self.after = special_tokens_around(tokenizer)
         fields = [part for part in pattern.parts if part.kind == "field"]
         self._keep_tail = {number for number, part in enumerate(fields) if part.keep == "tail"}
-        mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
+        mask = tokenizer.added_tokens_decoder.get(self.gaps[0])
         self._mask_takes_space = (bool(mask and mask.lstrip), bool(mask and mask.rstrip))
+
+    def _find_gaps(self, tokenizer: PreTrainedTokenizerBase, slots: int) -> list[int]:
+        """The token that stands for each slot."""
+        if tokenizer.mask_token_id is None:
+            raise ValueError(f"{type(tokenizer).__name__} has no mask token; clozes need a masked language model")
+        return [tokenizer.mask_token_id] * slots
 
     def encode(self, examples: Sequence[Example], mask_counts: Sequence[int]) -> list[Cloze]:
         """Encode examples with so many masks in each slot.
@@ -195,7 +200,7 @@ class ClozeEncoder:
     def _assemble(
         self, layout: list[_Stretch | _Marker], read: dict[_Stretch, list[_Token]], mask_counts: Sequence[int]
     ) -> Cloze:
-        counts, soft = iter(mask_counts), iter(self.soft_token_ids)
+        gaps, soft = zip(self.gaps, mask_counts, strict=True), iter(self.soft_token_ids)
         tokens: list[_Token] = [_Token(identifier, PATTERN) for identifier in self.before]
         slots: list[int] = []
         for piece in layout:
@@ -203,7 +208,8 @@ class ClozeEncoder:
                 tokens += read[piece]
                 continue
             if piece.kind == "mask":
-                ids = [self.tokenizer.mask_token_id] * next(counts)
+                gap, count = next(gaps)
+                ids = [gap] * count
                 slots += range(len(tokens), len(tokens) + len(ids))
             elif piece.kind == "soft":
                 ids = [next(soft) for _ in range(piece.length)]
