@@ -1,1 +1,1 @@
-"""Perturbed masking: words and trees out of a masked language model that was never taught any."""
+"""Words and trees out of a masked language model that was never trained for them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -121,6 +122,14 @@ class MaskedEncoder:
         found: int | None = getattr(self.model.config, "max_position_embeddings", None)
         return found
 
+    def fingerprint(self) -> str:
+        """A hash of the weights, hexadecimal; the same wherever they lie and whatever the folder is called."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy())
+        return digest.hexdigest()
+
     @torch.no_grad()
     def states(self, input_ids: Tensor, rows: Rows, layers: Sequence[int]) -> dict[int, Tensor]:
         """Hidden states of some layers at some positions.
@@ -171,9 +180,7 @@ class MaskedEncoder:
         return None if self._stack is None else attention_of_positionwise_layer(self._stack[layer - 1])
 
     @contextmanager
-    def _hooks(
-        self, rows: Rows, layers: Sequence[int], deepest: int, found: dict[int, Tensor]
-    ) -> Iterator[None]:
+    def _hooks(self, rows: Rows, layers: Sequence[int], deepest: int, found: dict[int, Tensor]) -> Iterator[None]:
         """Hooks that keep the rows of each layer, and end the pass behind the deepest unless that is the last."""
         assert self._stack is not None
 
@@ -205,9 +212,7 @@ class MaskedEncoder:
 
 def _find_stack(encoder: nn.Module, layers: int) -> nn.ModuleList | None:
     """The list of an encoder's layers, if there is exactly one that can be it."""
-    stacks = [
-        module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == layers
-    ]
+    stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == layers]
     return stacks[0] if len(stacks) == 1 else None
 
 

@@ -176,9 +176,7 @@ class _Units:
         self.count = len(sizes)
         self._ends = sizes.cumsum(0)
         first = self._ends - sizes
-        self.sentences, self.units, self.others = (
-            column[first].to(device) for column in (sentences, units, others)
-        )
+        self.sentences, self.units, self.others = (column[first].to(device) for column in (sentences, units, others))
         self.groups = groups.to(device)
 
     def parts(self) -> Iterable[tuple[slice, Tensor]]:

@@ -16,6 +16,7 @@ from nlpkit.perturbed_masking.distances import Distance, Merge
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.engine import measure_impacts
 from nlpkit.perturbed_masking.measurement import Matrices, Measure, check_measure
+from nlpkit.perturbed_masking.processes import Processes
 from nlpkit.perturbed_masking.segmentation import (
     LinkedText,
     Threshold,
@@ -23,7 +24,7 @@ from nlpkit.perturbed_masking.segmentation import (
     neighbour_strengths,
     otsu,
 )
-from nlpkit.perturbed_masking.units import Granularity, Overlong, Sentence, Units, UnitTokenizer
+from nlpkit.perturbed_masking.units import Granularity, Overlong, TextOrWords, Units, UnitTokenizer
 
 if TYPE_CHECKING:
     from nlpkit.perturbed_masking.trees import Tree
@@ -94,7 +95,8 @@ class PerturbedMasking:
         limits = (self.encoder.max_positions, tokenizer.model_max_length)
         self._tokenize = UnitTokenizer(tokenizer, units, min(limit for limit in limits if limit is not None))
         self.overlong: Overlong = overlong
-        self.batch_tokens, self.across_processes, self.show_progress = batch_tokens, across_processes, show_progress
+        self.processes = Processes(across_processes)
+        self.batch_tokens, self.show_progress = batch_tokens, show_progress
 
     @classmethod
     def from_pretrained(
@@ -118,15 +120,18 @@ class PerturbedMasking:
         Raises:
             ValueError: as for the class, or transformers has no masked LM of this kind.
         """
-        if device is None and settings.get("across_processes"):
-            from accelerate import PartialState
-
-            device = PartialState().device
+        if device is None:
+            device = Processes(settings.get("across_processes", False)).device
         encoder = MaskedEncoder.from_pretrained(str(name), bf16=bf16, dtype=dtype)
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(encoder, AutoTokenizer.from_pretrained(name), **settings)
 
-    def units(self, sentence: Sentence) -> Units:
+    @property
+    def granularity(self) -> Granularity:
+        """What a text is cut into."""
+        return self._tokenize.granularity
+
+    def units(self, sentence: TextOrWords) -> Units:
         """The units of a sentence and their tokens, however long it is.
 
         Args:
@@ -140,7 +145,7 @@ class PerturbedMasking:
         """
         return self._tokenize(sentence)
 
-    def impact(self, sentences: Iterable[Sentence], *, reach: int | None = None) -> list[Matrices]:
+    def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[Matrices]:
         """Impact matrices.
 
         Args:
@@ -157,13 +162,13 @@ class PerturbedMasking:
         """
         return list(self.iter_impact(sentences, reach=reach))
 
-    def iter_impact(self, sentences: Iterable[Sentence], *, reach: int | None = None) -> Iterator[Matrices]:
+    def iter_impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> Iterator[Matrices]:
         """As :meth:`impact`, one matrix at a time and in bounded memory, for any number of sentences."""
         for matrices in self.iter_measures(sentences, [self.measure], reach=reach):
             yield matrices[0]
 
     def iter_measures(
-        self, sentences: Iterable[Sentence], measures: Sequence[Measure], *, reach: int | None = None
+        self, sentences: Iterable[TextOrWords], measures: Sequence[Measure], *, reach: int | None = None
     ) -> Iterator[Matrices]:
         """Impact matrices by several layers and distances, in one pass of the model.
 
@@ -191,7 +196,7 @@ class PerturbedMasking:
                 mask_id=self.tokenizer.mask_token_id,
                 reach=reach,
                 batch_tokens=self.batch_tokens,
-                across_processes=self.across_processes,
+                processes=self.processes,
                 finished=bar.update,
             ):
                 parts.append(matrices)
@@ -262,7 +267,7 @@ class PerturbedMasking:
             yield text.cut(found)
 
     def dependencies(
-        self, sentences: Iterable[Sentence], decoder: str | Callable[..., list[int]] = "eisner", **options: Any
+        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., list[int]] = "eisner", **options: Any
     ) -> list[list[int]]:
         """Dependency trees.
 
@@ -283,7 +288,7 @@ class PerturbedMasking:
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
     def constituents(
-        self, sentences: Iterable[Sentence], decoder: str | Callable[..., Tree] = "mart", **options: Any
+        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "mart", **options: Any
     ) -> list[Tree]:
         """Constituency trees.
 
@@ -304,15 +309,16 @@ class PerturbedMasking:
         decode = _choose("decoder", decoder, {"mart": mart, "top_down": top_down, "cky": cky})
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
-    def _parts(self, sentences: Iterable[Sentence], counts: deque[int]) -> Iterator[Units]:
+    def _parts(self, sentences: Iterable[TextOrWords], counts: deque[int]) -> Iterator[Units]:
         for sentence in sentences:
             parts = self._tokenize.parts(sentence, self.overlong)
             counts.append(len(parts))
             yield from parts
 
-    def _bar(self, sentences: Iterable[Sentence]) -> tqdm[Any]:
+    def _bar(self, sentences: Iterable[TextOrWords]) -> tqdm[Any]:
+        shown = self.show_progress and self.processes.is_main
         total = len(sentences) if isinstance(sentences, Sized) else None
-        return tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=not self.show_progress)
+        return tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=not shown)
 
 
 def _choose(name: str, choice: Any, known: dict[str, Any]) -> Any:

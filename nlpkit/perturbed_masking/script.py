@@ -24,7 +24,7 @@ def kind_of(character: str) -> Kind:
     """What a character is, as far as borders of words go.
 
     Args:
-        character: one character. Combining marks and symbols that are no punctuation count as letters.
+        character: one character. All that is nothing else, such as combining marks and signs, counts as a letter.
 
     Returns:
         Its kind.
@@ -33,7 +33,7 @@ def kind_of(character: str) -> Kind:
         >>> [kind_of(character) for character in "天カA７，"]
         ['chinese', 'kana', 'letter', 'digit', 'punctuation']
     """
-    if character.isspace() or unicodedata.category(character) in ("Cc", "Cf"):
+    if character.isspace():
         return "space"
     if is_chinese(character) or character in "々〇":
         return "chinese"
@@ -53,7 +53,7 @@ def split_characters(text: str) -> list[Span]:
         text: any text.
 
     Returns:
-        The units' ranges in ``text``, half-open and in order; white space and control characters are in none. A
+        The units' ranges in ``text``, half-open and in order; white space is in none, all else in one. A
         number with a decimal point is one unit. Texts in alphabetic scripts come out as their words.
 
     Example:

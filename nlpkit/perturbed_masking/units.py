@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from nlpkit.perturbed_masking.script import Span, kind_of, split_characters, stands_apart
 
-Sentence = str | Sequence[str]
+TextOrWords = str | Sequence[str]
 Granularity = Literal["characters", "tokens"]
 Overlong = Literal["refuse", "split"]
 
@@ -85,7 +85,7 @@ class UnitTokenizer:
         self._prefix, self._suffix = _special_tokens(tokenizer)
         self._remembered: dict[tuple[str, bool], tuple[int, ...]] = {}
 
-    def __call__(self, sentence: Sentence) -> Units:
+    def __call__(self, sentence: TextOrWords) -> Units:
         """Units of one sentence, however long.
 
         Raises:
@@ -104,7 +104,7 @@ class UnitTokenizer:
         apart = [False, *(stands_apart(left, right) for left, right in pairwise(sentence))][: len(sentence)]
         return self._from_words(list(sentence), apart, None)
 
-    def parts(self, sentence: Sentence, overlong: Overlong) -> list[Units]:
+    def parts(self, sentence: TextOrWords, overlong: Overlong) -> list[Units]:
         """The sentence in as many parts as the model needs.
 
         Args:

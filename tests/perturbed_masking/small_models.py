@@ -78,7 +78,12 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "electra": lambda: ElectraForMaskedLM(ElectraConfig(**SIZES, embedding_size=8)),
     "distilbert": lambda: DistilBertForMaskedLM(
         DistilBertConfig(
-            vocab_size=len(TOKENS), dim=16, n_layers=3, n_heads=2, hidden_dim=24, max_position_embeddings=40,
+            vocab_size=len(TOKENS),
+            dim=16,
+            n_layers=3,
+            n_heads=2,
+            hidden_dim=24,
+            max_position_embeddings=40,
             initializer_range=0.4,
         )
     ),

@@ -1,0 +1,94 @@
+"""New words out of a corpus: sequences whose units hold on to each other and not to what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from nlpkit.perturbed_masking.segmentation import LinkedText
+
+
+class Candidate(NamedTuple):
+    """A sequence of units that may be a word.
+
+    Args:
+        word: its text.
+        count: how often it occurs.
+        inner: its weakest link, on average over the occurrences.
+        outer: the stronger of the links to its two neighbours, on average; 0 where it stands alone.
+    """
+
+    word: str
+    count: int
+    inner: float
+    outer: float
+
+    @property
+    def margin(self) -> float:
+        """By how much it holds together more than it is held by what stands around it."""
+        return self.inner - self.outer
+
+
+def discover_words(
+    texts: Iterable[LinkedText], *, longest: int = 4, min_count: int = 5, min_margin: float = 0.0
+) -> list[Candidate]:
+    """Sequences of two units or more that behave like words over a whole corpus.
+
+    One occurrence says little; averaged over many, the links inside a word are stronger than those at its borders.
+
+    Source: the impact of neighbours on each other (kexue.fm/archives/7476), averaged over a corpus.
+
+    Args:
+        texts: the corpus, as :meth:`PerturbedMasking.linked_texts` gives it.
+        longest: units of the longest candidate.
+        min_count: rarer candidates are left out.
+        min_margin: so are those whose :attr:`Candidate.margin` is not above this, in the unit of the distance.
+
+    Returns:
+        The words, the widest margin first. Punctuation and changes of script are inside none.
+
+    Raises:
+        ValueError: ``longest`` is below 2.
+
+    Note:
+        Memory grows with the number of different sequences in the corpus.
+
+    Example:
+        >>> import numpy as np
+        >>> text = "他在酒店，酒店好"
+        >>> strengths = np.array([1.0, 2.0, 6.0, 0.0, 0.0, 5.0, 1.0])
+        >>> linked = LinkedText(text, tuple((place, place + 1) for place in range(8)), strengths)
+        >>> discover_words([linked], min_count=2)
+        [Candidate(word='酒店', count=2, inner=5.5, outer=1.5)]
+    """
+    if longest < 2:
+        raise ValueError(f"longest is {longest}; a word to discover has at least 2 units")
+    sums: dict[str, list[float]] = {}
+    for text in texts:
+        for word, inner, outer in _sequences(text, longest):
+            entry = sums.setdefault(word, [0, 0.0, 0.0])
+            entry[0] += 1
+            entry[1] += inner
+            entry[2] += outer
+    candidates = (
+        Candidate(word, int(count), inner / count, outer / count)
+        for word, (count, inner, outer) in sums.items()
+        if count >= min_count
+    )
+    found = [candidate for candidate in candidates if candidate.margin > min_margin]
+    return sorted(found, key=lambda candidate: -candidate.margin)
+
+
+def _sequences(text: LinkedText, longest: int) -> Iterator[tuple[str, float, float]]:
+    """Every sequence of a text that could be a word, its weakest inner link and its strongest outer one."""
+    joints = text.joints()
+    spans = [span for _, span in joints]
+    ties = [*(tie for tie, _ in joints), None]  # nothing ties the last unit to a next one
+    for first in range(len(spans)):
+        inner = float("inf")
+        for last in range(first + 1, min(first + longest, len(spans))):
+            tie = ties[last]
+            if tie is None:
+                break
+            inner = min(inner, tie)
+            yield text.text[spans[first][0] : spans[last][1]], inner, max(ties[first] or 0.0, ties[last + 1] or 0.0)
