@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
@@ -58,9 +63,9 @@ class MaskedEncoder:
 
     def __init__(self, model: PreTrainedModel, has_head: bool | None = None, bf16: bool = False) -> None:
         config: Any = model.config
-        if config.is_encoder_decoder or getattr(config, "is_decoder", False):
+        if config.is_encoder_decoder or getattr(config, "is_decoder", False) or _is_causal(config):
             raise ValueError(
-                f"{type(model).__name__} is or has a decoder, which does not see both sides of a mask; "
+                f"{type(model).__name__} is, or has, a decoder, which does not see both sides of a mask; "
                 "use an encoder or a masked language model"
             )
         self.model, self.bf16 = model.eval(), bf16
@@ -208,6 +213,11 @@ class MaskedEncoder:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _is_causal(config: Any) -> bool:
+    """Whether transformers knows this kind of model as a causal one only."""
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
 
 
 def _find_stack(encoder: nn.Module, layers: int) -> nn.ModuleList | None:

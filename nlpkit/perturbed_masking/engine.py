@@ -1,4 +1,4 @@
-"""Streams sentences through the model: windows of bounded work, batches of one length, results in the order they came."""
+"""Streams sentences through the model: windows of bounded work, batches of one length, results in their order."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def measure_impacts(
         finished: called with numbers of sentences as they get done, before they are yielded.
 
     Yields:
-        For each sentence, in order, ``(measures, n, n)`` in fp32: row ``i`` says how much each unit sways the prediction
-        of unit ``i``; the diagonal is 0.
+        For each sentence, in order, ``(measures, n, n)`` in fp32: row ``i`` says how much each unit sways the
+        prediction of unit ``i``; the diagonal is 0.
 
     Note:
         Memory is bounded by the window (some 64 batches of copies), whatever the length of the stream.

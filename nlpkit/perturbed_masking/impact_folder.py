@@ -25,7 +25,7 @@ Batches = Iterator[list[TextOrWords]]
 
 
 class ImpactFolder:
-    """A folder of safetensors files with the matrices of so many sentences each, and ``impact.json`` with the settings.
+    """A folder of safetensors files with the matrices of some sentences each, and ``impact.json`` with the settings.
 
     Args:
         path: the folder; made when it is filled.

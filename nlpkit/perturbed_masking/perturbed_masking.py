@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedModel
@@ -16,6 +16,7 @@ from nlpkit.perturbed_masking.distances import Distance, Merge
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.engine import measure_impacts
 from nlpkit.perturbed_masking.measurement import Matrices, Measure, check_measure
+from nlpkit.perturbed_masking.parts import measure_in_parts
 from nlpkit.perturbed_masking.processes import Processes
 from nlpkit.perturbed_masking.segmentation import (
     LinkedText,
@@ -186,24 +187,18 @@ class PerturbedMasking:
             raise ValueError(f"reach is {reach}; give the greatest distance between units to measure, 1 or more")
         if isinstance(sentences, str):
             raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
-        parts_a_sentence: deque[int] = deque()
-        parts: list[Matrices] = []
         with self._bar(sentences) as bar:
-            for matrices in measure_impacts(
+            measure = partial(
+                measure_impacts,
                 self.encoder,
-                self._parts(sentences, parts_a_sentence),
-                measures,
+                measures=measures,
                 mask_id=self.tokenizer.mask_token_id,
                 reach=reach,
                 batch_tokens=self.batch_tokens,
                 processes=self.processes,
                 finished=bar.update,
-            ):
-                parts.append(matrices)
-                if len(parts) == parts_a_sentence[0]:
-                    parts_a_sentence.popleft()
-                    yield parts[0] if len(parts) == 1 else _on_the_diagonal(parts)
-                    parts = []
+            )
+            yield from measure_in_parts((self._tokenize.parts(one, self.overlong) for one in sentences), measure)
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
         """Texts with the strength of each link between neighbouring units: what segmentation goes by.
@@ -294,8 +289,8 @@ class PerturbedMasking:
 
         Args:
             sentences: texts or lists of words, none of them empty.
-            decoder: ``"mart"`` (from the top, biased to the right), ``"top_down"`` (not biased), ``"cky"``, or a function
-                of an impact matrix.
+            decoder: ``"mart"`` (from the top, biased to the right), ``"top_down"`` (not biased), ``"cky"``, or a
+                function of an impact matrix.
             **options: passed to the decoder (:mod:`nlpkit.perturbed_masking.constituency_decoders`).
 
         Returns:
@@ -309,12 +304,6 @@ class PerturbedMasking:
         decode = _choose("decoder", decoder, {"mart": mart, "top_down": top_down, "cky": cky})
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
-    def _parts(self, sentences: Iterable[TextOrWords], counts: deque[int]) -> Iterator[Units]:
-        for sentence in sentences:
-            parts = self._tokenize.parts(sentence, self.overlong)
-            counts.append(len(parts))
-            yield from parts
-
     def _bar(self, sentences: Iterable[TextOrWords]) -> tqdm[Any]:
         shown = self.show_progress and self.processes.is_main
         total = len(sentences) if isinstance(sentences, Sized) else None
@@ -327,14 +316,3 @@ def _choose(name: str, choice: Any, known: dict[str, Any]) -> Any:
     if choice not in known:
         raise ValueError(f"{name}={choice!r} is unknown; use {', '.join(map(repr, known))}, or a function of a matrix")
     return known[choice]
-
-
-def _on_the_diagonal(parts: Sequence[Matrices]) -> Matrices:
-    size = sum(part.shape[1] for part in parts)
-    whole = np.zeros((len(parts[0]), size, size), np.float32)
-    start = 0
-    for part in parts:
-        end = start + part.shape[1]
-        whole[:, start:end, start:end] = part
-        start = end
-    return whole

@@ -13,9 +13,9 @@ class Candidate(NamedTuple):
 
     Args:
         word: its text.
-        count: how often it occurs.
+        count: how often it occurs beside something that it could join; occurrences between two marks tell nothing.
         inner: its weakest link, on average over the occurrences.
-        outer: the stronger of the links to its two neighbours, on average; 0 where it stands alone.
+        outer: the stronger of the links to its two neighbours, on average.
     """
 
     word: str
@@ -91,4 +91,6 @@ def _sequences(text: LinkedText, longest: int) -> Iterator[tuple[str, float, flo
             if tie is None:
                 break
             inner = min(inner, tie)
-            yield text.text[spans[first][0] : spans[last][1]], inner, max(ties[first] or 0.0, ties[last + 1] or 0.0)
+            around = [outer for outer in (ties[first], ties[last + 1]) if outer is not None]
+            if around:
+                yield text.text[spans[first][0] : spans[last][1]], inner, max(around)

@@ -17,7 +17,6 @@ from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.engine import measure_impacts
 from nlpkit.perturbed_masking.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.processes import share_out
 from tests.perturbed_masking.small_models import MODELS, SENTENCES, bert, seeded, tokenizer
 from tests.reference.perturbed_masking import naive_impact
 
@@ -207,14 +206,6 @@ def test_copies_are_counted_as_they_are_made(count: int, reach: int | None) -> N
     wanted = {(i, j) for i in range(count) for j in range(i, count) if reach is None or j - i <= reach}
     assert set(zip(first.tolist(), second.tolist(), strict=True)) == (wanted if count > 1 else set())
     assert (first[:count] == second[:count]).all()
-
-
-def test_work_is_shared_out_evenly_and_wholly() -> None:
-    costs = [int(cost) for cost in np.random.default_rng(0).integers(1, 1000, 200)]
-    shares = share_out(costs, 3)
-    assert sorted(itertools.chain(*shares)) == list(range(200))
-    loads = [sum(costs[job] for job in share) for share in shares]
-    assert max(loads) - min(loads) <= max(costs)
 
 
 def test_progress_counts_every_sentence() -> None:

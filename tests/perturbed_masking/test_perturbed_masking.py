@@ -43,7 +43,7 @@ def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path)
     bare = PerturbedMasking.from_pretrained(tmp_path, device="cpu", show_progress=False)
     np.testing.assert_array_equal(bare.impact(SENTENCES[:1]), masking(bert()).impact(SENTENCES[:1]))
     with pytest.raises(
-        ValueError, match="distance='jensen_shannon' .* no trained vocabulary head; use 'euclidean' or 'cosine'"
+        ValueError, match=r"distance='jensen_shannon' .* no trained vocabulary head; use 'euclidean' or 'cosine'"
     ):
         PerturbedMasking.from_pretrained(tmp_path, device="cpu", distance="jensen_shannon")
     with pytest.raises(ValueError, match="no trained vocabulary head"):
@@ -83,7 +83,7 @@ def test_weights_that_a_folder_lacks_are_named(folder: Path, tmp_path: Path) -> 
     ],
 )
 def test_decoders_are_refused(model: Any, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is or has a decoder, which does not see both sides of a mask"):
+    with pytest.raises(ValueError, match=f"{name} is, or has, a decoder, which does not see both sides of a mask"):
         MaskedEncoder(model())
 
 
@@ -128,7 +128,7 @@ def test_the_limit_is_that_of_the_positions(name: str, positions: int) -> None:
     ids = torch.full((1, positions), 5)
     model(ids)  # fits; what counts from behind the padding has no room for one more
     if name == "roberta":
-        with pytest.raises(IndexError):
+        with pytest.raises((IndexError, RuntimeError)):
             model(torch.full((1, positions + 1), 5))
 
 

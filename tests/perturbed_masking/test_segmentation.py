@@ -101,7 +101,6 @@ def test_words_of_a_corpus_are_found_by_their_links() -> None:
         for word in chosen:
             strengths += [float(rng.normal(5, 1.5)) for _ in word[1:]] + [float(rng.normal(2, 1.5))]
         texts.append(linked("".join(chosen), strengths[:-1]))
-    # The border of a text ties nothing, so a pair at it may seem freer than it is: the whole word has more margin.
     found = [candidate.word for candidate in discover_words(texts, min_count=20)]
     assert set(found[:3]) == {"天气", "酒店", "服务员"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_units_cover_the_text_and_own_the_tokens(text: str) -> None:
             units = UnitTokenizer(used, granularity, 400)(text)  # type: ignore[arg-type]
             spans = list(units.spans or ())
             assert spans == sorted(spans)
-            assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+            assert all(end <= start for (_, end), (start, _) in pairwise(spans))
             assert tuple(text[start:end] for start, end in spans) == units.words
             assert {owner for owner in units.owners if owner >= 0} == set(range(len(units)))
             if granularity == "characters":
@@ -125,7 +126,7 @@ def test_characters_never_mix_kinds(text: str) -> None:
 def test_words_may_not_join_over_marks_spaces_and_scripts() -> None:
     text = "天气,好GPT4 天カ"
     spans = split_characters(text)
-    joined = [may_join(text, left, right) for left, right in zip(spans, spans[1:], strict=False)]
+    joined = [may_join(text, left, right) for left, right in pairwise(spans)]
     assert [text[start:end] for start, end in spans] == ["天", "气", ",", "好", "GPT", "4", "天", "カ"]
     assert joined == [True, False, False, False, False, False, False]
 
@@ -155,7 +156,9 @@ def test_bad_sentences_are_named() -> None:
 
 def test_tokenizers_that_will_not_do_are_refused() -> None:
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))
-    with pytest.raises(ValueError, match="PreTrainedTokenizerFast has no mask token, so nothing can be masked"):
+    with pytest.raises(
+        ValueError, match="has no mask token, so nothing can be masked; use the tokenizer of a masked language model"
+    ):
         UnitTokenizer(bare, "characters", 40)
     with pytest.raises(ValueError, match="units='words' is unknown; use 'characters' or 'tokens'"):
         UnitTokenizer(tokenizer(), "words", 40)  # type: ignore[arg-type]

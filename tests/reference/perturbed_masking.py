@@ -1,4 +1,4 @@
-"""Impact matrices by their definition: for every ordered pair of units two passes of the whole model, one at a time."""
+"""Impact matrices by their definition: two passes of the whole model for every ordered pair of units, one by one."""
 
 from __future__ import annotations
 
