@@ -148,7 +148,7 @@ class MaskedEncoder:
             For each layer the states, fp32, shape ``(rows, hidden)``.
         """
         deepest = max(layers)
-        with self._autocast():
+        with self.autocast():
             if self._stack is None:
                 every = self.encoder(input_ids=input_ids, output_hidden_states=True).hidden_states
                 return {layer: every[layer][rows].float() for layer in layers}
@@ -174,11 +174,12 @@ class MaskedEncoder:
             Natural logarithms, fp32, shape ``(rows, vocabulary)``.
         """
         assert self._head is not None
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             logits = self._head(inputs_embeds=states.to(self.model.dtype)[None]).logits[0]
         return logits.float().log_softmax(dim=-1)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The precision that the model runs in."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _attention_of(self, layer: int) -> nn.Module | None:

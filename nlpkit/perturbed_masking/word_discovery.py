@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from nlpkit.perturbed_masking.segmentation import LinkedText
+from nlpkit.wobert.segmenters import Segmenter
+from nlpkit.wobert.vocabulary import count_tokens
 
 
 class Candidate(NamedTuple):
@@ -77,6 +79,28 @@ def discover_words(
     )
     found = [candidate for candidate in candidates if candidate.margin > min_margin]
     return sorted(found, key=lambda candidate: -candidate.margin)
+
+
+def tokens_per_character(texts: Iterable[str], vocabulary: Mapping[str, int], segmenter: Segmenter) -> float:
+    """How many tokens of a word vocabulary it takes to write a character: what new words are to bring down.
+
+    Args:
+        texts: other texts than those the words were found in.
+        vocabulary: token to id, with ``[UNK]``.
+        segmenter: text to words; it must know the new words too
+            (:meth:`~nlpkit.wobert.segmenters.JiebaSegmenter.from_words`).
+
+    Returns:
+        Tokens divided by characters, white space left out; 0 without characters.
+
+    Example:
+        >>> from nlpkit.wobert.segmenters import RjiebaSegmenter
+        >>> tokens_per_character(["天气好"], {"[UNK]": 0, "天气": 1, "好": 2}, RjiebaSegmenter())
+        0.666...
+    """
+    kept = list(texts)
+    characters = sum(not character.isspace() for text in kept for character in text)
+    return sum(count_tokens(kept, vocabulary, segmenter).values()) / characters if characters else 0.0
 
 
 def _sequences(text: LinkedText, longest: int) -> Iterator[tuple[str, float, float]]:
