@@ -33,7 +33,6 @@ from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.wobert.pieces import is_chinese
 
 ROOT = Path(__file__).resolve().parent.parent
-BATCH_TOKENS = (512, 1024, 2048, 4096, 8192)
 
 
 def draw_sentences(tokenizer: Any, lengths: list[int], seed: int) -> list[list[str]]:
@@ -94,16 +93,16 @@ def forward(masking: PerturbedMasking, batch: torch.Tensor, passes: int) -> floa
     return perf_counter() - begin
 
 
-def compare_rates(masking: PerturbedMasking, words: int, count: int, rounds: int) -> dict[str, Any]:
+def compare_rates(masking: PerturbedMasking, words: int, count: int, sizes: list[int], rounds: int) -> dict[str, Any]:
     """Tokens a second at one length: through the engine, and through the bare model at each size of batch."""
     sentences = draw_sentences(masking.tokenizer, [words] * count, seed=words)
     length = words + 2
     copies = count * count_copies(words)
     batches = {
         tokens: torch.randint(5, 1000, (max(1, tokens // length), length), device=masking.encoder.device)
-        for tokens in BATCH_TOKENS
+        for tokens in sizes
     }
-    bare: dict[int, list[float]] = {tokens: [] for tokens in BATCH_TOKENS}
+    bare: dict[int, list[float]] = {tokens: [] for tokens in sizes}
     engine: list[float] = []
     for turn in range(rounds + 1):
         for tokens, batch in batches.items():
@@ -131,6 +130,9 @@ def main() -> None:
     parser.add_argument("--words", type=int, nargs="+", default=[10, 20, 40], help="lengths of sentences")
     parser.add_argument("--loop_words", type=int, nargs="+", default=[5, 10, 15, 20, 25], help="for the double loop")
     parser.add_argument("--sentences", type=int, default=8, help="of each length, for the rates")
+    parser.add_argument(
+        "--batch_tokens", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192], help="bare batches"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int, default=None)
@@ -144,7 +146,9 @@ def main() -> None:
     masking.impact(draw_sentences(masking.tokenizer, [5], seed=0))
     loops = compare_loops(masking, draw_sentences(masking.tokenizer, options.loop_words, seed=1), options.rounds)
     lengths = tqdm(options.words, desc="rates by length")
-    rates = [compare_rates(masking, words, options.sentences, options.rounds) for words in lengths]
+    rates = [
+        compare_rates(masking, words, options.sentences, options.batch_tokens, options.rounds) for words in lengths
+    ]
 
     console = Console()
     times = {name: median(values) for name, values in loops["seconds"].items()}

@@ -22,10 +22,14 @@ def test_average_product_correction_is_its_formula(size: int) -> None:
             assert found[i, j] == pytest.approx(matrix[i, j] - row * column / every)
 
 
-def test_a_unit_that_sways_everything_alike_no_longer_stands_out() -> None:
-    matrix = np.ones((4, 4))
-    matrix[:, 2] = 9.0
-    assert np.abs(average_product_correction(matrix)[[0, 1, 3], 2]).max() < np.abs(matrix - 1).max() / 4
+def test_a_pair_stands_out_from_what_its_units_do_to_all_others() -> None:
+    generator = np.random.default_rng(0)
+    matrix = np.outer(generator.uniform(1, 4, 30), generator.uniform(1, 4, 30))
+    assert np.abs(average_product_correction(matrix)).max() < 0.2 * matrix.max()
+    place = (3, 7)
+    matrix[place] = 10.0
+    assert np.unravel_index(matrix.argmax(), matrix.shape) != place
+    assert np.unravel_index(average_product_correction(matrix).argmax(), matrix.shape) == place
 
 
 def test_nothing_stays_nothing() -> None:
