@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from nlpkit.perturbed_masking.distances import (
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 
 Matrices = NDArray[np.float32]
+#: What a measure compares: the states of a layer, or the probability of the true token.
+View = int | Literal["probability"]
 
 #: Rows whose distributions over the vocabulary are in memory at once.
 _ROWS_WITH_VOCABULARY = 256
@@ -87,9 +89,8 @@ class GroupMeasurement:
 
     def __init__(self, encoder: MaskedEncoder, group: LengthGroup, measures: Sequence[Measure]) -> None:
         self.encoder, self.group, self.measures = encoder, group, measures
-        self._layers = sorted({measure.layer for measure in measures})
-        self._alone: dict[int, Tensor] = {}  # per layer: states of units masked alone, (sentences * length, hidden)
-        self._probabilities = torch.zeros(group.token_ids.numel(), 1, device=encoder.device)
+        #: What units masked alone look like, by what the measures compare, each (sentences * length, size).
+        self._alone: dict[View, Tensor] = {}
         widest = max(group.sizes)
         shape = (len(group.sizes), len(measures), widest, widest)
         self._impact = torch.zeros(shape, device=encoder.device)
@@ -110,40 +111,37 @@ class GroupMeasurement:
 
     def _add(self, batch: Batch) -> None:
         device = self.encoder.device
-        rows = (batch.copies.to(device), batch.positions.to(device))
-        states = self.encoder.states(batch.input_ids.to(device), rows, self._layers)
+        views = self._look(batch)
         places = batch.sentences * self.group.length + batch.positions
         is_alone = batch.units == batch.others
         alone, paired = (choice.nonzero()[:, 0] for choice in (is_alone, ~is_alone))
         at_alone, at_paired = places[alone].to(device), places[paired].to(device)
         units = _Units(batch, paired, device)
         alone, paired = alone.to(device), paired.to(device)
-        for layer, found in states.items():
-            if layer not in self._alone:
-                self._alone[layer] = found.new_zeros(self.group.token_ids.numel(), found.shape[1])
-            self._alone[layer][at_alone] = found[alone]
-        if any(measure.distance == "probability" for measure in self.measures):
-            targets = self.group.token_ids.flatten()[places].to(device)
-            chances = self._target_probabilities(states[self._layers[-1]], targets)
-            self._probabilities[at_alone] = chances[alone]
+        for name, view in views.items():
+            if name not in self._alone:
+                self._alone[name] = view.new_zeros(self.group.token_ids.numel(), view.shape[1])
+            self._alone[name][at_alone] = view[alone]
         for number, measure in enumerate(self.measures):
-            if measure.distance == "probability":
-                before, after = self._probabilities[at_paired], chances[paired]
-            else:
-                before, after = self._alone[measure.layer][at_paired], states[measure.layer][paired]
-            self._impact[units.sentences, number, units.units, units.others] = self._compare(
-                measure, before, after, units
-            )
+            name = _compared_by(measure)
+            values = self._compare(measure, self._alone[name][at_paired], views[name][paired], units)
+            self._impact[units.sentences, number, units.units, units.others] = values
 
-    def _target_probabilities(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Probability of the true token, shape ``(rows, 1)``."""
-        found = [
-            self.encoder.log_probabilities(part).gather(1, wanted[:, None]).exp()
-            for part, wanted in zip(
-                states.split(_ROWS_WITH_VOCABULARY), targets.split(_ROWS_WITH_VOCABULARY), strict=True
+    def _look(self, batch: Batch) -> dict[View, Tensor]:
+        """What the measures compare, at every row of a batch, each ``(rows, size)``."""
+        device = self.encoder.device
+        rows = (batch.copies.to(device), batch.positions.to(device))
+        layers = sorted({measure.layer for measure in self.measures})
+        states = self.encoder.states(batch.input_ids.to(device), rows, layers)
+        views: dict[View, Tensor] = dict(states.items())
+        if any(measure.distance == "probability" for measure in self.measures):
+            targets = self.group.token_ids[batch.sentences, batch.positions].to(device)
+            parts = zip(
+                states[layers[-1]].split(_ROWS_WITH_VOCABULARY), targets.split(_ROWS_WITH_VOCABULARY), strict=True
             )
-        ]
-        return torch.cat(found)
+            chances = [self.encoder.log_probabilities(part).gather(1, wanted[:, None]) for part, wanted in parts]
+            views["probability"] = torch.cat(chances).exp()
+        return views
 
     def _compare(self, measure: Measure, before: Tensor, after: Tensor, units: _Units) -> Tensor:
         """One value a unit, shape ``(units,)``."""
@@ -164,6 +162,10 @@ class GroupMeasurement:
         if len(groups) > count:
             sides = [merge_values(side.exp(), groups, count, "vectors").log() for side in sides]
         return jensen_shannon(*sides)
+
+
+def _compared_by(measure: Measure) -> View:
+    return "probability" if measure.distance == "probability" else measure.layer
 
 
 class _Units:

@@ -54,6 +54,26 @@ def interrupted_after(sentences: list[Any], count: int) -> Iterator[Any]:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
+def test_ten_thousand_sentences_stream_and_resume(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path / "impact")
+    parser = masking()
+    ahead = [0]
+
+    def texts(count: int) -> Iterator[str]:
+        for number in range(count):
+            ahead[0] = max(ahead[0], number - 64 * len(list(folder.path.glob("*.safetensors"))))
+            yield "今天天气不错我们去吧"[number % 7 : number % 7 + 2 + number % 3]
+        if count < 10_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.fill(parser, texts(6000))
+    assert ahead[0] <= 1024 + 64  # a window in work, and a file that is not full
+    assert folder.fill(parser, texts(10_000)) <= 10_000 - 6000 + 1024 + 64
+    assert sum(1 for _ in folder) == 10_000
+
+
 def test_a_corpus_may_grow(tmp_path: Path) -> None:
     folder = ImpactFolder(tmp_path / "impact")
     folder.fill(masking(), SENTENCES[:4], sentences_a_file=3)
