@@ -5,7 +5,7 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
     python recipes/perturbed_masking.py recipes/configs/perturbed_masking/english_dependencies.yaml --max_sentences 300
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
-the best one is scored on the test files. Matrices are kept in ``output_dir``, so a run that is called again goes on
+the best one is scored on the test files. Impact are kept in ``output_dir``, so a run that is called again goes on
 where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table.
 """
 
@@ -27,7 +27,7 @@ from nlpkit.files import written_whole
 from nlpkit.perturbed_masking.distances import OF_PREDICTIONS
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact_folder import ImpactFolder
-from nlpkit.perturbed_masking.measurement import Matrices, Measure
+from nlpkit.perturbed_masking.measurement import Impact, Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.tree_scores import corpus_interval
 from nlpkit.shipped import model_path
@@ -193,7 +193,7 @@ def scored_row(
     measure: Measure,
     group: str,
     decoder: str,
-    matrices: list[Matrices],
+    matrices: list[Impact],
     learnt: dict[str, float],
     intervals: bool,
 ) -> Row:

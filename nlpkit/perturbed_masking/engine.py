@@ -9,7 +9,7 @@ import torch
 
 from nlpkit.perturbed_masking.copies import LengthGroup, count_copies
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.measurement import GroupMeasurement, Matrices, Measure
+from nlpkit.perturbed_masking.measurement import GroupMeasurement, Impact, Measure
 from nlpkit.perturbed_masking.processes import Processes, share_out
 from nlpkit.perturbed_masking.units import Units
 
@@ -37,7 +37,7 @@ def measure_impacts(
     batch_tokens: int | None = None,
     processes: Processes | None = None,
     finished: Callable[[int], object] = lambda count: None,
-) -> Iterator[Matrices]:
+) -> Iterator[Impact]:
     """Impact matrices of a stream of sentences.
 
     Source: Wu et al. (2020), arXiv 2004.14786: ``f(i, j) = d(H(x without i)_i, H(x without i and j)_i)``. The copy
@@ -68,7 +68,7 @@ def measure_impacts(
         costs = [_cost(units, reach) for units in window]
         own = share_out(costs, processes.count)[processes.rank]
         own.sort(key=lambda number: -len(window[number].token_ids))  # what does not fit in memory fails at once
-        results: dict[int, Matrices] = {}
+        results: dict[int, Impact] = {}
         for _, alike in groupby(own, key=lambda number: len(window[number].token_ids)):
             numbers = list(alike)
             group = LengthGroup([window[number] for number in numbers], mask_id, reach)

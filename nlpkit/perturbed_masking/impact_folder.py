@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from nlpkit.files import written_whole
-from nlpkit.perturbed_masking.measurement import Matrices, Measure
+from nlpkit.perturbed_masking.measurement import Impact, Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.units import TextOrWords
 
@@ -101,7 +101,7 @@ class ImpactFolder:
                 self._write(number, matrices, digest)
         return measured
 
-    def __iter__(self) -> Iterator[Matrices]:
+    def __iter__(self) -> Iterator[Impact]:
         """The matrices of all sentences in order, each ``(measures, n, n)`` in fp32.
 
         Raises:
@@ -156,7 +156,7 @@ class ImpactFolder:
             with written_whole(self.path) as draft:
                 (draft / _SETTINGS).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
-    def _write(self, number: int, matrices: Sequence[Matrices], digest: str) -> None:
+    def _write(self, number: int, matrices: Sequence[Impact], digest: str) -> None:
         tensors = {f"{place:06d}": np.ascontiguousarray(found) for place, found in enumerate(matrices)}
         with written_whole(self.path) as draft:
             save_file(tensors, draft / self._file(number).name, metadata={"sentences": digest})

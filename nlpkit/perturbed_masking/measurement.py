@@ -25,7 +25,7 @@ from nlpkit.perturbed_masking.distances import (
 )
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 
-Matrices = NDArray[np.float32]
+Impact = NDArray[np.float32]
 #: What a measure compares: the states of a layer, or the probability of the true token.
 View = int | Literal["probability"]
 
@@ -95,7 +95,7 @@ class GroupMeasurement:
         shape = (len(group.sizes), len(measures), widest, widest)
         self._impact = torch.zeros(shape, device=encoder.device)
 
-    def run(self, batch_tokens: int) -> list[Matrices]:
+    def run(self, batch_tokens: int) -> list[Impact]:
         """Send all copies through the model.
 
         Args:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from nlpkit.perturbed_masking.measurement import Matrices
+from nlpkit.perturbed_masking.measurement import Impact
 from nlpkit.perturbed_masking.units import Units
 
 
 def measure_in_parts(
-    sentences: Iterable[Sequence[Units]], measure: Callable[[Iterable[Units]], Iterator[Matrices]]
-) -> Iterator[Matrices]:
+    sentences: Iterable[Sequence[Units]], measure: Callable[[Iterable[Units]], Iterator[Impact]]
+) -> Iterator[Impact]:
     """Measure a stream of sentences part by part.
 
     Args:
@@ -36,7 +36,7 @@ def measure_in_parts(
             counts.append(len(parts))
             yield from parts
 
-    found: list[Matrices] = []
+    found: list[Impact] = []
     for matrices in measure(every_part()):
         found.append(matrices)
         if len(found) == counts[0]:
@@ -45,7 +45,7 @@ def measure_in_parts(
             found = []
 
 
-def _on_the_diagonal(parts: Sequence[Matrices]) -> Matrices:
+def _on_the_diagonal(parts: Sequence[Impact]) -> Impact:
     size = sum(part.shape[1] for part in parts)
     whole = np.zeros((len(parts[0]), size, size), np.float32)
     start = 0

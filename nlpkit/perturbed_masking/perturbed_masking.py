@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from nlpkit.perturbed_masking.distances import Distance, Merge
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.engine import measure_impacts
-from nlpkit.perturbed_masking.measurement import Matrices, Measure, check_measure
+from nlpkit.perturbed_masking.measurement import Impact, Measure, check_measure
 from nlpkit.perturbed_masking.parts import measure_in_parts
 from nlpkit.perturbed_masking.processes import Processes
 from nlpkit.perturbed_masking.segmentation import (
@@ -89,6 +89,8 @@ class PerturbedMasking:
             raise ValueError(f"overlong={overlong!r} is unknown; use 'refuse' or 'split'")
         if batch_tokens is not None and batch_tokens < 1:
             raise ValueError(f"batch_tokens is {batch_tokens}; give the tokens of a batch, 1 or more")
+        if bf16 and isinstance(model, MaskedEncoder) and not model.bf16:
+            raise ValueError("bf16=True comes too late for a MaskedEncoder without it; make that with bf16=True")
         self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
         self.tokenizer = tokenizer
         self.measure = Measure(self.encoder.layers if layer is None else layer, distance, merge)
@@ -146,7 +148,7 @@ class PerturbedMasking:
         """
         return self._tokenize(sentence)
 
-    def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[Matrices]:
+    def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[Impact]:
         """Impact matrices.
 
         Args:
@@ -163,14 +165,14 @@ class PerturbedMasking:
         """
         return list(self.iter_impact(sentences, reach=reach))
 
-    def iter_impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> Iterator[Matrices]:
+    def iter_impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> Iterator[Impact]:
         """As :meth:`impact`, one matrix at a time and in bounded memory, for any number of sentences."""
         for matrices in self.iter_measures(sentences, [self.measure], reach=reach):
             yield matrices[0]
 
     def iter_measures(
         self, sentences: Iterable[TextOrWords], measures: Sequence[Measure], *, reach: int | None = None
-    ) -> Iterator[Matrices]:
+    ) -> Iterator[Impact]:
         """Impact matrices by several layers and distances, in one pass of the model.
 
         Args:

@@ -27,8 +27,10 @@ class Processes:
         self.device: torch.device | None = None
         if all_of_them:
             from accelerate import PartialState
+            from accelerate.utils import parse_flag_from_env
 
-            state = PartialState()
+            # Without the flag accelerate sees but one process on a machine that has no accelerator.
+            state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
             self.rank, self.count, self.device = state.process_index, state.num_processes, state.device
 
     @property

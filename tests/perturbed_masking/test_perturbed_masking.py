@@ -106,6 +106,8 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
 
 
 def test_bad_calls_are_named() -> None:
+    with pytest.raises(ValueError, match="bf16=True comes too late for a MaskedEncoder without it"):
+        masking(MaskedEncoder(bert()), bf16=True)
     parser = masking(bert())
     with pytest.raises(TypeError, match="sentences is one text, '今天'; give a list of them"):
         parser.impact("今天")

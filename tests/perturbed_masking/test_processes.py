@@ -30,7 +30,7 @@ def test_work_is_shared_out_evenly_and_wholly() -> None:
 def test_two_processes_both_have_all_results(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
     command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.perturbed_masking.on_processes"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(tmp_path)], check=True, cwd=ROOT, env=environment, capture_output=True)
     expected = PerturbedMasking(bert(), tokenizer(), show_progress=False).impact(SENTENCES)
     for rank in range(2):
