@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> list[Row]:
     for name, file in named(settings.test_files).items():
         data[name] = read_examples(task, settings, file, is_dev=False)
     for name, examples in data.items():
-        results.add("baseline", "", name, lambda examples=examples: baseline_rows(task, examples))
+        results.add("baseline", "", name, partial(baseline_rows, task, examples))
     for model, folder in named(settings.models).items():
         for is_twin in (False, True) if settings.random_twins else (False,):
             title = f"{model}, random weights" if is_twin else model

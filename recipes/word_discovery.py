@@ -75,12 +75,14 @@ def main(argv: list[str]) -> dict[str, Any]:
         min_margin=settings.min_margin,
     )
     known = set(jieba_words())
-    new = sorted((one for one in found if one.word not in known), key=lambda one: -one.count)[: settings.new_words]
+    new = sorted((one for one in found if one.word not in known), key=lambda one: -one.occurrences)[
+        : settings.new_words
+    ]
     ratios = token_ratios(masking, training, held_out, [one.word for one in new], settings.size)
     results = {
         "lines": len(training),
         "candidates": len(found),
-        "in_the_dictionary": sum(one.word in known for one in found),
+        "in_the_dictionary": len(found) - len(unknown),
         "offered": len(new),
         "held_out_lines": len(held_out),
         **ratios,
@@ -121,7 +123,7 @@ def token_ratios(
 
 def describe(candidate: Candidate) -> str:
     """A line of ``words.txt``."""
-    return f"{candidate.word}\t{candidate.count}\t{candidate.inner:.3f}\t{candidate.outer:.3f}\n"
+    return f"{candidate.word}\t{candidate.occurrences}\t{candidate.inner:.3f}\t{candidate.outer:.3f}\n"
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ class PerturbedMasking:
         if isinstance(sentences, str):
             raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
         with self._bar(sentences) as bar:
-            measure = partial(
+            run = partial(
                 measure_impacts,
                 self.encoder,
                 measures=measures,
@@ -200,7 +200,7 @@ class PerturbedMasking:
                 processes=self.processes,
                 finished=bar.update,
             )
-            yield from measure_in_parts((self._tokenize.parts(one, self.overlong) for one in sentences), measure)
+            yield from measure_in_parts((self._tokenize.parts(one, self.overlong) for one in sentences), run)
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
         """Texts with the strength of each link between neighbouring units: what segmentation goes by.

@@ -15,13 +15,13 @@ class Candidate(NamedTuple):
 
     Args:
         word: its text.
-        count: how often it occurs beside something that it could join; occurrences between two marks tell nothing.
+        occurrences: those beside something that it could join; one between two marks tells nothing.
         inner: its weakest link, on average over the occurrences.
         outer: the stronger of the links to its two neighbours, on average.
     """
 
     word: str
-    count: int
+    occurrences: int
     inner: float
     outer: float
 
@@ -61,7 +61,7 @@ def discover_words(
         >>> strengths = np.array([1.0, 2.0, 6.0, 0.0, 0.0, 5.0, 1.0])
         >>> linked = LinkedText(text, tuple((place, place + 1) for place in range(8)), strengths)
         >>> discover_words([linked], min_count=2)
-        [Candidate(word='酒店', count=2, inner=5.5, outer=1.5)]
+        [Candidate(word='酒店', occurrences=2, inner=5.5, outer=1.5)]
     """
     if longest < 2:
         raise ValueError(f"longest is {longest}; a word to discover has at least 2 units")
