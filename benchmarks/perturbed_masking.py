@@ -2,9 +2,9 @@
 
     python benchmarks/perturbed_masking.py                     # writes benchmarks/results/perturbed_masking.json
 
-Both loops get the same model and sentences in the same process, in turns (A B A B ...). The plain one is that of the
-authors' code: for every sentence one forward pass at a time, of all layers, for every ordered pair of its tokens,
-special ones included. The second table sends sentences of one length through the engine, and copies of that length
+Both loops get the same model, precision and sentences in the same process, in turns (A B A B ...). The plain one is
+that of the authors' code: for every sentence one forward pass at a time, of all layers, for every ordered pair of its
+tokens, special ones included. The second table sends sentences of one length through the engine, and copies of that length
 through the bare model in batches of several sizes; the best of these is the model's own rate. Sentences are drawn from
 the shipped model's vocabulary, so nothing beside the checkout is needed.
 """
@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 import nlpkit
 from nlpkit.perturbed_masking.copies import count_copies
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.training.precision import bf16_is_fast
 from nlpkit.wobert.pieces import is_chinese
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +135,7 @@ def main() -> None:
         "--batch_tokens", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192], help="bare batches"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=bf16_is_fast(), help="in both loops")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "perturbed_masking.json")
     options = parser.parse_args()

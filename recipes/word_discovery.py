@@ -75,9 +75,8 @@ def main(argv: list[str]) -> dict[str, Any]:
         min_margin=settings.min_margin,
     )
     known = set(jieba_words())
-    new = sorted((one for one in found if one.word not in known), key=lambda one: -one.occurrences)[
-        : settings.new_words
-    ]
+    unknown = [one for one in found if one.word not in known]
+    new = sorted(unknown, key=lambda one: -one.occurrences)[: settings.new_words]
     ratios = token_ratios(masking, training, held_out, [one.word for one in new], settings.size)
     results = {
         "lines": len(training),

@@ -14,17 +14,17 @@ from nlpkit.perturbed_masking.processes import Processes, share_out
 from nlpkit.perturbed_masking.units import Units
 
 #: A window ends when its copies fill so many batches, or with so many sentences.
-_WINDOW_BATCHES, _WINDOW_SENTENCES = 64, 1024
+_WINDOW_BATCHES, _WINDOW_SENTENCES = 256, 1024
 
 
 def default_batch_tokens(device: torch.device) -> int:
-    """Tokens a batch that keep a processor of this kind busy; more only takes memory.
+    """Tokens a batch that keep a processor of this kind busy; more of them fall out of a CPU's caches.
 
     Example:
         >>> default_batch_tokens(torch.device("cpu"))
-        4096
+        2048
     """
-    return 4096 if device.type == "cpu" else 65_536
+    return 2048 if device.type == "cpu" else 65_536
 
 
 def measure_impacts(
@@ -59,7 +59,7 @@ def measure_impacts(
         prediction of unit ``i``; the diagonal is 0.
 
     Note:
-        Memory is bounded by the window (some 64 batches of copies), whatever the length of the stream.
+        Memory is bounded by the window (256 batches of copies), whatever the length of the stream.
     """
     tokens = batch_tokens or default_batch_tokens(encoder.device)
     processes = processes or Processes()

