@@ -4,9 +4,9 @@
 
 Both loops get the same model, precision and sentences in the same process, in turns (A B A B ...). The plain one is
 that of the authors' code: for every sentence one forward pass at a time, of all layers, for every ordered pair of its
-tokens, special ones included. The second table sends sentences of one length through the engine, and copies of that length
-through the bare model in batches of several sizes; the best of these is the model's own rate. Sentences are drawn from
-the shipped model's vocabulary, so nothing beside the checkout is needed.
+tokens, special ones included. The second table sends sentences of one length through the engine, and copies of that
+length through the bare model in batches of several sizes; the best of these is the model's own rate. Sentences are
+drawn from the model's vocabulary, so nothing beside the checkout is needed.
 """
 
 from __future__ import annotations

@@ -115,7 +115,6 @@ def otsu(runs: Sequence[Strengths]) -> float:
     # Between-class variance, up to a constant: n1 n2 (mean1 - mean2)^2.
     means = sums / below, (values.sum() - sums) / (len(values) - below)
     gains = below * (len(values) - below) * (means[0] - means[1]) ** 2
-    gains[values[1:] == values[:-1]] = -np.inf  # equal values cannot be parted
     best = int(gains.argmax())
     return float((values[best] + values[best + 1]) / 2)
 
