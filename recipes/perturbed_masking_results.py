@@ -47,21 +47,24 @@ class Results:
 def results_table(task: Task, rows: Sequence[Row], data: Mapping[str, Sized], settings: Any) -> str:
     """What was chosen on dev and what it scores, below the baselines, in Markdown."""
     figures = [*task.metrics, *task.summaries]
-    baseline = next(iter(task.baselines))
     parts = [
         f"# {settings.task}: {settings.dev_file}\n",
         f"Sentences of at most {settings.max_words} words"
         f"{'' if settings.max_sentences is None else f', at most {settings.max_sentences} a file'}; punctuation "
-        f"{'counts' if settings.count_punctuation else 'does not count'}. Settings are chosen on dev by "
-        f"{figures[0]}, for each model and group of decoders. In brackets the 95 % interval over sentences.\n",
+        f"{'counts' if settings.count_punctuation else 'does not count'}. Settings are chosen on dev by {figures[0]}, for "
+        "each model and group of decoders. In brackets the 95 % interval over sentences. The last column compares with "
+        f"{', '.join(dict.fromkeys(task.floors.values()))}, whichever knows as much as the group.\n",
     ]
     for name, examples in data.items():
         parts.append(f"## {name}: {len(examples)} sentences\n")
-        header = ["model", "layer", "distance", "merge", "decoder", *figures, f"{figures[0]} - {baseline}"]
+        header = ["model", "layer", "distance", "merge", "decoder", *figures, f"{figures[0]} - baseline"]
         shown = [row for row in rows if row["data"] == name and row["stage"] != "grid"]
-        floor = next(row[figures[0]] for row in shown if row["decoder"] == baseline)
+        floors = {row["decoder"]: row[figures[0]] for row in shown if row["stage"] == "baseline"}
         lines = [[*_setting(row), *(_figure(row, figure) for figure in figures)] for row in shown]
-        gains = [f"{100 * (row[figures[0]] - floor):+.2f}" for row in shown]
+        gains = [
+            "" if row["stage"] == "baseline" else f"{100 * (row[figures[0]] - floors[task.floors[row['group']]]):+.2f}"
+            for row in shown
+        ]
         parts += [
             "| " + " | ".join(header) + " |",
             "| " + " | ".join(["---"] * 5 + ["---:"] * (len(header) - 5)) + " |",
@@ -75,8 +78,13 @@ def _setting(row: Row) -> list[str]:
     if row["stage"] == "baseline":
         return ["none", "", "", "", row["decoder"]]
     learnt = "".join(f" ({name} {value:.4g})" for name, value in row["learnt"].items())
-    decoder = row["decoder"] if row["decoder"] == row["group"] else f"{row['decoder']}, {row['group']}"
-    return [row["model"], str(row["layer"]), row["distance"], row["merge"], decoder + learnt]
+    return [
+        row["model"],
+        str(row["layer"]),
+        row["distance"],
+        row["merge"],
+        f"{row['decoder']}, {row['group']}{learnt}",
+    ]
 
 
 def _figure(row: Row, figure: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
 from nlpkit.perturbed_masking.conllu_files import read_conllu
 from nlpkit.perturbed_masking.constituency_decoders import cky, left_branching, mart, right_branching, top_down
-from nlpkit.perturbed_masking.corrections import average_product_correction, symmetric
+from nlpkit.perturbed_masking.corrections import average_product_correction, proportions, symmetric
 from nlpkit.perturbed_masking.dependency_decoders import (
     edmonds,
     eisner,
@@ -86,6 +86,7 @@ class Task:
         decoders: ways from matrices to predictions, by name, in groups that know equally much: the best of each group
             is chosen on dev.
         baselines: predictions without a model, by name.
+        floors: the baseline that each group of decoders has to beat.
         score: counts of one example.
         metrics: of summed counts, by name; the first is what settings are chosen by.
         summaries: further figures of examples and their counts, by name.
@@ -95,6 +96,7 @@ class Task:
     read: Callable[[Path, bool], Iterator[Example]]
     decoders: dict[str, dict[str, Decoder]]
     baselines: dict[str, Callable[[Example, int], Any]]
+    floors: dict[str, str]
     score: Callable[[Example, Any], Counts]
     metrics: dict[str, Callable[[Any], float]]
     summaries: dict[str, Callable[[Sequence[Example], Sequence[Any]], float]] = field(default_factory=dict)
@@ -131,11 +133,11 @@ def by_matrix(decode: Callable[..., Any], prepare: Callable[[Matrix], Any], gold
     return decoder
 
 
-def by_threshold(choose: Threshold) -> Decoder:
+def by_threshold(choose: Threshold, relative: bool) -> Decoder:
     """A segmenter whose threshold is found on the texts alone."""
 
     def decoder(examples: Sequence[Example], matrices: Sequence[Matrix]) -> Decoding:
-        linked = link(examples, matrices)
+        linked = link(examples, matrices, relative)
         threshold = find_threshold(choose, linked)
         return Decoding([text.cut(threshold) for text in linked], {})
 
@@ -143,10 +145,10 @@ def by_threshold(choose: Threshold) -> Decoder:
 
 
 def by_threshold_of_dev(
-    examples: Sequence[Example], matrices: Sequence[Matrix], threshold: float | None = None
+    examples: Sequence[Example], matrices: Sequence[Matrix], relative: bool, threshold: float | None = None
 ) -> Decoding:
     """A segmenter whose threshold is given, or the best on the gold of these examples, out of fifty quantiles."""
-    linked = link(examples, matrices)
+    linked = link(examples, matrices, relative)
 
     def f1(threshold: float) -> float:
         counts = [
@@ -160,12 +162,13 @@ def by_threshold_of_dev(
     return Decoding([text.cut(threshold) for text in linked], {"threshold": threshold})
 
 
-def link(examples: Sequence[Example], matrices: Sequence[Matrix]) -> list[LinkedText]:
-    """Texts with the strengths of their links."""
-    return [
+def link(examples: Sequence[Example], matrices: Sequence[Matrix], relative: bool) -> list[LinkedText]:
+    """Texts with the strengths of their links, or these less those beside them."""
+    linked = [
         LinkedText(example.text, tuple(split_characters(example.text)), neighbour_strengths(matrix))
         for example, matrix in zip(examples, matrices, strict=True)
     ]
+    return [text.relative() for text in linked] if relative else linked
 
 
 def every_few_characters(text: str, size: int) -> list[str]:
@@ -185,8 +188,10 @@ def _as_it_is(matrix: Matrix) -> Matrix:
 _PREPARATIONS: dict[str, Callable[[Any], Any]] = {
     "": _as_it_is,
     " of shares": share_of_heads,
+    " of proportions": proportions,
     " of products corrected": average_product_correction,
     " of symmetric means": symmetric,
+    " of symmetric means, products corrected": lambda matrix: average_product_correction(symmetric(matrix)),
 }
 
 DEPENDENCIES = Task(
@@ -198,6 +203,12 @@ DEPENDENCIES = Task(
             for name, prepare in _PREPARATIONS.items()
         }
         for group, gold_root in (("root found", False), ("gold root", True))
+    }
+    | {
+        "gold root, as published": {
+            "eisner": by_matrix(partial(eisner, faithful=True), _as_it_is, gold_root=True),
+            "edmonds": by_matrix(partial(edmonds, faithful=True), _as_it_is, gold_root=True),
+        }
     },
     baselines={
         "right chain": lambda example, number: right_chain(len(example.gold)),
@@ -208,19 +219,22 @@ DEPENDENCIES = Task(
             len(example.gold), root=example.root, faithful=True
         ),
     },
+    floors={
+        "root found": "right chain",
+        "gold root": "right chain, gold root",
+        "gold root, as published": "right chain, gold root, as published",
+    },
     score=lambda example, heads: score_heads(example.gold, heads, scored=example.scored),
     metrics={"uas": lambda s: s.uas, "uuas": lambda s: s.uuas, "ned": lambda s: s.ned},
 )
-DEPENDENCIES.decoders["gold root"]["eisner as published"] = by_matrix(partial(eisner, faithful=True), _as_it_is, True)
-
 CONSTITUENTS = Task(
     read=read_constituents,
     decoders={
         "biased to the right": {
             "mart": by_matrix(mart, _as_it_is),
             "mart of products corrected": by_matrix(mart, average_product_correction),
-            "mart as published": by_matrix(partial(mart, faithful=True), _as_it_is),
         },
+        "biased to the right, as published": {"mart": by_matrix(partial(mart, faithful=True), _as_it_is)},
         "unbiased": {
             f"{decode.__name__}{name}": by_matrix(decode, _PREPARATIONS[name])
             for decode in (top_down, cky)
@@ -231,6 +245,7 @@ CONSTITUENTS = Task(
         "right branching": lambda example, number: right_branching(example.gold.end),
         "left branching": lambda example, number: left_branching(example.gold.end),
     },
+    floors=dict.fromkeys(["biased to the right", "biased to the right, as published", "unbiased"], "right branching"),
     score=lambda example, tree: score_constituents(example.gold, tree),
     metrics={"f1": lambda s: s.f1},
     summaries={
@@ -245,16 +260,21 @@ SEGMENTATION = Task(
     read=read_segmented,
     decoders={
         "threshold of the texts": {
-            describe_threshold(choose): by_threshold(choose)
-            for choose in (otsu, MeanWordLength(1.5), MeanWordLength(1.6), MeanWordLength(1.7))
+            f"{name}{describe_threshold(choose)}": by_threshold(choose, relative)
+            for name, relative in (("", False), ("relative, ", True))
+            for choose in (otsu, MeanWordLength(1.5), MeanWordLength(1.6), MeanWordLength(1.7), MeanWordLength(1.8))
         },
-        "threshold of dev": {"threshold of dev": by_threshold_of_dev},
+        "threshold of dev": {
+            "absolute": partial(by_threshold_of_dev, relative=False),
+            "relative": partial(by_threshold_of_dev, relative=True),
+        },
     },
     baselines={
         "each character a word": lambda example, number: every_few_characters(example.text, 1),
         "two characters a word": lambda example, number: every_few_characters(example.text, 2),
         "each run a word": lambda example, number: every_few_characters(example.text, len(example.text)),
     },
+    floors=dict.fromkeys(["threshold of the texts", "threshold of dev"], "two characters a word"),
     score=lambda example, words: score_segmentation(example.gold, words),
     metrics={"f1": lambda s: s.f1, "precision": lambda s: s.precision, "recall": lambda s: s.recall},
     reach=1,

@@ -21,6 +21,7 @@ def segment(
     mean_length: Annotated[
         float | None, typer.Option(help="Find the threshold at which words have so many characters on average.")
     ] = None,
+    absolute: Annotated[bool, typer.Option(help="Compare strengths themselves, not with those beside them.")] = False,
     sample: Annotated[int, typer.Option(min=1, help="Texts from the beginning to find the threshold on.")] = 1000,
     layer: Annotated[int | None, typer.Option(help="Hidden layer to compare, from 1; the last by default.")] = None,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
@@ -40,5 +41,6 @@ def segment(
         resolve_model(model), overlong="split" if split else "refuse", **options
     )
     chosen = MeanWordLength(mean_length) if mean_length is not None else otsu
-    for words in masking.iter_segment(read_texts(file), chosen if threshold is None else threshold, sample=sample):
+    cuts: dict[str, Any] = {"threshold": chosen if threshold is None else threshold, "relative": not absolute}
+    for words in masking.iter_segment(read_texts(file), sample=sample, **cuts):
         typer.echo(json.dumps(words, ensure_ascii=False) if as_json else " ".join(words))

@@ -36,6 +36,29 @@ def average_product_correction(impact: ArrayLike) -> NDArray[np.float64]:
     return corrected
 
 
+def proportions(impact: ArrayLike) -> NDArray[np.float64]:
+    """Each row divided by its sum: what share of all that sways a unit comes from each other one.
+
+    Units differ in how much anything sways them; a tree's score then is not ruled by those that waver most.
+
+    Args:
+        impact: shape ``(n, n)``, not negative; the diagonal is not read.
+
+    Returns:
+        Shape ``(n, n)``: rows sum to 1, or to 0 where there is no influence; the diagonal is 0.
+
+    Example:
+        >>> proportions([[0.0, 3.0, 1.0], [2.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
+        array([[0.  , 0.75, 0.25],
+               [0.5 , 0.  , 0.5 ],
+               [0.  , 0.  , 0.  ]])
+    """
+    scores = np.array(impact, dtype=np.float64)
+    np.fill_diagonal(scores, 0.0)
+    sums = scores.sum(axis=1, keepdims=True)
+    return np.divide(scores, sums, out=np.zeros_like(scores), where=sums != 0)
+
+
 def symmetric(impact: ArrayLike) -> NDArray[np.float64]:
     """The mean influence of each pair in both directions: how near two units are, not which governs which.
 

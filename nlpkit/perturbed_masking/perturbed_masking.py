@@ -226,7 +226,7 @@ class PerturbedMasking:
             text = waiting.popleft()
             yield LinkedText(text, self.units(text).spans or (), neighbour_strengths(matrix))
 
-    def segment(self, texts: Iterable[str], threshold: Threshold = otsu) -> list[list[str]]:
+    def segment(self, texts: Iterable[str], threshold: Threshold = otsu, *, relative: bool = True) -> list[list[str]]:
         """Words of texts, without a dictionary.
 
         Args:
@@ -234,6 +234,8 @@ class PerturbedMasking:
             threshold: the least strength that holds units together: a number, or what finds one on these very texts,
                 :func:`~nlpkit.perturbed_masking.segmentation.otsu` or
                 :class:`~nlpkit.perturbed_masking.segmentation.MeanWordLength`.
+            relative: take from each strength the mean of those beside it; ``False`` compares the strengths
+                themselves, as kexue.fm/archives/7476 does.
 
         Returns:
             The words of each text; white space is in none.
@@ -242,22 +244,28 @@ class PerturbedMasking:
             TypeError: not texts, or no threshold.
             ValueError: a text is too long.
         """
-        return list(self.iter_segment(texts, threshold, sample=None))
+        return list(self.iter_segment(texts, threshold, relative=relative, sample=None))
 
     def iter_segment(
-        self, texts: Iterable[str], threshold: Threshold = otsu, *, sample: int | None = 1000
+        self,
+        texts: Iterable[str],
+        threshold: Threshold = otsu,
+        *,
+        relative: bool = True,
+        sample: int | None = 1000,
     ) -> Iterator[list[str]]:
         """As :meth:`segment`, one text at a time and in bounded memory.
 
         Args:
             texts: texts, as many as you like.
             threshold: a number, or what finds one.
+            relative: as for :meth:`segment`.
             sample: find it on so many texts from the beginning; ``None`` means on all, which are then kept in memory.
 
         Yields:
             The words of each text, in order.
         """
-        linked = self.linked_texts(texts)
+        linked = (text.relative() if relative else text for text in self.linked_texts(texts))
         seen = list(islice(linked, sample)) if callable(threshold) else []
         found = find_threshold(threshold, seen)
         for text in chain(seen, linked):

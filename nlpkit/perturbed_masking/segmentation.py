@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +44,24 @@ class LinkedText:
         for (left, right), strength in zip(pairwise(self.spans), self.strengths.tolist(), strict=True):
             tied.append(strength if may_join(self.text, left, right) else None)
         return list(zip(tied, self.spans, strict=True)) if self.spans else []
+
+    def relative(self) -> LinkedText:
+        """The same text, each strength less the mean of the links beside it in its run; 0 where there are none.
+
+        How strongly all units of a passage hold together varies more than how much words stand out in it.
+
+        Example:
+            >>> linked = LinkedText("天气很好", ((0, 1), (1, 2), (2, 3), (3, 4)), np.array([5.0, 1.0, 3.0]))
+            >>> linked.relative().strengths
+            array([ 4., -3.,  2.])
+        """
+        ties = [None, *(tie for tie, _ in self.joints()[1:]), None]
+        strengths = np.zeros(len(self.strengths))
+        for place, tie in enumerate(ties[1:-1]):
+            beside = [other for other in (ties[place], ties[place + 2]) if other is not None]
+            if tie is not None and beside:
+                strengths[place] = tie - sum(beside) / len(beside)
+        return replace(self, strengths=strengths)
 
     def runs(self) -> list[Strengths]:
         """The strengths inside each run of at least two units that may join: no punctuation, one script."""

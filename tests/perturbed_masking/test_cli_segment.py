@@ -40,7 +40,7 @@ def test_words_are_those_of_the_library(model: str, tmp_path: Path) -> None:
     options = ["--layer", "2", "--mean-length", "2", "--json", "--model", model]
     as_json = call(*options, stdin="\n".join(TEXTS) + "\n")
     assert [json.loads(line) for line in as_json.stdout.splitlines()] == parser.segment(TEXTS, MeanWordLength(2.0))
-    assert call("--threshold", "0", "-m", model, stdin="天 气X").stdout == "天 气 X\n"
+    assert call("--threshold", "0", "--absolute", "-m", model, stdin="天 气X").stdout == "天 气 X\n"
 
 
 @pytest.mark.parametrize(

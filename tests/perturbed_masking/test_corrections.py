@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nlpkit.perturbed_masking.corrections import average_product_correction, symmetric
+from nlpkit.perturbed_masking.corrections import average_product_correction, proportions, symmetric
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
@@ -35,6 +35,16 @@ def test_a_pair_stands_out_from_what_its_units_do_to_all_others() -> None:
 def test_nothing_stays_nothing() -> None:
     for size in (0, 1, 3):
         assert not average_product_correction(np.zeros((size, size))).any()
+        assert not proportions(np.zeros((size, size))).any()
+
+
+def test_proportions_sum_to_one_and_do_not_read_the_diagonal() -> None:
+    matrix = np.random.default_rng(1).random((5, 5))
+    found = proportions(matrix)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    np.testing.assert_allclose(found[2, 4] / found[2, 1], matrix[2, 4] / matrix[2, 1])
+    np.fill_diagonal(matrix, 9.0)
+    np.testing.assert_array_equal(proportions(matrix), found)
 
 
 def test_symmetric_is_the_mean_of_both_directions() -> None:

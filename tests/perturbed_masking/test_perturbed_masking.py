@@ -150,17 +150,25 @@ def test_segments_follow_the_strengths() -> None:
     parser = masking(bert())
     text = "今天天气不错，我们X去吧"
     matrix = parser.impact([text])[0]
-    words = parser.segment([text], threshold=0.0)[0]
+    words = parser.segment([text], threshold=0.0, relative=False)[0]
     assert words == ["今天天气不错", "，", "我们", "X", "去吧"]
     for threshold in (1.0, 2.0, 3.0):
-        cut = iter(parser.segment([text], threshold)[0])
+        cut = iter(parser.segment([text], threshold, relative=False)[0])
         word = next(cut)
         for place in range(1, len(text)):
             forced = text[place] in "，我X去"
             if forced or (matrix[place - 1, place] + matrix[place, place - 1]) / 2 < threshold:
-                assert word == ""[:0] or text[:place].endswith(word)
+                assert text[:place].endswith(word)
                 word = next(cut)
     assert parser.segment(["", "，", "天"]) == [[], ["，"], ["天"]]
+
+
+def test_relative_strengths_decide_unless_told_otherwise() -> None:
+    parser = masking(bert())
+    texts = ["今天天气不错", "我们去吧"]
+    linked = list(parser.linked_texts(texts))
+    assert parser.segment(texts, 0.5) == [text.relative().cut(0.5) for text in linked]
+    assert parser.segment(texts, 2.0, relative=False) == [text.cut(2.0) for text in linked]
 
 
 def test_a_threshold_may_be_found_on_a_sample() -> None:

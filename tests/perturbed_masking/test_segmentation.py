@@ -42,6 +42,22 @@ def test_words_join_to_the_text(text: str, threshold: float) -> None:
     assert "" not in words
 
 
+def test_relative_strengths_compare_with_the_links_beside_in_the_same_run() -> None:
+    found = linked("今天好，天气GPT很好吧", [4.0, 1.0, 50.0, 60.0, 3.0, 70.0, 80.0, 2.0, 6.0]).relative()
+    assert [run.tolist() for run in found.runs()] == [[3.0, -3.0], [0.0], [-4.0, 4.0]]
+    assert linked("天").relative().runs() == []
+    assert LinkedText("", (), np.zeros(0)).relative().cut(0.0) == []
+
+
+@given(st.lists(st.floats(0, 9), min_size=3, max_size=9), st.floats(0, 9))
+def test_relative_strengths_ignore_what_all_links_have_in_common(strengths: list[float], common: float) -> None:
+    text = "今" * (len(strengths) + 1)
+    raised = [strength + common for strength in strengths]
+    np.testing.assert_allclose(
+        linked(text, raised).relative().strengths, linked(text, strengths).relative().strengths, atol=1e-9
+    )
+
+
 def test_a_link_as_strong_as_the_threshold_holds() -> None:
     assert linked("今天好", [2.0, 1.9]).cut(2.0) == ["今天", "好"]
 
