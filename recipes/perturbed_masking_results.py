@@ -47,13 +47,13 @@ class Results:
 def results_table(task: Task, rows: Sequence[Row], data: Mapping[str, Sized], settings: Any) -> str:
     """What was chosen on dev and what it scores, below the baselines, in Markdown."""
     figures = [*task.metrics, *task.summaries]
+    cap = "" if settings.max_sentences is None else f", at most {settings.max_sentences} a file"
     parts = [
         f"# {settings.task}: {settings.dev_file}\n",
-        f"Sentences of at most {settings.max_words} words"
-        f"{'' if settings.max_sentences is None else f', at most {settings.max_sentences} a file'}; punctuation "
-        f"{'counts' if settings.count_punctuation else 'does not count'}. Settings are chosen on dev by {figures[0]}, for "
-        "each model and group of decoders. In brackets the 95 % interval over sentences. The last column compares with "
-        f"{', '.join(dict.fromkeys(task.floors.values()))}, whichever knows as much as the group.\n",
+        f"Sentences of at most {settings.max_words} words{cap}; punctuation "
+        f"{'counts' if settings.count_punctuation else 'does not count'}. Settings are chosen on dev by {figures[0]}, "
+        "for each model and group of decoders. In brackets the 95 % interval over sentences. The last column compares "
+        f"with {', '.join(dict.fromkeys(task.floors.values()))}, whichever knows as much as the group.\n",
     ]
     for name, examples in data.items():
         parts.append(f"## {name}: {len(examples)} sentences\n")
