@@ -15,6 +15,7 @@ from nlpkit.perturbed_masking.published_decoders import wu_mart
 from nlpkit.perturbed_masking.trees import Tree
 
 Table = NDArray[np.float64]
+Place = int | NDArray[np.intp]
 
 
 def mart(influence: ArrayLike, *, faithful: bool = False) -> Tree:
@@ -254,7 +255,7 @@ def _corner_sums(scores: Table) -> Table:
 
 
 def _gains(sums: Table, start: int, end: int) -> Table:
-    def block(top: ArrayLike, bottom: ArrayLike, left: ArrayLike, right: ArrayLike) -> Table:
+    def block(top: Place, bottom: Place, left: Place, right: Place) -> Table:
         return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
 
     middles = np.arange(start + 1, end)

@@ -204,6 +204,27 @@ def left_chain(length: int, *, root: int | None = None, faithful: bool = False) 
     return heads
 
 
+def star(length: int, *, root: int) -> list[int]:
+    """Every unit hangs on the root: what a parser earns that knows the root and nothing else.
+
+    Args:
+        length: number of units.
+        root: the root, 1-based.
+
+    Returns:
+        The heads, 1-based, 0 for the root.
+
+    Raises:
+        ValueError: as :func:`right_chain`.
+
+    Example:
+        >>> star(4, root=2)
+        [2, 0, 2, 2]
+    """
+    _check_length(length, root)
+    return [0 if unit == root else root for unit in range(1, length + 1)]
+
+
 def random_tree(length: int, seed: int, *, root: int | None = None) -> list[int]:
     """A tree drawn evenly from all trees over the units: the floor under every decoder.
 

@@ -28,6 +28,10 @@ def wu_eisner(influence: ArrayLike, *, root: int | None = None, boundary_row: Ar
     - The softmax **subtracts the maximum of the whole matrix** and **divides column j by the sum of row j**: each
       head's scores are scaled by how weakly the head itself is swayed.
     - The diagonal takes part in those sums.
+    - **The gold root leaks.** Its emptied row has a small sum, so its column is divided by little, and every unit
+      prefers it as the head. On PUD, matrices of noise (gamma of shape 4, mean 1 and 8) hang 62 and 79% of the words
+      on the gold root, where 25% belong, and score 26.7 and 27.6 UAS; an exact Eisner with the same root scores 20.5
+      and 20.3, random trees 10.5, the star 30.25. A real model's scores with ``root`` must be read beside these.
 
     Args:
         influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``; distances, with 0 on the diagonal.
@@ -63,7 +67,6 @@ def wu_edmonds(influence: ArrayLike, *, root: int | None = None, boundary_row: A
       product. A cycle with a zero in it is divided by zero.
     - ``[CLS]`` and the gold root are as in :func:`wu_eisner`; **several units may be roots**, though the file has a
       function for one.
-    - Cycles are contracted one at a time, the one that starts last first.
     - The code overwrites the matrix it is given; this function does not.
 
     Args:

@@ -38,12 +38,12 @@ class TreebankLines:
         self._path = Path(source) if isinstance(source, str | Path) else None
         if self._path is not None and not self._path.is_file():
             raise FileNotFoundError(f"treebank {self._path} does not exist")
-        self._source = source
+        self._lines = source if not isinstance(source, str | Path) else self._from_file(Path(source))
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._from_file(self._path) if self._path is not None else self._source:
+        for line in self._lines:
             self.number += 1
-            yield str(line).removesuffix("\n").removesuffix("\r")
+            yield line.removesuffix("\n").removesuffix("\r")
 
     def _from_file(self, path: Path) -> Iterator[str]:
         with _OPENERS.get(path.suffix, open)(path, "rb") as file:

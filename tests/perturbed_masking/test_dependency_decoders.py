@@ -21,6 +21,7 @@ from nlpkit.perturbed_masking.dependency_decoders import (
     random_tree,
     right_chain,
     share_of_heads,
+    star,
 )
 from nlpkit.perturbed_masking.published_decoders import wu_edmonds, wu_eisner
 from tests.reference.all_trees import all_dependency_trees, all_projective_trees, is_projective, is_tree, total
@@ -156,6 +157,21 @@ def test_the_default_root_sways_the_others_most() -> None:
         assert decode(influence) == [3, 3, 0, 3]
 
 
+def test_influence_on_others_is_the_mean_of_a_column_without_the_diagonal() -> None:
+    influence = np.random.default_rng(1).normal(size=(5, 5))
+    means = [np.mean([influence[unit, head] for unit in range(5) if unit != head]) for head in range(5)]
+    np.testing.assert_allclose(mean_influence_on_others(influence), means)
+
+
+def test_shares_of_heads_are_distributions_in_the_order_of_the_row() -> None:
+    influence = np.random.default_rng(1).normal(size=(5, 5)) * 900
+    shares = share_of_heads(influence)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert (shares.diagonal() == 0).all() and np.isfinite(shares).all()
+    np.fill_diagonal(influence, -np.inf)
+    assert shares.argmax(axis=1).tolist() == influence.argmax(axis=1).tolist()
+
+
 def test_the_diagonal_is_never_read() -> None:
     influence = np.random.default_rng(3).random((6, 6))
     loud = influence + np.diag(np.full(6, 1e6))
@@ -198,6 +214,22 @@ def test_the_published_softmax_changes_most_trees() -> None:
         np.fill_diagonal(influence, 0.0)
         same += eisner(influence, root=3, faithful=True) == eisner(share_of_heads(influence), root=3)
     assert same < 20
+
+
+def test_a_root_given_to_the_published_decoder_draws_the_arcs_of_noise_to_itself() -> None:
+    generator = np.random.default_rng(0)
+    drawn = {True: 0, False: 0}
+    for _ in range(100):
+        noise = generator.gamma(4.0, 1.0, (20, 20)) * (1 - np.eye(20))
+        for faithful in drawn:
+            drawn[faithful] += eisner(noise, root=7, faithful=faithful).count(7)
+    assert drawn[True] > 0.6 * 1900 and drawn[False] < 0.2 * 1900
+
+
+def test_a_star_is_a_tree_of_arcs_from_its_root() -> None:
+    assert star(4, root=2) == [2, 0, 2, 2] and star(1, root=1) == [0]
+    with pytest.raises(ValueError, match="root is 5, but there are 4 units"):
+        star(4, root=5)
 
 
 def test_chains_with_a_root_are_trees_and_the_published_ones_are_not() -> None:

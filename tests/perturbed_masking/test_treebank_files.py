@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
-from nlpkit.perturbed_masking.conllu_files import Sentence, Word, read_conllu, write_conllu
+from nlpkit.perturbed_masking.conllu_files import read_conllu, write_conllu
+from nlpkit.perturbed_masking.sentences import Sentence, Word
 from nlpkit.perturbed_masking.treebank_lines import TreebankError
 
 CONLLU = """\
@@ -119,6 +120,15 @@ def test_sentences_are_not_made_of_what_cannot_be_written() -> None:
         Sentence.of(["a"]).with_heads([2])
     with pytest.raises(ValueError, match=r"word 1 \('a'\) has no head"):
         _ = Sentence.of(["a"]).heads
+
+
+def test_sentences_in_a_text_remember_where_words_touch() -> None:
+    sentence = Sentence.in_text(" 我  来 了。", [(1, 2), (4, 5), (6, 7), (7, 8)])
+    assert sentence.forms == ["我", "来", "了", "。"]
+    assert [word.misc for word in sentence.words] == ["_", "_", "SpaceAfter=No", "_"]
+    assert sentence.comments == ("# text = 我 来 了。",)
+    with pytest.raises(ValueError, match=r"form 'a\\tb' cannot be written"):
+        Sentence.in_text("a\tb", [(0, 3)])
 
 
 def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""A parsed sentence and the forms it can be written in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from nlpkit.perturbed_masking.drawings.arcs import arcs_svg, arcs_text
+from nlpkit.perturbed_masking.drawings.constituents import constituents_svg, constituents_text
+from nlpkit.perturbed_masking.drawings.heat_map import heat_map_svg
+from nlpkit.perturbed_masking.sentences import Sentence
+from nlpkit.perturbed_masking.trees import Tree
+
+
+@dataclass(frozen=True)
+class Parse:
+    """A sentence, what its words have to do with each other, and the tree that was read off.
+
+    Args:
+        sentence: the words, with the annotation they came with.
+        influence: shape ``(n, n)``.
+        tree: heads, 1-based with 0 for the root, or a constituency tree.
+
+    Example:
+        >>> print(Parse(Sentence.of(["我", "来"]), [[0, 2], [1, 0]], [2, 0]).drawing())
+        ┌► 我
+        └● 来
+    """
+
+    sentence: Sentence
+    influence: ArrayLike
+    tree: list[int] | Tree
+
+    def conllu(self) -> str:
+        """CoNLL-U lines with the heads in place of any old ones.
+
+        Raises:
+            ValueError: the tree is one of constituents.
+        """
+        if isinstance(self.tree, Tree):
+            raise ValueError("CoNLL-U holds dependencies; write constituents as brackets, json, tree or svg")
+        return str(self.sentence.with_heads(self.tree))
+
+    def brackets(self) -> str:
+        """The constituents on one line.
+
+        Raises:
+            ValueError: the tree is one of dependencies.
+        """
+        if not isinstance(self.tree, Tree):
+            raise ValueError("brackets hold constituents; write dependencies as conllu, json, tree or svg")
+        return self.tree.brackets(self.sentence.forms)
+
+    def json(self) -> str:
+        """An object on one line: ``words`` and ``heads``, or ``words``, ``brackets`` and ``spans``."""
+        fields: dict[str, object] = {"words": self.sentence.forms}
+        if isinstance(self.tree, Tree):
+            fields |= {"brackets": self.brackets(), "spans": sorted(self.tree.spans(trivial=True))}
+        else:
+            fields["heads"] = self.tree
+        return json.dumps(fields, ensure_ascii=False)
+
+    def drawing(self) -> str:
+        """The tree in characters, a word a line."""
+        words = self.sentence.forms
+        return constituents_text(self.tree, words) if isinstance(self.tree, Tree) else arcs_text(words, self.tree)
+
+    def svg(self) -> str:
+        """The tree as a picture."""
+        words = self.sentence.forms
+        return constituents_svg(self.tree, words) if isinstance(self.tree, Tree) else arcs_svg(words, self.tree)
+
+    def heat_map(self) -> str:
+        """The influence as a picture, in SVG."""
+        return heat_map_svg(self.influence, self.sentence.forms)

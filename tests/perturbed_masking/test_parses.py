@@ -1,0 +1,56 @@
+"""The forms a parsed sentence can be written in."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from nlpkit.perturbed_masking.bracket_files import read_brackets
+from nlpkit.perturbed_masking.conllu_files import read_conllu
+from nlpkit.perturbed_masking.constituency_decoders import right_branching
+from nlpkit.perturbed_masking.parses import Parse
+from nlpkit.perturbed_masking.sentences import Sentence
+
+INFLUENCE = [[0.0, 2.0, 1.0], [1.0, 0.0, 1.0], [0.5, 3.0, 0.0]]
+
+
+@pytest.fixture
+def dependencies() -> Parse:
+    return Parse(Sentence.in_text("我来了", [(0, 1), (1, 2), (2, 3)]), INFLUENCE, [2, 0, 2])
+
+
+@pytest.fixture
+def constituents() -> Parse:
+    return Parse(Sentence.of(["我", "来", "(了"]), INFLUENCE, right_branching(3))
+
+
+def test_dependencies_in_every_form(dependencies: Parse) -> None:
+    (sentence,) = read_conllu(dependencies.conllu().split("\n"))
+    assert sentence.heads == [2, 0, 2] and sentence.comments == ("# text = 我来了",)
+    assert json.loads(dependencies.json()) == {"words": ["我", "来", "了"], "heads": [2, 0, 2]}
+    assert dependencies.drawing().split("\n") == ["┌► 我", "├● 来", "└► 了"]
+    ElementTree.fromstring(dependencies.svg())
+    assert "来 → 了: 3" in dependencies.heat_map()
+    with pytest.raises(ValueError, match="brackets hold constituents; write dependencies as conllu"):
+        dependencies.brackets()
+
+
+def test_constituents_in_every_form(constituents: Parse) -> None:
+    assert constituents.brackets() == "(我 (来 -LRB-了))"
+    assert json.loads(constituents.json()) == {
+        "words": ["我", "来", "(了"],
+        "brackets": "(我 (来 -LRB-了))",
+        "spans": [[0, 3], [1, 3]],
+    }
+    assert constituents.drawing().split("\n") == ["┬─ 我", "└─┬─ 来", "  └─ (了"]
+    ElementTree.fromstring(constituents.svg())
+    with pytest.raises(ValueError, match="CoNLL-U holds dependencies; write constituents as brackets"):
+        constituents.conllu()
+
+
+def test_a_gold_tree_prints_and_reads_the_same() -> None:
+    (gold,) = read_brackets(["(S (NP (DT the) (NN dog)) (VBZ barks))"])
+    parse = Parse(Sentence.of(gold.words), INFLUENCE, gold.tree)
+    assert parse.brackets() == "(S (NP (DT the) (NN dog)) (VBZ barks))"
