@@ -22,6 +22,7 @@ from nlpkit.perturbed_masking.dependency_decoders import (
     random_tree,
     right_chain,
     share_of_heads,
+    star,
 )
 from nlpkit.perturbed_masking.script import split_characters
 from nlpkit.perturbed_masking.segmentation import (
@@ -214,6 +215,7 @@ DEPENDENCIES = Task(
         "right chain": lambda example, number: right_chain(len(example.gold)),
         "left chain": lambda example, number: left_chain(len(example.gold)),
         "random trees": lambda example, number: random_tree(len(example.gold), seed=number),
+        "star, gold root": lambda example, number: star(len(example.gold), root=example.root),
         "right chain, gold root": lambda example, number: right_chain(len(example.gold), root=example.root),
         "right chain, gold root, as published": lambda example, number: right_chain(
             len(example.gold), root=example.root, faithful=True
