@@ -53,10 +53,11 @@ class EvaluationArguments:
     distances: list[str] = field(default_factory=lambda: ["euclidean", "cosine"])
     merges: list[str] = field(default_factory=lambda: ["vectors", "mean"])
     count_punctuation: bool = field(
-        default=True, metadata={"help": "score punctuation; it is always shown to the model"}
+        default=True, metadata={"help": "score punctuation; constituents are parsed without it otherwise"}
     )
     max_words: int = field(default=30, metadata={"help": "leave out longer sentences (characters, for segmentation)"})
     max_sentences: int | None = field(default=None, metadata={"help": "at most so many, spread over the file"})
+    max_dev_sentences: int | None = field(default=400, metadata={"help": "at most so many of dev, for the whole grid"})
     dev_every: int | None = field(
         default=None,
         metadata={"help": "where dev and test are one file: each so many-th sentence is dev, the others test"},
@@ -96,7 +97,7 @@ def named(specifications: Sequence[str]) -> dict[str, str]:
 
 
 def read_examples(task: Task, settings: EvaluationArguments, file: str, is_dev: bool) -> list[Example]:
-    """The sentences of a file that are short enough, at most ``max_sentences`` of them, spread evenly."""
+    """The sentences of a file that are short enough; if they are too many, as many as wanted, spread evenly."""
     examples = [
         example
         for number, example in enumerate(task.read(Path(file), settings.count_punctuation))
@@ -105,9 +106,9 @@ def read_examples(task: Task, settings: EvaluationArguments, file: str, is_dev: 
     ]
     if not examples:
         raise ValueError(f"{file} has no sentence of at most {settings.max_words} words; raise max_words")
-    if settings.max_sentences is None or len(examples) <= settings.max_sentences:
-        return examples
-    return [examples[place] for place in np.linspace(0, len(examples) - 1, settings.max_sentences).astype(int)]
+    caps = [settings.max_sentences, settings.max_dev_sentences if is_dev else None]
+    most = min([len(examples), *(cap for cap in caps if cap is not None)])
+    return [examples[place] for place in np.linspace(0, len(examples) - 1, most).astype(int)]
 
 
 def load(folder: str, is_twin: bool, settings: EvaluationArguments) -> PerturbedMasking:
