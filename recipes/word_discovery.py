@@ -11,6 +11,7 @@ held-out lines takes. Called again after an interruption, it goes on where it wa
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +34,9 @@ from nlpkit.training.text_corpus import find_text_files, read_lines
 from nlpkit.wobert.segmenters import JiebaSegmenter
 from nlpkit.wobert.vocabulary import base_tokens, build_vocabulary, jieba_words
 
+#: Behind a mark that ends a sentence.
+_END = re.compile("(?<=[。！？；!?;])")
+
 
 @dataclass
 class DiscoveryArguments:
@@ -43,7 +47,7 @@ class DiscoveryArguments:
     model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
     layer: int | None = field(default=None, metadata={"help": "from 1; the last by default"})
     distance: str = "euclidean"
-    max_lines: int = field(default=20_000, metadata={"help": "lines to read"})
+    max_lines: int = field(default=5000, metadata={"help": "lines to read"})
     held_out_every: int = field(default=10, metadata={"help": "one line of so many is held out"})
     longest: int = field(default=4, metadata={"help": "characters of the longest word"})
     min_count: int = field(default=10, metadata={"help": "leave out rarer words"})
@@ -68,8 +72,10 @@ def main(argv: list[str]) -> dict[str, Any]:
     folder = settings.model if Path(settings.model).is_dir() else model_path(settings.model)
     options: dict[str, Any] = {"layer": settings.layer, "distance": settings.distance, "bf16": settings.bf16}
     masking = PerturbedMasking.from_pretrained(folder, overlong="split", **options)
+    # What stands beyond the sentence adds little to a link, and costs the square of the length.
+    sentences = [sentence for line in training for sentence in _END.split(line) if sentence.strip()]
     found = discover_words(
-        linked_lines(masking, training, strengths),
+        linked_texts(masking, sentences, strengths),
         longest=settings.longest,
         min_count=settings.min_count,
         min_margin=settings.min_margin,
@@ -80,6 +86,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     ratios = token_ratios(masking, training, held_out, [one.word for one in new], settings.size)
     results = {
         "lines": len(training),
+        "sentences": len(sentences),
         "candidates": len(found),
         "in_the_dictionary": len(found) - len(unknown),
         "offered": len(new),
@@ -92,16 +99,16 @@ def main(argv: list[str]) -> dict[str, Any]:
     return results
 
 
-def linked_lines(masking: PerturbedMasking, lines: Sequence[str], path: Path) -> Iterator[LinkedText]:
-    """Lines with the strengths of their links, kept in a file so that none is measured twice."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    kept = text[: text.rfind("\n") + 1]  # an interrupted run leaves half a line
+def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) -> Iterator[LinkedText]:
+    """Texts with the strengths of their links, kept in a file so that none is measured twice."""
+    content = path.read_text("utf-8") if path.exists() else ""
+    kept = content[: content.rfind("\n") + 1]  # an interrupted run leaves half a line
     measured = [json.loads(line) for line in kept.split("\n") if line]
-    for line, strengths in zip(lines, measured, strict=False):
-        yield LinkedText(line, tuple(split_characters(line)), np.array(strengths))
+    for text, strengths in zip(texts, measured, strict=False):
+        yield LinkedText(text, tuple(split_characters(text)), np.array(strengths))
     path.write_text(kept, "utf-8")
     with path.open("a", encoding="utf-8") as file:
-        for linked in masking.linked_texts(lines[len(measured) :]):
+        for linked in masking.linked_texts(texts[len(measured) :]):
             rounded = linked.strengths.round(4)  # as they are read back
             file.write(json.dumps(rounded.tolist()) + "\n")
             yield replace(linked, strengths=rounded)

@@ -45,7 +45,8 @@ def test_words_and_ratios_are_written_and_the_run_resumes(
     monkeypatch.setattr(PerturbedMasking, "linked_texts", linked_texts)
     assert len((tmp_path / "run" / "strengths.jsonl").read_text("utf-8").splitlines()) == 6
     resumed = main(options)
-    assert len((tmp_path / "run" / "strengths.jsonl").read_text("utf-8").splitlines()) == resumed["lines"] == 15
+    assert len((tmp_path / "run" / "strengths.jsonl").read_text("utf-8").splitlines()) == resumed["sentences"] == 10
+    assert resumed["lines"] == 15
     whole = main([*options, "--output_dir", str(tmp_path / "whole")])
     assert resumed == whole == json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))
 
