@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -124,3 +125,40 @@ def register_names(mapping: Any, model_type: str, config_name: str, class_name: 
     """
     mapping._reverse_config_mapping[config_name] = model_type
     mapping._model_mapping[model_type] = class_name
+
+
+#: Layers that hand what their ``attention`` gives to nothing but position-wise modules.
+_POSITIONWISE_AFTER_ATTENTION = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "CamembertLayer")
+
+
+def attention_of_positionwise_layer(layer: Any) -> Any:
+    """The part of a Transformer layer behind which each position goes its own way; ``None`` where that is unknown.
+
+    Whoever needs few rows of a layer can drop the others from that part's output, a tuple that begins with the states
+    ``(batch, length, hidden)``: residual, feed-forward network and norm then run on the rows that are left.
+
+    Args:
+        layer: a layer of an encoder.
+
+    Note:
+        Relies on ``BertLayer.forward`` and its copies in other model types; checked on transformers 5.20.0 and 5.23.0.
+    """
+    whole = getattr(layer, "chunk_size_feed_forward", 0) == 0  # chunks would want a length that they divide
+    return layer.attention if whole and type(layer).__name__ in _POSITIONWISE_AFTER_ATTENTION else None
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep transformers from reporting on missing and unexpected weights, for callers that read the report themselves.
+
+    Note:
+        The report is logged as a warning (checked on transformers 5.20.0 and 5.23.0); its bar of progress stays.
+    """
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,77 @@
+"""What may be done to an impact matrix before it is decoded."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def average_product_correction(impact: ArrayLike) -> NDArray[np.float64]:
+    """Take out what a unit does to all others, and what all do to it: pairs that stand out from both are left.
+
+    Some units sway everything and some are swayed by anything, and a tree of raw influence attaches all to them.
+    ``F[i, j] - row mean of i * column mean of j / mean of all``, means over the pairs alone.
+
+    Source: Dunn et al. (2008), for contacts in proteins from mutual information.
+
+    Args:
+        impact: shape ``(n, n)``; the diagonal is not read.
+
+    Returns:
+        Shape ``(n, n)``, the diagonal 0; negative for pairs with less influence than their parts would suggest. Zeros
+        where there is no influence at all.
+
+    Example:
+        >>> average_product_correction(np.outer([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))[0]
+        array([0.  , 0.  , 0.25])
+    """
+    scores = np.array(impact, dtype=np.float64)
+    np.fill_diagonal(scores, 0.0)
+    size = len(scores)
+    if size < 2 or not scores.sum():
+        return np.zeros_like(scores)
+    rows, columns = (scores.sum(axis=axis, keepdims=True) / (size - 1) for axis in (1, 0))
+    corrected = scores - rows * columns / (scores.sum() / (size * (size - 1)))
+    np.fill_diagonal(corrected, 0.0)
+    return corrected
+
+
+def proportions(impact: ArrayLike) -> NDArray[np.float64]:
+    """Each row divided by its sum: what share of all that sways a unit comes from each other one.
+
+    Units differ in how much anything sways them; a tree's score then is not ruled by those that waver most.
+
+    Args:
+        impact: shape ``(n, n)``, not negative; the diagonal is not read.
+
+    Returns:
+        Shape ``(n, n)``: rows sum to 1, or to 0 where there is no influence; the diagonal is 0.
+
+    Example:
+        >>> proportions([[0.0, 3.0, 1.0], [2.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
+        array([[0.  , 0.75, 0.25],
+               [0.5 , 0.  , 0.5 ],
+               [0.  , 0.  , 0.  ]])
+    """
+    scores = np.array(impact, dtype=np.float64)
+    np.fill_diagonal(scores, 0.0)
+    sums = scores.sum(axis=1, keepdims=True)
+    return np.divide(scores, sums, out=np.zeros_like(scores), where=sums != 0)
+
+
+def symmetric(impact: ArrayLike) -> NDArray[np.float64]:
+    """The mean influence of each pair in both directions: how near two units are, not which governs which.
+
+    Args:
+        impact: shape ``(n, n)``.
+
+    Returns:
+        Shape ``(n, n)``.
+
+    Example:
+        >>> symmetric([[0.0, 3.0], [1.0, 0.0]])
+        array([[0., 2.],
+               [2., 0.]])
+    """
+    scores = np.asarray(impact, dtype=np.float64)
+    return (scores + scores.T) / 2

@@ -1,0 +1,136 @@
+"""Words that a masked LM finds in a corpus, and how many tokens they save in a word vocabulary of the same size.
+
+Source: perturbed masking (kexue.fm/archives/7476) for the words, WoBERT (kexue.fm/archives/7758) for the vocabulary.
+
+    python recipes/word_discovery.py recipes/configs/word_discovery/reviews.yaml
+
+Writes ``words.txt`` (word, count, links inside, links around) and ``results.json`` with the tokens a character of
+held-out lines takes. Called again after an interruption, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlpkit.files import written_whole
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.script import split_characters
+from nlpkit.perturbed_masking.segmentation import LinkedText
+from nlpkit.perturbed_masking.word_discovery import Candidate, discover_words, tokens_per_character
+from nlpkit.shipped import model_path
+from nlpkit.training.checkpoints import check_same_run
+from nlpkit.training.precision import bf16_is_fast
+from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.training.text_corpus import find_text_files, read_lines
+from nlpkit.wobert.segmenters import JiebaSegmenter
+from nlpkit.wobert.vocabulary import base_tokens, build_vocabulary, jieba_words
+
+#: Behind a mark that ends a sentence.
+_END = re.compile("(?<=[。！？；!?;])")
+
+
+@dataclass
+class DiscoveryArguments:
+    """What to look for in what."""
+
+    files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files, a paragraph a line"})
+    output_dir: str = "runs/word_discovery"
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    layer: int | None = field(default=None, metadata={"help": "from 1; the last by default"})
+    distance: str = "euclidean"
+    max_lines: int = field(default=5000, metadata={"help": "lines to read"})
+    held_out_every: int = field(default=10, metadata={"help": "one line of so many is held out"})
+    longest: int = field(default=4, metadata={"help": "characters of the longest word"})
+    min_count: int = field(default=10, metadata={"help": "leave out rarer words"})
+    min_margin: float = field(default=0.0, metadata={"help": "least margin of the links inside over those around"})
+    new_words: int = field(
+        default=2000, metadata={"help": "offer so many words that the dictionary lacks, most frequent first"}
+    )
+    size: int = field(default=20_000, metadata={"help": "tokens of either vocabulary"})
+    bf16: bool = field(default=bf16_is_fast(), metadata={"help": "multiply in bf16; by default where it is faster"})
+
+
+def main(argv: list[str]) -> dict[str, Any]:
+    """Run the recipe and return what ``results.json`` holds."""
+    (settings,) = parse_recipe_arguments([DiscoveryArguments], argv)
+    output = Path(settings.output_dir)
+    strengths = output / "strengths.jsonl"
+    check_same_run(output, asdict(settings), resuming=strengths.exists())
+    lines = list(islice(chain.from_iterable(map(read_lines, find_text_files(settings.files))), settings.max_lines))
+    held_out = lines[:: settings.held_out_every]
+    training = [line for number, line in enumerate(lines) if number % settings.held_out_every]
+
+    folder = settings.model if Path(settings.model).is_dir() else model_path(settings.model)
+    options: dict[str, Any] = {"layer": settings.layer, "distance": settings.distance, "bf16": settings.bf16}
+    masking = PerturbedMasking.from_pretrained(folder, overlong="split", **options)
+    # What stands beyond the sentence adds little to a link, and costs the square of the length.
+    sentences = [sentence for line in training for sentence in _END.split(line) if sentence.strip()]
+    found = discover_words(
+        linked_texts(masking, sentences, strengths),
+        longest=settings.longest,
+        min_count=settings.min_count,
+        min_margin=settings.min_margin,
+    )
+    known = set(jieba_words())
+    unknown = [one for one in found if one.word not in known]
+    new = sorted(unknown, key=lambda one: -one.occurrences)[: settings.new_words]
+    ratios = token_ratios(masking, training, held_out, [one.word for one in new], settings.size)
+    results = {
+        "lines": len(training),
+        "sentences": len(sentences),
+        "candidates": len(found),
+        "in_the_dictionary": len(found) - len(unknown),
+        "offered": len(new),
+        "held_out_lines": len(held_out),
+        **ratios,
+    }
+    with written_whole(output) as draft:
+        (draft / "words.txt").write_text("".join(map(describe, found)), "utf-8")
+        (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    return results
+
+
+def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) -> Iterator[LinkedText]:
+    """Texts with the strengths of their links, kept in a file so that none is measured twice."""
+    content = path.read_text("utf-8") if path.exists() else ""
+    kept = content[: content.rfind("\n") + 1]  # an interrupted run leaves half a line
+    measured = [json.loads(line) for line in kept.split("\n") if line]
+    for text, strengths in zip(texts, measured, strict=False):
+        yield LinkedText(text, tuple(split_characters(text)), np.array(strengths))
+    path.write_text(kept, "utf-8")
+    with path.open("a", encoding="utf-8") as file:
+        for linked in masking.linked_texts(texts[len(measured) :]):
+            rounded = linked.strengths.round(4)  # as they are read back
+            file.write(json.dumps(rounded.tolist()) + "\n")
+            yield replace(linked, strengths=rounded)
+
+
+def token_ratios(
+    masking: PerturbedMasking, training: list[str], held_out: list[str], words: list[str], size: int
+) -> dict[str, float]:
+    """Tokens a character of held-out lines, with a vocabulary of jieba's words alone and with the new ones beside."""
+    base = base_tokens(masking.tokenizer)
+    ratios = {}
+    for name, new in {"without": [], "with": words}.items():
+        segmenter = JiebaSegmenter.from_words("\n".join(new))
+        vocabulary = build_vocabulary(base, corpus=training, size=size, keep=new, segmenter=segmenter)
+        ratios[f"tokens_per_character_{name}"] = tokens_per_character(held_out, vocabulary, segmenter)
+    return ratios
+
+
+def describe(candidate: Candidate) -> str:
+    """A line of ``words.txt``."""
+    return f"{candidate.word}\t{candidate.occurrences}\t{candidate.inner:.3f}\t{candidate.outer:.3f}\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

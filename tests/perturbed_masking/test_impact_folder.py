@@ -1,0 +1,98 @@
+"""Matrices on disk: order, resuming after an interruption, and what a folder refuses to mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact_folder import ImpactFolder
+from nlpkit.perturbed_masking.measurement import Measure
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
+
+
+def masking(**settings: Any) -> PerturbedMasking:
+    return PerturbedMasking(bert(), tokenizer(), show_progress=False, **settings)
+
+
+def test_what_is_read_is_what_was_measured_in_order(tmp_path: Path) -> None:
+    measures = [Measure(1), Measure(3, "cosine")]
+    folder = ImpactFolder(tmp_path / "impact")
+    assert folder.fill(masking(), iter(SENTENCES), measures, sentences_a_file=3) == len(SENTENCES)
+    for one, other in zip(folder, masking().iter_measures(SENTENCES, measures), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        *(f"{number:06d}.safetensors" for number in range(4)),
+        "impact.json",
+    ]
+
+
+def test_an_interruption_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ImpactFolder(tmp_path / "impact")
+    parser = masking(batch_tokens=1)  # so that windows are small
+    with pytest.raises(KeyboardInterrupt):
+        folder.fill(parser, interrupted_after(SENTENCES * 3, 25), sentences_a_file=3)
+    written = len(list(folder))
+    assert written in (18, 21, 24)
+    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 30 - written
+    for one, other in zip(folder, masking().impact(SENTENCES * 3), strict=True):
+        np.testing.assert_allclose(one[0], other, rtol=0, atol=1e-5)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("nothing is left to measure")
+
+    monkeypatch.setattr(MaskedEncoder, "states", never)
+    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 0
+
+
+def interrupted_after(sentences: list[Any], count: int) -> Iterator[Any]:
+    yield from sentences[:count]
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_ten_thousand_sentences_stream_and_resume(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path / "impact")
+    parser = masking()
+    ahead = [0]
+
+    def texts(count: int) -> Iterator[str]:
+        for number in range(count):
+            ahead[0] = max(ahead[0], number - 64 * len(list(folder.path.glob("*.safetensors"))))
+            yield "今天天气不错我们去吧"[number % 7 : number % 7 + 2 + number % 3]
+        if count < 10_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.fill(parser, texts(6000))
+    assert ahead[0] <= 1024 + 64  # a window in work, and a file that is not full
+    assert folder.fill(parser, texts(10_000)) <= 10_000 - 6000 + 1024 + 64
+    assert sum(1 for _ in folder) == 10_000
+
+
+def test_a_corpus_may_grow(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path / "impact")
+    folder.fill(masking(), SENTENCES[:4], sentences_a_file=3)
+    assert (
+        folder.fill(masking(), SENTENCES, sentences_a_file=3) == len(SENTENCES) - 3
+    )  # the file of one is written anew
+    assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
+
+
+def test_other_sentences_settings_and_models_are_refused(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    folder.fill(masking(), SENTENCES, sentences_a_file=3)
+    with pytest.raises(ValueError, match=r"000001\.safetensors holds the matrices of other sentences"):
+        folder.fill(masking(), [*SENTENCES[:4], "去吧", *SENTENCES[5:]], sentences_a_file=3)
+    with pytest.raises(ValueError, match=r"was filled with measures=\[\[3, 'euclidean', 'vectors'\]\], not \[\[2, "):
+        folder.fill(masking(layer=2), SENTENCES, sentences_a_file=3)
+    with pytest.raises(ValueError, match="was filled with weights="):
+        other = PerturbedMasking(bert(hidden_size=8), tokenizer(), show_progress=False)
+        folder.fill(other, SENTENCES, sentences_a_file=3)
+    with pytest.raises(FileNotFoundError, match=r"holds no impact\.json; ImpactFolder\.fill writes one"):
+        list(ImpactFolder(tmp_path / "nowhere"))

@@ -1,0 +1,212 @@
+"""The public class: from a folder to matrices, words and trees, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+
+from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.segmentation import MeanWordLength
+from tests.perturbed_masking.small_models import MODELS, SENTENCES, SIZES, bert, seeded, tokenizer
+
+
+def masking(model: Any, **settings: Any) -> PerturbedMasking:
+    return PerturbedMasking(model, tokenizer(), show_progress=False, **settings)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    bert().save_pretrained(path)
+    tokenizer().save_pretrained(path)
+    return path
+
+
+def test_a_folder_gives_what_the_model_gives(folder: Path) -> None:
+    loaded = PerturbedMasking.from_pretrained(folder, device="cpu", distance="probability", show_progress=False)
+    for one, other in zip(
+        loaded.impact(SENTENCES), masking(bert(), distance="probability").impact(SENTENCES), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path) -> None:
+    bert().base_model.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    bare = PerturbedMasking.from_pretrained(tmp_path, device="cpu", show_progress=False)
+    np.testing.assert_array_equal(bare.impact(SENTENCES[:1]), masking(bert()).impact(SENTENCES[:1]))
+    with pytest.raises(
+        ValueError, match=r"distance='jensen_shannon' .* no trained vocabulary head; use 'euclidean' or 'cosine'"
+    ):
+        PerturbedMasking.from_pretrained(tmp_path, device="cpu", distance="jensen_shannon")
+    with pytest.raises(ValueError, match="no trained vocabulary head"):
+        masking(bert().base_model, distance="probability")
+
+
+def test_an_encoder_in_memory_with_a_pooler() -> None:
+    torch.manual_seed(5)
+    found = masking(BertModel(BertConfig(**SIZES)).eval()).impact(SENTENCES[:1])
+    assert found[0].shape == (6, 6)
+
+
+def test_weights_that_a_folder_lacks_are_named(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("bert.encoder.layer.1.output.dense.weight")
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"lacks weights of the encoder: bert\.encoder\.layer\.1\.output\.dense\.weight"
+    ):
+        MaskedEncoder.from_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)), "GPT2LMHeadModel"),
+        (
+            lambda: T5ForConditionalGeneration(
+                T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+            ),
+            "T5ForConditionalGeneration",
+        ),
+        (lambda: bert(is_decoder=True), "BertForMaskedLM"),
+    ],
+)
+def test_decoders_are_refused(model: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is, or has, a decoder, which does not see both sides of a mask"):
+        MaskedEncoder(model())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layer": 0}, "layer=0, but the model has the layers 1 to 3"),
+        ({"layer": 4}, "layer=4, but the model has the layers 1 to 3"),
+        ({"distance": "manhattan"}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
+        ({"merge": "sum"}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
+        ({"layer": 2, "distance": "probability"}, "are made from layer 3, the last; layer=2 has none"),
+        ({"overlong": "cut"}, "overlong='cut' is unknown; use 'refuse' or 'split'"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens of a batch, 1 or more"),
+        ({"units": "bytes"}, "units='bytes' is unknown"),
+    ],
+)
+def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        masking(bert(), **settings)
+
+
+def test_bad_calls_are_named() -> None:
+    with pytest.raises(ValueError, match="bf16=True comes too late for a MaskedEncoder without it"):
+        masking(MaskedEncoder(bert()), bf16=True)
+    parser = masking(bert())
+    with pytest.raises(TypeError, match="sentences is one text, '今天'; give a list of them"):
+        parser.impact("今天")
+    with pytest.raises(TypeError, match="texts is one text, '今天'; give a list of them"):
+        parser.segment("今天")
+    with pytest.raises(TypeError, match=r"only texts can be segmented, not \['今', '天'\]"):
+        parser.segment([["今", "天"]])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="reach is 0"):
+        parser.impact(["今天"], reach=0)
+    with pytest.raises(ValueError, match="has 42 tokens, the model takes 40"):
+        parser.impact(["天" * 40])
+
+
+@pytest.mark.parametrize(
+    ("name", "positions"), [("bert", 40), ("roberta", 39), ("modernbert", 40), ("distilbert", 40)]
+)
+def test_the_limit_is_that_of_the_positions(name: str, positions: int) -> None:
+    model = seeded(MODELS[name])
+    assert MaskedEncoder(model).max_positions == positions
+    ids = torch.full((1, positions), 5)
+    model(ids)  # fits; what counts from behind the padding has no room for one more
+    if name == "roberta":
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.full((1, positions + 1), 5))
+
+
+def test_parts_of_a_long_sentence_do_not_sway_each_other() -> None:
+    text = "今天天气不错，我们去吧。" * 6  # 72 characters
+    parser = masking(bert(), overlong="split")
+    matrix = parser.impact([text, "天气"])[0]
+    assert matrix.shape == (72, 72)
+    first = masking(bert()).impact([text[:36]])[0]
+    np.testing.assert_allclose(matrix[:36, :36], first, rtol=0, atol=1e-5)
+    assert not matrix[:36, 36:].any()
+    assert not matrix[36:, :36].any()
+    assert "".join(parser.segment([text])[0]) == text
+
+
+def test_segments_follow_the_strengths() -> None:
+    parser = masking(bert())
+    text = "今天天气不错，我们X去吧"
+    matrix = parser.impact([text])[0]
+    words = parser.segment([text], threshold=0.0, relative=False)[0]
+    assert words == ["今天天气不错", "，", "我们", "X", "去吧"]
+    for threshold in (1.0, 2.0, 3.0):
+        cut = iter(parser.segment([text], threshold, relative=False)[0])
+        word = next(cut)
+        for place in range(1, len(text)):
+            forced = text[place] in "，我X去"
+            if forced or (matrix[place - 1, place] + matrix[place, place - 1]) / 2 < threshold:
+                assert text[:place].endswith(word)
+                word = next(cut)
+    assert parser.segment(["", "，", "天"]) == [[], ["，"], ["天"]]
+
+
+def test_relative_strengths_decide_unless_told_otherwise() -> None:
+    parser = masking(bert())
+    texts = ["今天天气不错", "我们去吧"]
+    linked = list(parser.linked_texts(texts))
+    assert parser.segment(texts, 0.5) == [text.relative().cut(0.5) for text in linked]
+    assert parser.segment(texts, 2.0, relative=False) == [text.cut(2.0) for text in linked]
+
+
+def test_a_threshold_may_be_found_on_a_sample() -> None:
+    parser = masking(bert())
+    texts = ["今天天气不错", "我们去吧", "天气不错"]
+    on_all = parser.segment(texts, MeanWordLength(2.0))
+    assert list(parser.iter_segment(texts, MeanWordLength(2.0), sample=3)) == on_all
+    first = list(parser.iter_segment(texts[:1], MeanWordLength(2.0)))
+    assert next(parser.iter_segment(texts, MeanWordLength(2.0), sample=1)) == first[0]
+    assert sum(map(len, on_all)) == 7  # 14 characters
+
+
+def test_trees_are_those_of_the_decoders() -> None:
+    from nlpkit.perturbed_masking.constituency_decoders import cky, mart
+    from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner
+
+    parser = masking(bert())
+    sentences = ["今天天气不错", ["unhappily", "sat", "the", "cats"], "天"]
+    matrices = parser.impact(sentences)
+    assert parser.dependencies(sentences) == [eisner(matrix) for matrix in matrices]
+    assert parser.dependencies(sentences, "edmonds", root=1) == [edmonds(matrix, root=1) for matrix in matrices]
+    assert parser.dependencies([""]) == [[]]
+    assert parser.constituents(sentences) == [mart(matrix) for matrix in matrices]
+    assert parser.constituents(sentences, cky) == [cky(matrix) for matrix in matrices]
+    with pytest.raises(
+        ValueError, match="decoder='mst' is unknown; use 'eisner', 'edmonds', or a function of a matrix"
+    ):
+        parser.dependencies(sentences, "mst")
+
+
+def test_pieces_are_merged_by_the_rule_asked_for() -> None:
+    words = ["unhappily", "sat", "cats"]
+    found = {merge: masking(bert(), merge=merge).impact([words])[0] for merge in ("vectors", "first", "mean", "max")}
+    assert (found["max"] >= found["mean"]).all()
+    assert (found["mean"][0, 1:] > found["vectors"][0, 1:]).all()  # the triangle inequality
+    for matrix in found.values():
+        np.testing.assert_allclose(matrix[1], found["first"][1], rtol=0, atol=1e-6)  # a single piece
+
+
+def test_settings_are_json(folder: Path) -> None:
+    json.dumps(masking(bert()).measure)
