@@ -31,12 +31,14 @@ _HOME = {
     "SentinelClassifier": "nlpkit.pet.sentinels",
     "PetTrainer": "nlpkit.pet.trainer",
     "PetTrainingArguments": "nlpkit.pet.trainer",
+    "PerturbedMasking": "nlpkit.perturbed_masking.perturbed_masking",
     "model_path": "nlpkit.shipped",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
     from nlpkit.pet.classifier import PetClassifier
     from nlpkit.pet.pattern import Pattern
     from nlpkit.pet.sentinels import SentinelClassifier

@@ -8,6 +8,8 @@ from nlpkit.cli.classify import classify
 from nlpkit.cli.convert import convert
 from nlpkit.cli.fewshot import fewshot
 from nlpkit.cli.fill_mask import fill_mask
+from nlpkit.cli.parse import parse
+from nlpkit.cli.segment import segment
 from nlpkit.cli.tokenize import tokenize
 from nlpkit.cli.wordify import wordify
 
@@ -24,6 +26,8 @@ app.command()(wordify)
 app.command()(convert)
 app.command()(classify)
 app.command()(fewshot)
+app.command()(segment)
+app.command()(parse)
 
 
 def main() -> None:
