@@ -2,8 +2,9 @@
 
     make demo
 
-Three parts: word against character tokens; filling masks; the sentiment of reviews without any training, read off the
-probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764).
+Four parts: word against character tokens; filling masks; the sentiment of reviews without any training, read off the
+probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764); words and a tree out of how much each
+character or word sways the others (perturbed masking, kexue.fm/archives/7476).
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertTokenizer, Pre
 from transformers.utils import logging
 
 import nlpkit
+from nlpkit.perturbed_masking.dependency_decoders import eisner
+from nlpkit.perturbed_masking.parses import Parse
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.sentences import Sentence
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 
 SENTENCES = [
@@ -46,6 +51,8 @@ REVIEWS = [
     ("讲得清楚明白，适合初学者，推荐购买。", True),
     ("卫生间有异味，床单上有污渍，让人难以忍受。", False),
 ]
+UNCUT = ["今天天气不错，我们去公园散步。", "酒店的服务态度很好，房间干净。", "他们在图书馆讨论新的问题。"]
+PARSED = ["我们", "昨天", "在", "图书馆", "学习", "了", "新", "知识"]
 PATTERN = "{review}总之，我很[MASK]。"
 POSITIVE, NEGATIVE = ("满意", "喜欢", "高兴"), ("失望", "生气", "后悔")
 
@@ -53,7 +60,7 @@ console = Console(width=100, highlight=False)
 
 
 def main() -> None:
-    """Show the three parts."""
+    """Show the four parts."""
     logging.disable_progress_bar()
     folder = nlpkit.model_path("wobert-mini-zh")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -61,6 +68,7 @@ def main() -> None:
     show_tokens(tokenizer)
     show_fillings(tokenizer, model)
     show_sentiment(tokenizer, model)
+    show_words_and_tree(tokenizer, model)
 
 
 def show_tokens(words: WoBertTokenizer) -> None:
@@ -115,6 +123,18 @@ def show_sentiment(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
         table.add_row(review, f"{share:.0%}", "right" if (share > 0.5) == is_good else "wrong")
     console.print(table)
     console.print(f"{right} of {len(REVIEWS)} right; nothing here was trained on reviews with labels.")
+
+
+def show_words_and_tree(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
+    """Sentences cut into words without a dictionary, and a dependency tree without grammar."""
+    table = Table("words found by the model alone", title="\n4. Words and trees from masking twice")
+    characters = PerturbedMasking(model, tokenizer, units="characters", show_progress=False)
+    for words in characters.segment(UNCUT):
+        table.add_row(" ".join(words))
+    console.print(table)
+    parser = PerturbedMasking(model, tokenizer, show_progress=False)
+    (influence,) = parser.impact([PARSED])
+    console.print(Parse(Sentence.of(PARSED), influence, eisner(influence)).drawing(), markup=False)
 
 
 if __name__ == "__main__":
