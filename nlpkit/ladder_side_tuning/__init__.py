@@ -1,0 +1,1 @@
+"""Ladder side-tuning: fine-tune beside the model, not through it."""

@@ -1,0 +1,326 @@
+"""The side network: narrow blocks beside the frozen ones, stepping as the backbone runs.
+
+A `Rung` takes the place of each block in its list, so the backbone's own code makes embeddings, masks, positions and
+caches as ever and never learns of the ladder. A `Landing`, called by a forward hook of the module that runs the
+blocks, puts the side network's result where the head expects the backbone's last states.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+from collections.abc import Mapping, Sequence
+from contextvars import Context
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, EncoderDecoderCache
+
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
+from nlpkit.ladder_side_tuning.families import BlockFamily, Stack, build_narrow_block
+from nlpkit.ladder_side_tuning.merging import choose_layers, gated_sum
+
+#: The argument by which every decoder block gets the encoder's states.
+FROM_ENCODER = "encoder_hidden_states"
+
+
+class TapsGathered(Exception):
+    """All taps have been gathered; what follows in the model need not run."""
+
+
+class Climb(threading.local):
+    """Where one forward pass through a stack has got to; each thread has its own, so that threads may share a model.
+
+    Attributes:
+        state: of the side network, shape ``(batch, length, width)``.
+        carried: what the last side block returned for the next one.
+        given: taps by layer, in place of running the frozen blocks.
+        wanted: layers to gather taps of, in place of running the side network.
+        gathered: those taps.
+        keeps_last: whether to keep the backbone's own last states.
+        last: those states, shape ``(batch, length, backbone's width)``.
+    """
+
+    state: Tensor
+    given: Mapping[int, Tensor] | None = None
+    wanted: frozenset[int] | None = None
+    keeps_last: bool = False
+    last: Tensor | None = None
+
+    def __init__(self) -> None:
+        self.carried: dict[str, Any] = {}
+        self.gathered: dict[int, Tensor] = {}
+
+    def __reduce__(self) -> tuple[type[Climb], tuple[()]]:
+        # A copy is between two passes.
+        return Climb, ()
+
+
+class SideBlock(nn.Module):
+    """The tap of one layer, its merge, and the narrow block."""
+
+    def __init__(self, block: nn.Module, tapped_width: int, width: int, config: LadderConfig) -> None:
+        super().__init__()
+        self.down = nn.Linear(tapped_width, width, bias=config.merge == "gate")
+        self.block = block
+        if config.merge == "gate":
+            self.alpha = nn.Parameter(torch.zeros(()))
+        self.merge, self.temperature = config.merge, config.temperature
+
+    def forward(self, state: Tensor, tap: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """Merge a tap into the side state and run the narrow block.
+
+        Args:
+            state: shape ``(batch, length, width)``.
+            tap: the layer's output in the backbone, shape ``(batch, length, tapped width)``.
+            *args: the narrow block's further arguments.
+            **kwargs: the same by name.
+
+        Returns:
+            The next state, shape ``(batch, length, width)``, and whatever else the block returns.
+        """
+        lowered = self.down(tap.to(self.down.weight.dtype))  # (batch, length, width)
+        if self.merge == "gate":
+            state = gated_sum(state, lowered, self.alpha, self.temperature)
+        output = self.block(state, *args, **kwargs)
+        state, *rest = output if isinstance(output, tuple) else (output,)
+        return state if self.merge == "gate" else state + lowered, *rest
+
+
+class Rung(nn.Module):
+    """A frozen block of the backbone, in its place in the list of blocks, and what stands beside it.
+
+    Args:
+        block: the frozen block; it runs without gradients and in evaluation mode whatever happens around it.
+        index: its place in the stack.
+        climb: shared by the rungs of a stack.
+        family: the kind of block.
+        reduction: the backbone's width over the side network's.
+        depth: blocks of the stack.
+        kept: indices of the layers with a side block.
+    """
+
+    def __init__(
+        self,
+        block: nn.Module,
+        index: int,
+        climb: Climb,
+        family: BlockFamily,
+        reduction: int,
+        depth: int,
+        kept: list[int],
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.side: SideBlock | None = None
+        self.enter: nn.Linear | None = None
+        self.index, self.climb = index, climb
+        self.carried_names, self.by_head_size, self.reduction = family.carried, family.by_head_size, reduction
+        self.depth, self.kept = depth, kept
+        # Names of the arguments after the states: stacks pass some of them by position.
+        self.argument_names = tuple(inspect.signature(block.forward).parameters)[1:]
+
+    def train(self, mode: bool = True) -> Self:
+        """Put what stands beside the block into training or evaluation mode; the block stays in the latter."""
+        super().train(mode)
+        self.block.eval()
+        return self
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run the frozen block, then step the side network.
+
+        Args:
+            hidden: the backbone's state, shape ``(batch, length, backbone's width)``.
+            *args: the block's further arguments.
+            **kwargs: the same by name.
+
+        Returns:
+            What the frozen block returns.
+        """
+        climb = self.climb
+        call = dict(zip(self.argument_names, args, strict=False)) | kwargs
+        if self.enter is not None:
+            self._begin(self.enter, hidden, call)
+        from_encoder = call.get(FROM_ENCODER)
+        if climb.given is not None:
+            output = (hidden, *[None] * len(self.carried_names)) if self.carried_names else hidden
+        else:
+            if from_encoder is not None:
+                call[FROM_ENCODER] = from_encoder[..., : hidden.shape[-1]].to(hidden.dtype)
+            with torch.no_grad():
+                output = self._call(self.block, call, len(args), hidden)
+        tap = output[0] if isinstance(output, tuple) else output
+        if climb.wanted is not None:
+            climb.gathered |= {self.index: tap} if self.index in climb.wanted else {}
+        elif self.side is not None:
+            tap = tap if climb.given is None else _check_tap(climb.given[self.index], hidden)
+            if from_encoder is not None:
+                call[FROM_ENCODER] = from_encoder[..., hidden.shape[-1] :]
+            call |= climb.carried
+            call |= {name: tuple(part[..., :: self.reduction] for part in call[name]) for name in self.by_head_size}
+            dtype = self.side.down.weight.dtype
+            call = {name: _to_dtype(value, dtype) for name, value in call.items()}
+            # In an empty context, because transformers records hidden states and attentions through a context variable
+            # (checked on 5.20 and 5.23), and those asked for are the backbone's.
+            climb.state, *carried = Context().run(self._call, self.side, call, len(args), climb.state, tap)
+            climb.carried = dict(zip(self.carried_names, carried, strict=True))
+        return output
+
+    def _begin(self, enter: nn.Linear, hidden: Tensor, call: Mapping[str, Any]) -> None:
+        self.climb.gathered = {}
+        self.climb.carried = dict.fromkeys(self.carried_names)
+        if self.climb.wanted is None:
+            self.climb.state = enter(hidden.detach().to(enter.weight.dtype))  # (batch, length, width)
+            cache = call.get("past_key_values")
+            if cache is not None:
+                add_side_layers(cache, self.depth, self.kept)
+
+    def _call(self, module: nn.Module, call: Mapping[str, Any], by_position: int, *states: Tensor) -> Any:
+        """Call with as many arguments by position as the stack did, since checkpointing treats the two differently."""
+        names = self.argument_names[:by_position]
+        rest = {name: value for name, value in call.items() if name not in names}
+        return module(*states, *(call[name] for name in names), **rest)
+
+
+class Landing(nn.Module):
+    """The end of a side network: norm, dropout, and the projection up to where the head reads.
+
+    In an encoder-decoder model the encoder's states go to the decoder in one tensor, the backbone's and the side
+    network's side by side, so that generation repeats and reorders them together; the rungs of the decoder part them.
+    """
+
+    def __init__(self, norm: nn.Module, up: nn.Linear | None, dropout: float, climb: Climb) -> None:
+        super().__init__()
+        self.norm = norm
+        self.dropout = nn.Dropout(dropout)
+        self.up = up
+        self.climb = climb
+
+    def forward(self, last: Tensor) -> Tensor:
+        """Turn the side state into what follows the stack.
+
+        Args:
+            last: the backbone's last states, shape ``(batch, length, backbone's width)``.
+
+        Returns:
+            The projected side state, of the same shape; or, without a projection, the backbone's and the side states,
+            shape ``(batch, length, backbone's width + width)``.
+
+        Raises:
+            TapsGathered: the taps were all that was asked for.
+        """
+        climb = self.climb
+        if climb.wanted is not None:
+            if self.up is not None:
+                raise TapsGathered
+            return last
+        climb.last = last.detach() if climb.keeps_last else None
+        state = self.dropout(self.norm(climb.state))  # (batch, length, width)
+        return torch.cat([last.detach(), state], dim=-1) if self.up is None else self.up(state).to(last.dtype)
+
+
+def replace_last_states(stack: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Forward hook of the module that runs the blocks: let its ``Landing`` replace the last hidden states.
+
+    Args:
+        stack: has the landing as ``side``.
+        args: unused.
+        output: what the stack returned, a ``ModelOutput`` or a tuple with the last states first.
+
+    Returns:
+        The same with other last states.
+    """
+    landing: Any = stack.side
+    if isinstance(output, tuple):
+        return landing(output[0]), *output[1:]
+    output.last_hidden_state = landing(output.last_hidden_state)
+    return output
+
+
+def add_side_layers(cache: Cache, depth: int, kept: Sequence[int]) -> None:
+    """Make room for the side blocks in a key-value cache, behind the backbone's layers.
+
+    They are layers of the same cache, so whatever generation does to it (reordering for beams, cropping) is done to
+    them too.
+
+    Args:
+        cache: one that a model's ``generate`` or ``forward`` has made.
+        depth: the backbone's layers.
+        kept: of these, the ones with a side block.
+
+    Raises:
+        ValueError: the cache holds keys of the backbone alone.
+    """
+    parts = (
+        [cache.self_attention_cache, cache.cross_attention_cache]
+        if isinstance(cache, EncoderDecoderCache)
+        else [cache]
+    )
+    for part in parts:
+        # A cache that was made without a configuration grows by itself.
+        if part.layer_class_to_replicate is None and len(part.layers) == depth:
+            if part.layers[0].is_initialized:
+                raise ValueError("past_key_values was filled without this ladder; start from an empty cache")
+            part.layers += [copy.deepcopy(part.layers[index]) for index in kept]
+
+
+def build_side_network(stack_module: nn.Module, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
+    """Put rungs in the place of a stack's blocks, and a landing at its end; the side network has fresh weights.
+
+    Args:
+        stack_module: the module that runs the blocks; changed in place.
+        stack: what was found about it.
+        config: of the ladder.
+        taps_only: whether the result goes to a side decoder, not to a head.
+
+    Raises:
+        ValueError: the reduction or the layers do not fit the backbone.
+    """
+    family = stack.family
+    blocks: nn.ModuleList = getattr(stack_module, stack.blocks_name)
+    settings: Any = stack_module.config
+    depth = len(blocks)
+    kept = choose_layers(config.layers_of(stack.role), depth)
+    tapped_width: int = getattr(settings, family.width)
+    width = tapped_width // config.reduction
+    climb = Climb()
+    rungs = []
+    for index, block in enumerate(blocks):
+        rung = Rung(block, index, climb, family, config.reduction, depth, kept)
+        if index == 0:
+            rung.enter = nn.Linear(tapped_width, width)
+        if index in kept:
+            narrow = build_narrow_block(block, settings, family, config.reduction, index, index == kept[0])
+            for module in narrow.modules():
+                if hasattr(module, "layer_idx"):
+                    # After construction: some blocks derive scales or kinds of attention from their place.
+                    module.layer_idx = depth + kept.index(index)
+            rung.side = SideBlock(narrow, tapped_width, width, config)
+        rungs.append(rung)
+    setattr(stack_module, stack.blocks_name, nn.ModuleList(rungs))
+    norm = getattr(stack_module, family.final_norm, None) if family.final_norm else None
+    up = None if taps_only else nn.Linear(width, tapped_width)
+    stack_module.side = Landing(_narrow_norm(norm, width), up, config.dropout, climb)
+    stack_module.register_forward_hook(replace_last_states)
+
+
+def _narrow_norm(norm: nn.Module | None, width: int) -> nn.Module:
+    """A norm of the same kind as the stack's last one."""
+    if norm is None:
+        return nn.Identity()
+    eps = next(value for name, value in vars(norm).items() if name in ("eps", "variance_epsilon"))
+    return type(norm)(width, eps=eps)
+
+
+def _check_tap(tap: Tensor, hidden: Tensor) -> Tensor:
+    if tap.shape != hidden.shape:
+        raise ValueError(f"taps are {tuple(tap.shape)} where the backbone's states are {tuple(hidden.shape)}")
+    return tap.to(hidden.device)
+
+
+def _to_dtype(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_to_dtype(part, dtype) for part in value)
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
