@@ -28,7 +28,7 @@ class BlockFamily:
         head_size: setting that holds the size of a head; ``None``: the width divided by the heads.
         final_norm: the stack's attribute that holds the norm after the last block, if there is one.
         carried: arguments that a block returns for the next one, in the order of its outputs after the first.
-        by_head_size: arguments whose last axis is the size of a head; the side blocks get every ``reduction``-th column.
+        by_head_size: arguments whose last axis is the size of a head; side blocks get every ``reduction``-th column.
         spaces: how the rows and columns of the block's matrices are tied together for structured pruning: a pattern
             of a module's name to the names of its output and input space. ``hidden`` is one for the whole stack,
             ``source`` is the ``hidden`` of the encoder, ``heads`` is one for each attention, ``inner`` for each block.

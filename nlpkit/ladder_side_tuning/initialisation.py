@@ -93,7 +93,7 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor]) -> None:
         pruned = PrunedStack(ladder, stack, scores, source=None if pruned is None else pruned.kept["hidden"])
         module = stack.module(ladder)
         rungs = list(stack.blocks(ladder))
-        selection = _selection(pruned.kept["hidden"], pruned.width, module.side)  # (narrow width, width)
+        selection = _selection(pruned.kept["hidden"], pruned.width, rungs[0].enter.weight)  # (narrow width, width)
         _set_linear(rungs[0].enter, selection)
         for rung in rungs:
             if rung.side is not None:
@@ -105,9 +105,8 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor]) -> None:
             _set_linear(module.side.up, selection.T)
 
 
-def _selection(kept: Tensor, width: int, beside: nn.Module) -> Tensor:
+def _selection(kept: Tensor, width: int, like: Tensor) -> Tensor:
     """A matrix that picks some of the columns."""
-    like = next(beside.parameters())
     return torch.eye(width, device=like.device, dtype=like.dtype)[kept.to(like.device)]
 
 

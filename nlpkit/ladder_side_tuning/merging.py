@@ -11,9 +11,9 @@ from torch import Tensor
 def choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
     """Find the layers that keep a side block.
 
-    A number is spread evenly, the last layer always among them: layer ``i`` is kept where ``(i + 1) * number // depth``
-    grows. That is the paper's choice (9 of 12: all but 0, 4, 8; 12 of 24: every second) and the blog's (4 of 12: 2,
-    5, 8, 11).
+    A number is spread evenly, the last layer always among them: layer ``i`` is kept where
+    ``(i + 1) * number // depth`` grows. That is the paper's choice (9 of 12: all but 0, 4, 8; 12 of 24: every second)
+    and the blog's (4 of 12: 2, 5, 8, 11).
 
     Source: Sung, Cho and Bansal 2022, section 3.4; kexue.fm/archives/9138.
 

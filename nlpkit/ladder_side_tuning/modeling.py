@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily, Stack, find_stacks
 from nlpkit.ladder_side_tuning.side_network import Climb, Landing, Rung, TapsGathered, build_side_network
+from nlpkit.ladder_side_tuning.tap_cache import TapCache
 
 #: The taps of a batch: for each stack, by its name, states of shape ``(batch, length, width)`` by layer.
 Taps = Mapping[str, Mapping[int, Tensor]]
@@ -30,11 +31,13 @@ class LadderModel(nn.Module):
         ladder_config: how the ladder is made.
         stacks: the stacks of the backbone, the encoder first.
         saved_modules: names of the modules that are trained and saved beside the ladder.
+        tap_cache: where ``forward`` finds taps, if anywhere.
     """
 
     ladder_config: LadderConfig
     stacks: list[Stack]
     saved_modules: list[str]
+    tap_cache: TapCache | None = None
 
     def train(self, mode: bool = True) -> Self:
         """Put the ladder and the head into training or evaluation mode; the backbone stays in the latter."""
@@ -72,7 +75,7 @@ class LadderModel(nn.Module):
         Args:
             *args: the model's inputs.
             layers: which layers of each stack; by default those that the ladder taps.
-            **batch: the model's inputs by name. Labels only serve encoder-decoder models, to make the decoder's inputs.
+            **batch: the model's inputs by name. Labels only serve encoder-decoder models, whose decoders read them.
 
         Returns:
             The taps, to be given to ``forward`` of this ladder or of another one on the same backbone.
@@ -89,6 +92,32 @@ class LadderModel(nn.Module):
     def tapped_layers(self) -> dict[str, list[int]]:
         """The layers with a side block, by the name of their stack."""
         return {stack.name: [rung.index for rung in self._rungs(stack) if rung.side] for stack in self.stacks}
+
+    def use_tap_cache(self, cache: TapCache | None) -> None:
+        """Read taps from a cache instead of running the backbone, wherever a batch is in it.
+
+        In training a batch that is not in the cache is an error; in evaluation the backbone runs for it.
+
+        Args:
+            cache: made by `nlpkit.ladder_side_tuning.tap_cache.cache_taps`; ``None`` runs the backbone again.
+
+        Raises:
+            ValueError: the cache is another backbone's, or lacks layers.
+        """
+        if cache is not None:
+            cache.check(self)
+        self.tap_cache = cache
+
+    def _look_up(self, inputs: Mapping[str, Any]) -> Taps | None:
+        if self.tap_cache is None:
+            return None
+        taps = self.tap_cache.look_up(self, inputs)
+        if taps is None and self.training:
+            raise ValueError(
+                f"a batch is not in the tap cache {self.tap_cache.folder}, which holds {len(self.tap_cache)} rows; "
+                "cache all training rows with the same collator, which must not mask or shuffle tokens at random"
+            )
+        return taps
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Write the ladder without the backbone; see `nlpkit.ladder_side_tuning.saving.save_ladder`."""
@@ -130,22 +159,24 @@ def ladder_class(model_class: type[PreTrainedModel]) -> type[Any]:
     Returns:
         The subclass.
     """
+    signature = inspect.signature(model_class.forward)
 
     @functools.wraps(model_class.forward)
     def forward(self: Any, *args: Any, taps: Taps | None = None, **kwargs: Any) -> Any:
-        if taps is None:
+        found = self._look_up(dict(zip(names, args, strict=False)) | kwargs) if taps is None else taps
+        if found is None:
             return model_class.forward(self, *args, **kwargs)
-        with _set(self._climbs(), "given", taps):
+        with _set(self._climbs(), "given", found):
             return model_class.forward(self, *args, **kwargs)
 
-    signature = inspect.signature(model_class.forward)
+    names = list(signature.parameters)[1:]
     given = inspect.Parameter("taps", inspect.Parameter.KEYWORD_ONLY, default=None)
     parameters = list(signature.parameters.values())
     has_kwargs = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
     parameters.insert(len(parameters) - has_kwargs, given)
     forward.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    names = {"__module__": model_class.__module__, "__qualname__": model_class.__qualname__, "forward": forward}
-    return type(model_class.__name__, (LadderModel, model_class), names)
+    body = {"__module__": model_class.__module__, "__qualname__": model_class.__qualname__, "forward": forward}
+    return type(model_class.__name__, (LadderModel, model_class), body)
 
 
 def get_ladder_model(

@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
-import nlpkit
 from nlpkit.files import written_whole
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
+from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.modeling import build_ladder
 
 #: Stands where PEFT writes the name of its method.
 LADDER_TYPE = "LADDER_SIDE_TUNING"
 #: Settings of a model that belong to its head, so that the head is known when the backbone is loaded by name.
 HEAD_SETTINGS = ("id2label", "label2id", "problem_type")
-
-
-def backbone_fingerprint(ladder: Any) -> str:
-    """A digest of the weights that a ladder stands on: the embeddings of tokens and the frozen blocks.
-
-    Weights are rounded to bf16 first, so that a checkpoint is known again in any precision it is loaded in.
-
-    Args:
-        ladder: a model with a ladder.
-
-    Returns:
-        32 hexadecimal digits.
-
-    Note:
-        Takes about two seconds a billion parameters.
-
-    Example:
-        >>> from transformers import BertConfig, BertModel
-        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        ...                              intermediate_size=8))
-        >>> wide, narrow = (build_ladder(model, LadderConfig(reduction=r)) for r in (1, 4))
-        >>> backbone_fingerprint(wide) == backbone_fingerprint(narrow)
-        True
-    """
-    rungs = [rung for stack in ladder.stacks for rung in stack.blocks(ladder)]
-    modules = [ladder.get_input_embeddings(), *(rung.block for rung in rungs)]
-    digest = hashlib.blake2b(digest_size=16)
-    for parameter in (parameter for module in modules for parameter in module.parameters()):
-        digest.update(str(tuple(parameter.shape)).encode())
-        digest.update(parameter.detach().to(torch.bfloat16).contiguous().view(torch.int16).cpu().numpy().data)
-    return digest.hexdigest()
 
 
 def save_ladder(ladder: Any, folder: str | Path) -> None:
@@ -82,7 +51,7 @@ def save_ladder(ladder: Any, folder: str | Path) -> None:
         "head": {name: getattr(ladder.config, name) for name in HEAD_SETTINGS},
         "modules_to_save": ladder.saved_modules,
         "ladder": ladder.ladder_config.to_dict() | {"modules_to_save": ladder.saved_modules},
-        "nlpkit_version": nlpkit.__version__,
+        "nlpkit_version": version("nlpkit"),
     }
     with written_whole(folder) as draft:
         save_file(state, draft / ADAPTER_SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
@@ -98,8 +67,8 @@ def load_ladder_model(
 
     Args:
         folder: what `save_ladder`, ``save_pretrained`` or the Trainer wrote.
-        backbone: the plain model, with a head of the same kind; its parameters are frozen in place and shared. ``None``
-            loads the one that the ladder was trained beside, from where it was loaded then.
+        backbone: the plain model, with a head of the same kind; its parameters are frozen in place and shared.
+            ``None`` loads the one that the ladder was trained beside, from where it was loaded then.
         families: kinds of block, as `get_ladder_model` was given.
 
     Returns:
@@ -152,10 +121,14 @@ def _load_backbone(settings: Mapping[str, Any]) -> PreTrainedModel:
         raise ValueError(
             "the ladder's backbone was not loaded from anywhere; give it as load_ladder_model(.., backbone)"
         )
-    model_class: Any = getattr(nlpkit if class_name in nlpkit.__all__ else transformers, class_name, None)
-    if model_class is None:
-        raise ValueError(f"neither nlpkit nor transformers has a {class_name}; give load_ladder_model the backbone")
     config = AutoConfig.from_pretrained(source, **settings["head"])
+    # Here transformers keeps a model's classes, and nlpkit.auto puts nlpkit's own.
+    module = import_module(f"transformers.models.{model_type_to_module_name(config.model_type)}")
+    model_class: Any = getattr(module, class_name, None)
+    if model_class is None:
+        raise ValueError(
+            f"{module.__name__} has no {class_name}; give the backbone as load_ladder_model(.., backbone)"
+        )
     model: PreTrainedModel = model_class.from_pretrained(source, config=config, dtype=settings["dtype"])
     return model
 

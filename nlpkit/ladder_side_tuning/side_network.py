@@ -26,7 +26,7 @@ from nlpkit.ladder_side_tuning.merging import choose_layers, gated_sum
 FROM_ENCODER = "encoder_hidden_states"
 
 
-class TapsGathered(Exception):
+class TapsGathered(Exception):  # noqa: N818 - not an error
     """All taps have been gathered; what follows in the model need not run."""
 
 

@@ -81,8 +81,9 @@ def test_without_a_way_up_all_inputs_get_one_answer(name: str) -> None:
 @pytest.mark.parametrize("layers", [None, 2, [0, 2]])
 def test_the_states_are_those_of_the_equations(merge: str, layers: Any) -> None:
     ladder = narrow("bert-bare", merge=merge, layers=layers).double()
-    for number, parameter in enumerate(_parameters(ladder, "side.alpha")):
-        parameter.fill_(0.07 * (number - 1))
+    for number, rung in enumerate(ladder.encoder.layer):
+        if merge == "gate" and rung.side is not None:
+            rung.side.alpha.data.fill_(0.07 * (number - 1))
     ids = torch.tensor([[5, 9, 7, 30, 12]])
     found = ladder(ids, output_hidden_states=True)
     kept = ladder.tapped_layers()["encoder"]
@@ -148,31 +149,20 @@ def test_the_accounting_of_saved_tensors_would_see_a_leak() -> None:
 
 @every_kind
 def test_the_backbone_is_in_evaluation_mode_whatever_happens(name: str) -> None:
-    ladder = narrow(name, dropout=0.0)
+    ladder = narrow(name)
     for module in ladder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
-    for stack in ladder.stacks:
-        for rung in stack.blocks(ladder):
-            if rung.side is not None:
-                for module in rung.side.modules():
-                    if isinstance(module, torch.nn.Dropout):
-                        module.p = 0.0
     batch = small_batch(ladder)
     expected = ladder.eval().tap(**batch)
-    for switch in (lambda: ladder.train(), lambda: ladder.stacks[0].module(ladder).train()):
-        switch()
-        found = ladder.tap(**batch)
-        for stack in ladder.stacks:
-            for rung in stack.blocks(ladder):
-                assert not any(module.training for module in rung.block.modules())
-            if name not in SEQ2SEQ and switch is not None:
-                break
-    ladder.train()
-    found = ladder.tap(**batch)
-    for stack_name, taps in expected.items():
-        for layer, tap in taps.items():
-            assert torch.equal(found[stack_name][layer], tap)
+    found = ladder.train().tap(**batch)
+    for stack in ladder.stacks:
+        for layer, tap in expected[stack.name].items():
+            assert torch.equal(found[stack.name][layer], tap)
+        stack.module(ladder).train()
+        for rung in stack.blocks(ladder):
+            assert not any(module.training for module in rung.block.modules())
+            assert rung.side.training
 
 
 def test_dropout_inside_the_side_network_is_on_in_training() -> None:
@@ -287,7 +277,7 @@ def test_a_ladder_is_a_model_of_the_same_class() -> None:
         get_ladder_model(ladder, LadderConfig())
     with pytest.raises(TypeError, match="beside a transformers PreTrainedModel, not a Linear"):
         get_ladder_model(torch.nn.Linear(2, 2), LadderConfig())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="load a ladder with nlpkit.load_ladder_model"):
+    with pytest.raises(TypeError, match=r"load a ladder with nlpkit\.load_ladder_model"):
         type(ladder).from_pretrained("folder")
 
 
@@ -338,7 +328,7 @@ def test_checkpointed_side_blocks_give_the_same_gradients(name: str) -> None:
         found.append({key: p.grad for key, p in ladder.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
     for key, gradient in found[0].items():
-        torch.testing.assert_close(found[1][key], gradient, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["bert-sequence", "t5", "llama"])
