@@ -93,6 +93,7 @@ class Epochs:
         }
 
     def batches(self) -> list[dict[str, Any]]:
+        """All rows, in batches on the device."""
         size = self.options.batch
         return [
             {name: value.to(self.options.device) for name, value in collate(self.rows[start : start + size]).items()}
@@ -100,15 +101,18 @@ class Epochs:
         ]
 
     def autocast(self) -> Any:
+        """The precision that everything is computed in."""
         return torch.autocast(torch.device(self.options.device).type, torch.bfloat16, enabled=self.options.bf16)
 
     @torch.no_grad()
     def run(self) -> None:
+        """Only the backbone, without gradients."""
         for batch in self.batches():
             with self.autocast():
                 self.plain(**batch)
 
     def train(self, model: Any) -> None:
+        """An epoch of training."""
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
         for batch in self.batches():
             with self.autocast():
@@ -118,6 +122,7 @@ class Epochs:
             optimizer.zero_grad(set_to_none=True)
 
     def fill(self) -> None:
+        """The epoch that keeps the taps."""
         self.caches += 1
         self.cached.use_tap_cache(None)
         with self.autocast():
@@ -167,7 +172,7 @@ def main() -> None:
     dtype = torch.bfloat16 if options.bf16 else None
     profiles = profile_tuning(make_model(options), batch, rounds=options.rounds, autocast=dtype)
     Console().print(profile_table(profiles))
-    seconds = {name: times for name, times in time_epochs(options).items()}
+    seconds = time_epochs(options)
     medians = {name: median(times) for name, times in seconds.items()}
     cached = medians["ladder, taps cached"]
     table = Table(

@@ -183,6 +183,10 @@ class Stack:
         """The module that runs the blocks."""
         return model.get_submodule(self.name)
 
+    def config(self, model: Any) -> Any:
+        """The configuration that the blocks were built from: the module's own, or else the model's."""
+        return getattr(self.module(model), "config", model.config)
+
     def blocks(self, model: nn.Module) -> nn.ModuleList:
         """The blocks."""
         blocks: nn.ModuleList = getattr(self.module(model), self.blocks_name)

@@ -249,7 +249,7 @@ def build_ladder(model: PreTrainedModel, config: LadderConfig, families: Sequenc
     ladder.ladder_config, ladder.stacks, ladder.saved_modules = config, stacks, saved
     for stack in stacks:
         taps_only = stack.role == "encoder" and len(stacks) > 1
-        build_side_network(stack.module(ladder), stack, config, taps_only)
+        build_side_network(ladder, stack, config, taps_only)
     for name, module in ladder.ladder_modules().items():
         module.requires_grad_(True)
         if name not in saved:

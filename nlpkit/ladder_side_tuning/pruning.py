@@ -126,12 +126,12 @@ class PrunedStack:
     """
 
     def __init__(self, ladder: Any, stack: Stack, scores: Mapping[str, Tensor], source: Tensor | None) -> None:
-        module: Any = stack.module(ladder)
+        settings = stack.config(ladder)
         self.family: BlockFamily = stack.family
         self.blocks = [rung.block for rung in stack.blocks(ladder)]
         self.reduction: int = ladder.ladder_config.reduction
-        self.width: int = getattr(module.config, stack.family.width)
-        self.head_size = stack.family.size_of_head(module.config)
+        self.width: int = getattr(settings, stack.family.width)
+        self.head_size = stack.family.size_of_head(settings)
         prefix = f"{stack.name}." if stack.name else ""
         self.kept = {} if source is None else {"source": source}
         self._choose({index: f"{prefix}{stack.blocks_name}.{index}." for index in range(len(self.blocks))}, scores)

@@ -82,6 +82,13 @@ def load_ladder_model(
     state = _read_weights(Path(folder))
     if backbone is None:
         backbone = _load_backbone(settings)
+    known = dict(backbone.named_modules())
+    missing = [name for name in settings["modules_to_save"] if name not in known]
+    if missing:
+        raise ValueError(
+            f"the ladder in {folder} was trained with a {settings['base_model_class']} and has its {missing[0]}, which "
+            f"the given {type(backbone).__name__} lacks"
+        )
     ladder = build_ladder(backbone, LadderConfig.from_dict(settings["ladder"]), families)
     if backbone_fingerprint(ladder) != settings["backbone_fingerprint"]:
         raise ValueError(

@@ -36,6 +36,7 @@ class Climb(threading.local):
     Attributes:
         state: of the side network, shape ``(batch, length, width)``.
         carried: what the last side block returned for the next one.
+        source: the encoder's states for the frozen blocks, and for the side blocks.
         given: taps by layer, in place of running the frozen blocks.
         wanted: layers to gather taps of, in place of running the side network.
         gathered: those taps.
@@ -44,6 +45,7 @@ class Climb(threading.local):
     """
 
     state: Tensor
+    source: tuple[Tensor, Tensor] | None = None
     given: Mapping[int, Tensor] | None = None
     wanted: frozenset[int] | None = None
     keeps_last: bool = False
@@ -81,7 +83,9 @@ class SideBlock(nn.Module):
         Returns:
             The next state, shape ``(batch, length, width)``, and whatever else the block returns.
         """
-        lowered = self.down(tap.to(self.down.weight.dtype))  # (batch, length, width)
+        if not torch.is_autocast_enabled(tap.device.type):  # which casts by itself, bf16 taps not to fp32 and back
+            tap = tap.to(self.down.weight.dtype)
+        lowered = self.down(tap)  # (batch, length, width)
         if self.merge == "gate":
             state = gated_sum(state, lowered, self.alpha, self.temperature)
         output = self.block(state, *args, **kwargs)
@@ -143,12 +147,11 @@ class Rung(nn.Module):
         call = dict(zip(self.argument_names, args, strict=False)) | kwargs
         if self.enter is not None:
             self._begin(self.enter, hidden, call)
-        from_encoder = call.get(FROM_ENCODER)
         if climb.given is not None:
             output = (hidden, *[None] * len(self.carried_names)) if self.carried_names else hidden
         else:
-            if from_encoder is not None:
-                call[FROM_ENCODER] = from_encoder[..., : hidden.shape[-1]].to(hidden.dtype)
+            if climb.source is not None:
+                call[FROM_ENCODER] = climb.source[0]
             with torch.no_grad():
                 output = self._call(self.block, call, len(args), hidden)
         tap = output[0] if isinstance(output, tuple) else output
@@ -156,8 +159,8 @@ class Rung(nn.Module):
             climb.gathered |= {self.index: tap} if self.index in climb.wanted else {}
         elif self.side is not None:
             tap = tap if climb.given is None else _check_tap(climb.given[self.index], hidden)
-            if from_encoder is not None:
-                call[FROM_ENCODER] = from_encoder[..., hidden.shape[-1] :]
+            if climb.source is not None:
+                call[FROM_ENCODER] = climb.source[1]
             call |= climb.carried
             call |= {name: tuple(part[..., :: self.reduction] for part in call[name]) for name in self.by_head_size}
             dtype = self.side.down.weight.dtype
@@ -171,11 +174,22 @@ class Rung(nn.Module):
     def _begin(self, enter: nn.Linear, hidden: Tensor, call: Mapping[str, Any]) -> None:
         self.climb.gathered = {}
         self.climb.carried = dict.fromkeys(self.carried_names)
+        states = call.get(FROM_ENCODER)
+        self.climb.source = None if states is None else self._part(states, hidden)
         if self.climb.wanted is None:
             self.climb.state = enter(hidden.detach().to(enter.weight.dtype))  # (batch, length, width)
             cache = call.get("past_key_values")
             if cache is not None:
                 add_side_layers(cache, self.depth, self.kept)
+
+    def _part(self, states: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Part the backbone's from the side network's states; once, so that backward keeps the latter only once."""
+        own, side = states[..., : hidden.shape[-1]], states[..., hidden.shape[-1] :]
+        if self.climb.wanted is None and not side.shape[-1]:
+            raise ValueError(
+                "the decoder was given the states of an encoder without this ladder; use the ladder's own"
+            )
+        return own.to(hidden.dtype).contiguous(), side.contiguous()
 
     def _call(self, module: nn.Module, call: Mapping[str, Any], by_position: int, *states: Tensor) -> Any:
         """Call with as many arguments by position as the stack did, since checkpointing treats the two differently."""
@@ -266,12 +280,12 @@ def add_side_layers(cache: Cache, depth: int, kept: Sequence[int]) -> None:
             part.layers += [copy.deepcopy(part.layers[index]) for index in kept]
 
 
-def build_side_network(stack_module: nn.Module, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
+def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
     """Put rungs in the place of a stack's blocks, and a landing at its end; the side network has fresh weights.
 
     Args:
-        stack_module: the module that runs the blocks; changed in place.
-        stack: what was found about it.
+        model: changed in place.
+        stack: one of its stacks.
         config: of the ladder.
         taps_only: whether the result goes to a side decoder, not to a head.
 
@@ -279,8 +293,7 @@ def build_side_network(stack_module: nn.Module, stack: Stack, config: LadderConf
         ValueError: the reduction or the layers do not fit the backbone.
     """
     family = stack.family
-    blocks: nn.ModuleList = getattr(stack_module, stack.blocks_name)
-    settings: Any = stack_module.config
+    stack_module, blocks, settings = stack.module(model), stack.blocks(model), stack.config(model)
     depth = len(blocks)
     kept = choose_layers(config.layers_of(stack.role), depth)
     tapped_width: int = getattr(settings, family.width)

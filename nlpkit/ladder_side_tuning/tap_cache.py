@@ -283,10 +283,7 @@ def _lengths(ladder: Any, row: Row) -> tuple[int, ...]:
 
 
 def _widths(ladder: Any) -> dict[str, int]:
-    return {
-        stack.name: getattr(stack.module(ladder).config, stack.family.width)  # type: ignore[call-overload]
-        for stack in ladder.stacks
-    }
+    return {stack.name: getattr(stack.config(ladder), stack.family.width) for stack in ladder.stacks}
 
 
 def _length(inputs: Mapping[str, Any], number: int) -> int:

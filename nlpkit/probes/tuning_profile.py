@@ -73,12 +73,35 @@ def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapp
     """
     from peft import LoraConfig, get_peft_model
 
+    settings = LoraConfig(
+        r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=_head_names(model) or None
+    )
+    return get_peft_model(model, settings), {}
+
+
+def lora_targets(model: PreTrainedModel) -> list[str]:
+    """Names of a model's query and value projections, or of one that holds them.
+
+    Args:
+        model: any model.
+
+    Returns:
+        For PEFT's ``target_modules``.
+
+    Raises:
+        ValueError: the model's projections have names that are not known here.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> lora_targets(BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                                   intermediate_size=8)))
+        ['query', 'value']
+    """
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     targets = next((target for target in LORA_TARGETS if set(target) <= names), None)
     if targets is None:
-        raise ValueError(f"{type(model).__name__} has none of the projections {LORA_TARGETS}; pass your own ways")
-    settings = LoraConfig(r=8, lora_alpha=16, target_modules=list(targets), modules_to_save=_head_names(model) or None)
-    return get_peft_model(model, settings), {}
+        raise ValueError(f"{type(model).__name__} has none of the projections {LORA_TARGETS}; pass ways of your own")
+    return list(targets)
 
 
 def ladder(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:

@@ -28,7 +28,7 @@ def test_an_unknown_block_is_named_with_those_supported_and_how_to_add_it() -> N
     model = DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=2, n_heads=2, hidden_dim=8))
     with pytest.raises(
         ValueError,
-        match=r"DistilBertModel is made of TransformerBlock, .* beside BertLayer, .*LlamaDecoderLayer.* BlockFamily",
+        match=r"DistilBertModel is made of TransformerBlock, .* beside BertLayer, .*LlamaDecoderLayer.*BlockFamily",
     ):
         get_ladder_model(model, LadderConfig(reduction=2))
 

@@ -87,3 +87,13 @@ def test_a_static_cache_serves_too(name: str) -> None:
     assert torch.equal(
         generate(ladder, "greedy", cache_implementation="static", disable_compile=True), generate(ladder, "greedy")
     )
+
+
+def test_the_states_of_another_encoder_are_refused() -> None:
+    model = small_model("t5")
+    batch = small_batch(model)
+    outputs = model.encoder(input_ids=batch["input_ids"])
+    ladder = get_ladder_model(model, LadderConfig(reduction=2))
+    with pytest.raises(ValueError, match="states of an encoder without this ladder; use the ladder's own"):
+        ladder(encoder_outputs=outputs, decoder_input_ids=batch["decoder_input_ids"])
+    ladder(encoder_outputs=ladder.encoder(input_ids=batch["input_ids"]), decoder_input_ids=batch["decoder_input_ids"])
