@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from nlpkit.ladder_side_tuning import LadderConfig, cache_taps, get_ladder_model
+from nlpkit.ladder_side_tuning.building import head_modules
 from nlpkit.ladder_side_tuning.configuration import INITS
-from nlpkit.ladder_side_tuning.modeling import LadderModel, head_modules
+from nlpkit.ladder_side_tuning.modeling import LadderModel
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging

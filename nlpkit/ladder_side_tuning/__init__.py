@@ -1,7 +1,8 @@
 """Ladder side-tuning: fine-tune beside the model, not through it."""
 
+from nlpkit.ladder_side_tuning.answering import answer_together
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.modeling import answer_together, get_ladder_model
 from nlpkit.ladder_side_tuning.saving import load_ladder_model
 from nlpkit.ladder_side_tuning.tap_cache import TapCache, cache_taps
 

@@ -24,7 +24,8 @@ def backbone_fingerprint(ladder: Any) -> str:
 
     Example:
         >>> from transformers import BertConfig, BertModel
-        >>> from nlpkit.ladder_side_tuning.modeling import LadderConfig, build_ladder
+        >>> from nlpkit.ladder_side_tuning.building import build_ladder
+        >>> from nlpkit.ladder_side_tuning.configuration import LadderConfig
         >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
         ...                              intermediate_size=8))
         >>> wide, narrow = (build_ladder(model, LadderConfig(reduction=r)) for r in (1, 4))

@@ -19,10 +19,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
 from nlpkit.files import written_whole
+from nlpkit.ladder_side_tuning.building import build_ladder
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
-from nlpkit.ladder_side_tuning.modeling import build_ladder
 
 #: Stands where PEFT writes the name of its method.
 LADDER_TYPE = "LADDER_SIDE_TUNING"
@@ -86,8 +86,8 @@ def load_ladder_model(
     missing = [name for name in settings["modules_to_save"] if name not in known]
     if missing:
         raise ValueError(
-            f"the ladder in {folder} was trained with a {settings['base_model_class']} and has its {missing[0]}, which "
-            f"the given {type(backbone).__name__} lacks"
+            f"the ladder in {folder} was trained with a {settings['base_model_class']} and has its {missing[0]}, "
+            f"which the given {type(backbone).__name__} lacks"
         )
     ladder = build_ladder(backbone, LadderConfig.from_dict(settings["ladder"]), families)
     if backbone_fingerprint(ladder) != settings["backbone_fingerprint"]:

@@ -124,7 +124,8 @@ def estimate_tap_bytes(ladder: Any, tokens: Sequence[int], dtype: str = "bfloat1
 
     Example:
         >>> from transformers import BertConfig, BertModel
-        >>> from nlpkit.ladder_side_tuning.modeling import LadderConfig, get_ladder_model
+        >>> from nlpkit.ladder_side_tuning.building import get_ladder_model
+        >>> from nlpkit.ladder_side_tuning.configuration import LadderConfig
         >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
         ...                              intermediate_size=8))
         >>> estimate_tap_bytes(get_ladder_model(model, LadderConfig(reduction=2)), [1000])

@@ -260,7 +260,7 @@ class _Step:
 
 def _head_names(model: PreTrainedModel) -> list[str]:
     """What every way trains besides: the modules outside the base model, unless they are a language model's."""
-    from nlpkit.ladder_side_tuning.modeling import head_modules
+    from nlpkit.ladder_side_tuning.building import head_modules
 
     return head_modules(model)
 

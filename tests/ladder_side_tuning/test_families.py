@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import BERT, FAMILIES, NarrowedConfig, find_stacks
-from nlpkit.ladder_side_tuning.modeling import get_ladder_model
 from tests.ladder_side_tuning.small_models import MAKERS, SEQ2SEQ, small_model
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.modeling import get_ladder_model
 from tests.ladder_side_tuning.small_models import DECODERS, SEQ2SEQ, set_gates, small_batch, small_model
 
 generators = pytest.mark.parametrize("name", [*DECODERS, *SEQ2SEQ])

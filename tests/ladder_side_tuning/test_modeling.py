@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from transformers import BertForMaskedLM, pipeline
 
+from nlpkit.ladder_side_tuning.answering import answer_together
+from nlpkit.ladder_side_tuning.building import get_ladder_model, head_modules
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.modeling import LadderModel, answer_together, get_ladder_model, head_modules
+from nlpkit.ladder_side_tuning.modeling import LadderModel
 from tests.ladder_side_tuning.small_models import (
     DECODERS,
     ENCODERS,

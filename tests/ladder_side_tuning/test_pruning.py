@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nlpkit.ladder_side_tuning.building import build_ladder, get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.initialisation import copy_pruned
-from nlpkit.ladder_side_tuning.modeling import build_ladder, get_ladder_model
 from nlpkit.ladder_side_tuning.pruning import keep_in_heads, keep_largest, magnitude_scores, squared_gradients
 from tests.ladder_side_tuning.small_models import small_batch, small_labels, small_model
 

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
 
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
-from nlpkit.ladder_side_tuning.modeling import get_ladder_model
 from nlpkit.ladder_side_tuning.saving import load_ladder_model
 from tests.ladder_side_tuning.small_models import BERT, answers, small_batch, small_model
 

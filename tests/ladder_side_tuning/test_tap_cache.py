@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.modeling import get_ladder_model
 from nlpkit.ladder_side_tuning.tap_cache import TapCache, cache_taps, estimate_tap_bytes
 from nlpkit.ladder_side_tuning.tap_file import quantise
 from nlpkit.ladder_side_tuning.tap_keys import row_keys
