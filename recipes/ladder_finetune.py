@@ -136,7 +136,7 @@ def run(
             generation_max_length=settings.max_target_length,
         ),
         data_collator=task.collate,
-        train_dataset=task.train,  # type: ignore[arg-type]
+        train_dataset=task.train,
         eval_dataset=task.dev,  # type: ignore[arg-type]
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
@@ -203,7 +203,7 @@ def init_batches(
     if init not in ("fisher", "distill"):
         return None
     size = 1 if init == "fisher" else args.per_device_train_batch_size
-    loader = DataLoader(task.train, size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(task.train, size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
     batches: list[dict[str, Any]] = []
     while len(batches) < settings.init_batches:
         for batch in loader:

@@ -16,7 +16,7 @@ import json
 import lzma
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Task:
     make_model: Callable[[], Any]
     train: list[Row]
     dev: list[Row]
-    collate: Callable[[list[Any]], Mapping[str, Any]]
+    collate: Callable[[list[Any]], dict[str, Any]]
     reduce_logits: Callable[[Any, Any], Any] | None
     metric: str
     score: Callable[[Any], float]

@@ -82,7 +82,8 @@ def build_ladder(model: PreTrainedModel, config: LadderConfig, families: Sequenc
     _check_names(model, saved)
     ladder = _copy_but_share_weights(model, saved)
     ladder.requires_grad_(False)
-    ladder.__class__ = ladder_class(type(model))
+    model_class: Any = type(model)
+    ladder.__class__ = ladder_class(model_class)
     ladder.ladder_config, ladder.stacks, ladder.saved_modules = config, stacks, saved
     for stack in stacks:
         taps_only = stack.role == "encoder" and len(stacks) > 1

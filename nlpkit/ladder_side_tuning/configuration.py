@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Layers = int | Sequence[int] | None
+Layers = float | Sequence[int] | None
 
 MERGES = ("gate", "add")
 INITS = ("random", "magnitude", "fisher", "distill")
@@ -23,8 +23,8 @@ class LadderConfig:
     Args:
         reduction: the backbone's widths divided by the side network's; must divide the size of a head.
         layers: which layers keep a block beside them. ``None``: all. A number: so many, evenly spread, as the paper
-            does (9 of 12 leaves out 0, 4 and 8). Indices: those. For encoder-decoder models also a mapping with
-            ``"encoder"`` and ``"decoder"``.
+            does (9 of 12 leaves out 0, 4 and 8); below 1 such a share of them. Indices: those. For encoder-decoder
+            models also a mapping with ``"encoder"`` and ``"decoder"``.
         merge: ``"gate"`` mixes a tap into the side state with a learnt weight before each block; ``"add"`` adds it
             after each block.
         init: where the side network begins. ``"random"``; ``"magnitude"``: the rows of the backbone with the largest

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
+def choose_layers(layers: float | Sequence[int] | None, depth: int) -> list[int]:
     """Find the layers that keep a side block.
 
     A number is spread evenly, the last layer always among them: layer ``i`` is kept where
@@ -18,7 +18,7 @@ def choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
     Source: Sung, Cho and Bansal 2022, section 3.4; kexue.fm/archives/9138.
 
     Args:
-        layers: ``None`` for all, how many, or which, counted from 0; negative ones count from the end.
+        layers: ``None`` for all, how many, which share if below 1, or which; from 0, or from the end if negative.
         depth: layers of the backbone.
 
     Returns:
@@ -33,6 +33,10 @@ def choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
     """
     if layers is None:
         return list(range(depth))
+    if isinstance(layers, float):
+        if not 0 < layers < 1:
+            raise ValueError(f"layers={layers} is no share; use a number between 0 and 1, or a whole one")
+        layers = max(1, round(layers * depth))
     if isinstance(layers, int):
         if not 1 <= layers <= depth:
             raise ValueError(f"layers={layers} of a backbone with {depth}; use 1 to {depth}, or None for all")

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import Stack
@@ -86,6 +85,9 @@ class LadderModel(nn.Module):
                 super().forward(*args, **batch)
             except TapsGathered:
                 return {name: climb.gathered for name, climb in climbs.items()}
+            finally:
+                for climb in climbs.values():
+                    climb.gathered = {}
         raise RuntimeError(f"{type(self).__name__} did not run its blocks on these inputs")
 
     def tapped_layers(self) -> dict[str, list[int]]:
@@ -146,7 +148,7 @@ class LadderModel(nn.Module):
 
 
 @functools.cache
-def ladder_class(model_class: type[PreTrainedModel]) -> type[Any]:
+def ladder_class(model_class: Any) -> type[Any]:
     """The class of a model with a ladder: a subclass of the model's own, so that all that takes the one takes it.
 
     It keeps the name, by which the Trainer and pipelines know what a model is for, and the signature of ``forward``,
@@ -190,6 +192,5 @@ def _set(climbs: Mapping[str, Climb], attribute: str, values: Mapping[str, Any])
             setattr(climb, attribute, None)
 
 
-def _unpickle(model_class: type[PreTrainedModel]) -> Any:
-    found = ladder_class(model_class)
-    return found.__new__(found)
+def _unpickle(model_class: Any) -> Any:
+    return object.__new__(ladder_class(model_class))

@@ -128,7 +128,7 @@ class PrunedStack:
     def __init__(self, ladder: Any, stack: Stack, scores: Mapping[str, Tensor], source: Tensor | None) -> None:
         settings = stack.config(ladder)
         self.family: BlockFamily = stack.family
-        self.blocks = [rung.block for rung in stack.blocks(ladder)]
+        self.blocks: list[Any] = [rung.block for rung in stack.blocks(ladder)]
         self.reduction: int = ladder.ladder_config.reduction
         self.width: int = getattr(settings, stack.family.width)
         self.head_size = stack.family.size_of_head(settings)

@@ -50,6 +50,17 @@ class Climb(threading.local):
         self.carried: dict[str, Any] = {}
         self.gathered: dict[int, Tensor] = {}
 
+    def finish(self) -> Tensor:
+        """Hand over the last state of the side network, and hold on to nothing of the pass.
+
+        Returns:
+            Shape ``(batch, length, width)``.
+        """
+        state = self.state
+        del self.state
+        self.carried, self.source = {}, None
+        return state
+
     def __reduce__(self) -> tuple[type[Climb], tuple[()]]:
         # A copy is between two passes.
         return Climb, ()
@@ -149,7 +160,7 @@ class Rung(nn.Module):
                 call[FROM_ENCODER] = climb.source[0]
             with torch.no_grad():
                 output = self._call(self.block, call, len(args), hidden)
-        tap = output[0] if isinstance(output, tuple) else output
+        tap: Any = output[0] if isinstance(output, tuple) else output
         if climb.wanted is not None:
             climb.gathered |= {self.index: tap} if self.index in climb.wanted else {}
         elif self.side is not None:
@@ -161,7 +172,7 @@ class Rung(nn.Module):
             dtype = self.side.down.weight.dtype
             call = {name: _to_dtype(value, dtype) for name, value in call.items()}
             # In an empty context, because transformers records hidden states and attentions through a context variable
-            # (checked on 5.20 and 5.23), and those asked for are the backbone's.
+            # (checked on 5.23), and those asked for are the backbone's.
             climb.state, *carried = Context().run(self._call, self.side, call, len(args), climb.state, tap)
             climb.carried = dict(zip(self.carried_names, carried, strict=True))
         return output
@@ -184,7 +195,7 @@ class Rung(nn.Module):
             raise ValueError(
                 "the decoder was given the states of an encoder without this ladder; use the ladder's own"
             )
-        return own.to(hidden.dtype).contiguous(), side.contiguous()
+        return own.detach().to(hidden.dtype).contiguous(), side.contiguous()
 
     def _call(self, module: nn.Module, call: Mapping[str, Any], by_position: int, *states: Tensor) -> Any:
         """Call with as many arguments by position as the stack did, since checkpointing treats the two differently."""
@@ -215,7 +226,8 @@ def add_side_layers(cache: Cache, depth: int, kept: Sequence[int]) -> None:
     for part in parts:
         # A cache that was made without a configuration grows by itself.
         if part.layer_class_to_replicate is None and len(part.layers) == depth:
-            if part.layers[0].is_initialized:
+            first: Any = part.layers[0]
+            if first.is_initialized:
                 raise ValueError("past_key_values was filled without this ladder; start from an empty cache")
             part.layers += [copy.deepcopy(part.layers[index]) for index in kept]
 

@@ -51,7 +51,7 @@ class Landing(nn.Module):
                 raise TapsGathered
             return last
         climb.last = last.detach() if climb.keeps_last else None
-        state = self.dropout(self.norm(climb.state))  # (batch, length, width)
+        state = self.dropout(self.norm(climb.finish()))  # (batch, length, width)
         return torch.cat([last.detach(), state], dim=-1) if self.up is None else self.up(state).to(last.dtype)
 
 
@@ -99,6 +99,7 @@ def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, tap
             rung.enter = nn.Linear(tapped_width, width)
         if index in kept:
             narrow = build_narrow_block(block, settings, family, config.reduction, index, index == kept[0])
+            module: Any
             for module in narrow.modules():
                 if hasattr(module, "layer_idx"):
                     # After construction: some blocks derive scales or kinds of attention from their place.

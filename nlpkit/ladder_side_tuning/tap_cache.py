@@ -181,7 +181,8 @@ def cache_taps(
     cache = TapCache(folder)
     order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
     _check_space(ladder, folder, rows, len(cache), dtype)
-    kept, pending, pending_bytes = len(cache), {}, 0
+    pending: dict[bytes, dict[str, Tensor]] = {}
+    kept, pending_bytes = len(cache), 0
     was_training = ladder.training
     ladder.eval()
     progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=not show_progress)

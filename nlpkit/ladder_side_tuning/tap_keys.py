@@ -68,7 +68,7 @@ def row_keys(batch: Mapping[str, Any], stacks: int, pad_token_id: int | None) ->
         parts = [torch.tensor([start]), ids[number, start:end], mask[number, start:end]]
         if kinds is not None and kinds[number, start:end].any():
             parts.append(kinds[number, start:end])
-        spans = ((start, end),)
+        spans: tuple[tuple[int, int], ...] = ((start, end),)
         if ends is not None:
             parts.append(decoded[number, : ends[number]])
             spans = (*spans, (0, ends[number]))
@@ -81,14 +81,15 @@ def _rows(values: Tensor) -> Tensor:
 
 
 def _decoder_rows(batch: Mapping[str, Any], pad_token_id: int | None) -> tuple[Tensor, list[int]]:
-    read, labels, mask = (batch.get(name) for name in ("decoder_input_ids", "labels", "decoder_attention_mask"))
-    if read is None and labels is None:
+    labels, mask = batch.get("labels"), batch.get("decoder_attention_mask")
+    read = labels if batch.get("decoder_input_ids") is None else batch["decoder_input_ids"]
+    if read is None:
         raise ValueError("taps of a decoder are looked up by what it reads; the batch has no labels")
-    rows = _rows(labels if read is None else read)
+    rows = _rows(read)
     if labels is not None:
-        counted = _rows(labels) != -100
+        counted = _rows(labels).ne(-100)
     else:
-        counted = rows != pad_token_id if mask is None else _rows(mask).bool()
+        counted = rows.ne(-1 if pad_token_id is None else pad_token_id) if mask is None else _rows(mask).bool()
     # Up to the last one that counts, since there may be gaps.
     lengths = [int(row.nonzero()[-1]) + 1 if row.any() else 0 for row in counted]
     return rows, lengths

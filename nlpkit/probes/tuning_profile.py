@@ -107,10 +107,8 @@ def lora_targets(model: PreTrainedModel) -> list[str]:
 def ladder(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
     """Train a ladder at an eighth of the width beside three quarters of the layers, and the head."""
     from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
-    from nlpkit.ladder_side_tuning.families import find_stacks
 
-    layers = {stack.role: max(1, len(stack.blocks(model)) * 3 // 4) for stack in find_stacks(model)}
-    return get_ladder_model(model, LadderConfig(reduction=8, layers=layers)), {}
+    return get_ladder_model(model, LadderConfig(reduction=8, layers=0.75)), {}
 
 
 def ladder_with_cache(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
@@ -260,7 +258,7 @@ class _Step:
 
 def _head_names(model: PreTrainedModel) -> list[str]:
     """What every way trains besides: the modules outside the base model, unless they are a language model's."""
-    from nlpkit.ladder_side_tuning.building import head_modules
+    from nlpkit.ladder_side_tuning import head_modules
 
     return head_modules(model)
 

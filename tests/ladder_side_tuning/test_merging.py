@@ -15,6 +15,8 @@ def test_numbers_give_the_choices_of_the_paper_and_of_the_blog() -> None:
     assert choose_layers(12, 24) == list(range(1, 24, 2))
     assert choose_layers(4, 12) == [2, 5, 8, 11]
     assert choose_layers(None, 3) == [0, 1, 2]
+    assert choose_layers(0.75, 12) == choose_layers(9, 12)
+    assert choose_layers(0.1, 3) == [2]
 
 
 @given(depth=st.integers(1, 40), data=st.data())
@@ -30,6 +32,7 @@ def test_a_number_keeps_so_many_evenly_and_the_last(depth: int, data: st.DataObj
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
+        (1.5, "layers=1.5 is no share; use a number between 0 and 1, or a whole one"),
         (0, "layers=0 of a backbone with 4; use 1 to 4, or None for all"),
         (5, "layers=5 of a backbone with 4"),
         ([4], "layers holds 4; the backbone has 4, so use 0 to 3"),
@@ -38,7 +41,7 @@ def test_a_number_keeps_so_many_evenly_and_the_last(depth: int, data: st.DataObj
         ([3, -1], r"layers=\[3, -1\] must name at least one layer, and none twice"),
     ],
 )
-def test_layers_out_of_range_are_named(layers: int | list[int], message: str) -> None:
+def test_layers_out_of_range_are_named(layers: float | list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_layers(layers, 4)
 

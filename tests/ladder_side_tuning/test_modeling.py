@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import pickle
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -211,6 +213,25 @@ def test_taps_stand_in_for_the_backbone(name: str) -> None:
         for rung in stack.blocks(ladder):
             rung.block.forward = lambda *args, **kwargs: pytest.fail("the backbone ran")
     assert torch.equal(answers(ladder(**batch, taps=taps)), expected)
+
+
+@every_kind
+def test_a_pass_leaves_nothing_behind_in_memory(name: str) -> None:
+    ladder = narrow(name).train()
+    batch = small_batch(ladder)
+    watched: list[Any] = []
+
+    def watch(module: Any, args: Any, output: Any) -> None:
+        watched.extend(weakref.ref(tensor) for tensor in (args[0], output) if isinstance(tensor, Tensor))
+
+    for stack in ladder.stacks:
+        for rung in stack.blocks(ladder):
+            rung.side.down.register_forward_hook(watch)
+    ladder(**batch)
+    ladder.tap(**batch)
+    gc.collect()
+    assert watched
+    assert [found for found in watched if found() is not None] == []
 
 
 def test_taps_of_other_inputs_are_refused() -> None:
