@@ -44,7 +44,7 @@ def make_model(options: argparse.Namespace) -> Any:
         vocab_size=21128,
         hidden_size=options.hidden,
         num_hidden_layers=options.layers,
-        num_attention_heads=options.hidden // 64 if options.hidden >= 512 else options.hidden // 32,
+        num_attention_heads=options.hidden // 64,
         intermediate_size=4 * options.hidden,
     )
     return BertForSequenceClassification(config).to(options.device)

@@ -95,7 +95,8 @@ class _MadeStorages(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.addresses |= {_address(tensor) for tensor in tree_leaves(result) if isinstance(tensor, Tensor)}
+        # A view of an input has been made, its memory has not.
+        self.addresses |= _addresses(result) - _addresses((args, kwargs))
         return result
 
 
@@ -110,7 +111,7 @@ class _LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given = {_address(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        given = _addresses((args, kwargs))
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and _address(tensor) not in given:
@@ -132,6 +133,10 @@ class _LiveBytes(TorchDispatchMode):
 
 def _tensor_bytes(values: Iterable[Any]) -> int:
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
+
+
+def _addresses(tree: Any) -> set[int]:
+    return {_address(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}
 
 
 def _address(tensor: Tensor) -> int:

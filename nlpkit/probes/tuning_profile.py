@@ -220,7 +220,7 @@ class _Step:
 
     def forward(self) -> Tensor:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            loss = self.model(**self.inputs).loss
+            loss = self.model(**self.inputs).get("loss")
         if loss is None:
             raise ValueError("the model returns no loss; give a batch with labels")
         found: Tensor = loss

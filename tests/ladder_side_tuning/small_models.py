@@ -16,23 +16,35 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    CamembertConfig,
+    CamembertModel,
     ElectraConfig,
     ElectraForTokenClassification,
+    ErnieConfig,
+    ErnieModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MBartConfig,
     MBartForConditionalGeneration,
+    MistralConfig,
+    MistralForCausalLM,
     MT5Config,
     MT5ForConditionalGeneration,
+    PegasusConfig,
+    PegasusForConditionalGeneration,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
     RobertaConfig,
     RobertaForSequenceClassification,
     T5Config,
     T5ForConditionalGeneration,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
 from nlpkit.wobert.configuration import WoBertConfig
@@ -109,6 +121,17 @@ MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
     "bart": lambda: BartForConditionalGeneration(BartConfig(**BART)),
     "mbart": lambda: MBartForConditionalGeneration(MBartConfig(**BART)),
 }
+#: Close relatives, of which it is enough to know that a ladder can be the backbone.
+RELATIVES: dict[str, Callable[[], PreTrainedModel]] = {
+    "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**{**BERT, "max_position_embeddings": 40})),
+    "camembert": lambda: CamembertModel(CamembertConfig(**{**BERT, "max_position_embeddings": 40})),
+    "ernie": lambda: ErnieModel(ErnieConfig(**BERT)),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=4)),
+    "qwen2": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**{key: value for key, value in LLAMA.items() if key != "head_dim"})
+    ),
+    "pegasus": lambda: PegasusForConditionalGeneration(PegasusConfig(**BART)),
+}
 ENCODERS = [name for name in MAKERS if name.startswith(("bert", "roberta", "electra", "wobert"))]
 DECODERS = ["gpt2", "llama", "qwen3"]
 SEQ2SEQ = ["t5", "mt5", "bart", "mbart"]
@@ -117,7 +140,7 @@ SEQ2SEQ = ["t5", "mt5", "bart", "mbart"]
 def small_model(name: str) -> PreTrainedModel:
     """A seeded model in evaluation mode."""
     torch.manual_seed(11)
-    model = MAKERS[name]()
+    model = (MAKERS | RELATIVES)[name]()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

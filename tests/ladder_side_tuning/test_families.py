@@ -12,7 +12,15 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import BERT, FAMILIES, NarrowedConfig, find_stacks
-from tests.ladder_side_tuning.small_models import MAKERS, SEQ2SEQ, small_model
+from tests.ladder_side_tuning.small_models import (
+    MAKERS,
+    RELATIVES,
+    SEQ2SEQ,
+    answers,
+    set_gates,
+    small_batch,
+    small_model,
+)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -22,6 +30,25 @@ def test_the_stacks_of_every_kind_of_model_are_found(name: str) -> None:
     assert [stack.role for stack in stacks] == (["encoder", "decoder"] if name in SEQ2SEQ else ["encoder"])
     for stack in stacks:
         assert len(stack.blocks(model)) >= 2
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_relatives_can_be_their_own_ladders(name: str) -> None:
+    model = small_model(name)
+    batch = small_batch(model)
+    expected = answers(model(**batch))
+    ladder = get_ladder_model(model, LadderConfig(reduction=1))
+    set_gates(ladder, torch.inf)
+    assert torch.equal(answers(ladder(**batch)), expected)
+
+
+def test_no_kind_of_block_is_promised_without_a_test() -> None:
+    tested = {
+        type(stack.blocks(model)[0]).__name__
+        for model in map(small_model, [*MAKERS, *RELATIVES])
+        for stack in find_stacks(model)
+    }
+    assert tested == {name for family in FAMILIES for name in family.blocks}
 
 
 def test_an_unknown_block_is_named_with_those_supported_and_how_to_add_it() -> None:
