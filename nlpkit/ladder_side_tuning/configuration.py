@@ -31,7 +31,10 @@ class LadderConfig:
             weights; ``"fisher"``: those with the largest squared gradients on your batches; ``"distill"``: by
             magnitude, then trained to give the backbone's last states on your batches without labels.
         temperature: of the gates, which are ``sigmoid(alpha / temperature)``; small ones let them move fast.
-        dropout: before the projection up. The dropout inside the side blocks is the backbone's.
+        dropout: before the projection up. Inside the side blocks it is the backbone's, but for the next one.
+        attention_dropout: of the side blocks' attention. Without it the fused kernels serve, which keep no attention
+            maps, the largest part of what a ladder keeps. Where the backbone has one setting for all dropout (T5),
+            that holds.
         modules_to_save: names of modules of the model to train and save beside the ladder. ``None``: the head,
             unless it is a pretrained language-model head, and a pooler. Empty: none.
 
@@ -49,6 +52,7 @@ class LadderConfig:
     init: Literal["random", "magnitude", "fisher", "distill"] = "magnitude"
     temperature: float = 0.1
     dropout: float = 0.1
+    attention_dropout: float = 0.0
     modules_to_save: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -60,8 +64,9 @@ class LadderConfig:
             raise ValueError(f"init={self.init!r} is unknown; use one of {', '.join(map(repr, INITS))}")
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ValueError(f"temperature={self.temperature!r} must be above 0; the paper uses 0.1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1)")
+        for name in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must lie in [0, 1)")
         if isinstance(self.modules_to_save, str):
             raise ValueError(f"modules_to_save={self.modules_to_save!r} must be a list of names")
 

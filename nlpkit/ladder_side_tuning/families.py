@@ -14,6 +14,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
+
 
 @dataclass(frozen=True)
 class BlockFamily:
@@ -26,6 +28,7 @@ class BlockFamily:
         narrowed: all settings that are divided by the reduction; those that are ``None`` stay so.
         heads: setting that holds the number of attention heads, which stays.
         head_size: setting that holds the size of a head; ``None``: the width divided by the heads.
+        attention_dropout: setting that holds the dropout of attention maps, if it is one by itself.
         final_norm: the stack's attribute that holds the norm after the last block, if there is one.
         carried: arguments that a block returns for the next one, in the order of its outputs after the first.
         by_head_size: arguments whose last axis is the size of a head; side blocks get every ``reduction``-th column.
@@ -40,6 +43,7 @@ class BlockFamily:
     narrowed: tuple[str, ...]
     heads: str
     head_size: str | None = None
+    attention_dropout: str | None = None
     final_norm: str | None = None
     carried: tuple[str, ...] = ()
     by_head_size: tuple[str, ...] = ()
@@ -66,6 +70,7 @@ BERT = BlockFamily(
     width="hidden_size",
     narrowed=("hidden_size", "intermediate_size"),
     heads="num_attention_heads",
+    attention_dropout="attention_probs_dropout_prob",
     spaces={
         r"(query|key|value)$": ("heads", "hidden"),
         r"attention\.output\.dense$": ("hidden", "heads"),
@@ -95,6 +100,7 @@ BART_ENCODER = BlockFamily(
     width="d_model",
     narrowed=("d_model", "encoder_ffn_dim"),
     heads="encoder_attention_heads",
+    attention_dropout="attention_dropout",
     final_norm="layer_norm",
     spaces={**_ATTENTION_BY_Q, r"fc1$": ("inner", "hidden"), r"fc2$": ("hidden", "inner")},
 )
@@ -103,6 +109,7 @@ BART_DECODER = BlockFamily(
     width="d_model",
     narrowed=("d_model", "decoder_ffn_dim"),
     heads="decoder_attention_heads",
+    attention_dropout="attention_dropout",
     final_norm="layer_norm",
     spaces=BART_ENCODER.spaces,
 )
@@ -111,6 +118,7 @@ GPT2 = BlockFamily(
     width="n_embd",
     narrowed=("n_embd", "hidden_size", "n_inner"),
     heads="n_head",
+    attention_dropout="attn_pdrop",
     final_norm="ln_f",
     spaces={
         r"c_attn$": ("heads*3", "hidden"),
@@ -125,6 +133,7 @@ LLAMA = BlockFamily(
     narrowed=("hidden_size", "intermediate_size", "head_dim"),
     heads="num_attention_heads",
     head_size="head_dim",
+    attention_dropout="attention_dropout",
     final_norm="norm",
     by_head_size=("position_embeddings",),
     spaces={
@@ -248,7 +257,7 @@ def _likely_block(model: nn.Module) -> str:
 
 
 def build_narrow_block(
-    block: nn.Module, stack_config: Any, family: BlockFamily, reduction: int, index: int, first: bool
+    block: nn.Module, stack_config: Any, family: BlockFamily, config: LadderConfig, index: int, first: bool
 ) -> nn.Module:
     """Build a block of the same class as the backbone's at a fraction of its widths, with fresh weights.
 
@@ -256,7 +265,7 @@ def build_narrow_block(
         block: the backbone's.
         stack_config: configuration that it was built from.
         family: its kind.
-        reduction: what widths are divided by.
+        config: of the ladder.
         index: its place in the stack.
         first: whether it is the first side block, which holds the relative position bias where the backbone has one.
 
@@ -266,6 +275,7 @@ def build_narrow_block(
     Raises:
         ValueError: the reduction does not divide a width or the size of a head.
     """
+    reduction = config.reduction
     widths = {name: getattr(stack_config, name) for name in family.narrowed if hasattr(stack_config, name)}
     sizes = {**widths, "the size of a head": family.size_of_head(stack_config)}
     if family.by_head_size:
@@ -278,10 +288,12 @@ def build_narrow_block(
                 f"reduction={reduction} does not divide {name}, {size}, of {type(block).__name__}; "
                 f"use one of 1, {', '.join(map(str, divisors))}"
             )
-    narrowed = {name: None if size is None else size // reduction for name, size in widths.items()}
+    changed: dict[str, Any] = {name: None if size is None else size // reduction for name, size in widths.items()}
+    if family.attention_dropout is not None:
+        changed[family.attention_dropout] = config.attention_dropout
     parameters = inspect.signature(type(block)).parameters
     settings: dict[str, Any] = {"layer_idx": index, "has_relative_attention_bias": first}
     return type(block)(
-        NarrowedConfig(stack_config, narrowed),
+        NarrowedConfig(stack_config, changed),
         **{name: value for name, value in settings.items() if name in parameters},
     )

@@ -98,7 +98,7 @@ def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, tap
         if index == 0:
             rung.enter = nn.Linear(tapped_width, width)
         if index in kept:
-            narrow = build_narrow_block(block, settings, family, config.reduction, index, index == kept[0])
+            narrow = build_narrow_block(block, settings, family, config, index, index == kept[0])
             module: Any
             for module in narrow.modules():
                 if hasattr(module, "layer_idx"):

@@ -16,6 +16,7 @@ from nlpkit.ladder_side_tuning.configuration import LadderConfig
         ({"merge": "sum"}, r"merge='sum' is unknown; use one of 'gate', 'add'"),
         ({"init": "svd"}, r"init='svd' is unknown; use one of 'random', 'magnitude', 'fisher', 'distill'"),
         ({"temperature": 0.0}, r"temperature=0.0 must be above 0"),
+        ({"attention_dropout": -0.1}, r"attention_dropout=-0.1 must lie in \[0, 1\)"),
         ({"dropout": 1.0}, r"dropout=1.0 must lie in \[0, 1\)"),
         ({"modules_to_save": "classifier"}, r"modules_to_save='classifier' must be a list of names"),
     ],

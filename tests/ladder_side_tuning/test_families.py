@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 import torch
@@ -124,3 +125,18 @@ def test_side_blocks_follow_the_kind_of_attention() -> None:
     side = ladder.encoder.layer[0].side.block
     assert side.attention.self.config._attn_implementation == "eager"
     torch.testing.assert_close(ladder(ids).last_hidden_state, with_sdpa)
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "attribute"),
+    [
+        ("bert-bare", "encoder.layer.0", "attention.self.dropout.p"),
+        ("bart", "model.decoder.layers.0", "self_attn.dropout"),
+        ("gpt2", "transformer.h.0", "attn.attn_dropout.p"),
+        ("llama", "model.layers.0", "self_attn.attention_dropout"),
+    ],
+)
+def test_attention_dropout_is_the_ladders_own(name: str, block: str, attribute: str) -> None:
+    for rate in (0.0, 0.25):
+        ladder = get_ladder_model(small_model(name), LadderConfig(reduction=2, attention_dropout=rate))
+        assert attrgetter(attribute)(ladder.get_submodule(block).side.block) == rate
