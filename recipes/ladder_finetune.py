@@ -51,6 +51,8 @@ class LadderTrainingArguments(Seq2SeqTrainingArguments):
     logging_steps: float = 50
     save_strategy: str = "no"
     remove_unused_columns: bool = False
+    # The Trainer does not find them by itself behind PEFT's wrapper.
+    label_names: list[str] | None = field(default_factory=lambda: ["labels"])
     report_to: str = "none"
 
     def __post_init__(self) -> None:

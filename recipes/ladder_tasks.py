@@ -140,7 +140,9 @@ def seq2seq(settings: Any, tokenizer: Any) -> Task:
     raw = read_parts(settings, ("text", "target"))
 
     def encode(row: Row) -> Row:
-        encoded = dict(tokenizer(row["text"], truncation=True, max_length=settings.max_length))
+        encoded = dict(
+            tokenizer(row["text"], truncation=True, max_length=settings.max_length, return_token_type_ids=False)
+        )
         target = tokenizer(text_target=row["target"], truncation=True, max_length=settings.max_target_length)
         return {**encoded, "labels": target["input_ids"]}
 
