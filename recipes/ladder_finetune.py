@@ -68,6 +68,7 @@ class LadderArguments:
     model: str = field(metadata={"help": "folder of a model"})
     train_file: str
     dev_file: str
+    test_file: str | None = field(default=None, metadata={"help": "scored too; choose settings by dev"})
     task: str = field(
         default="classification",
         metadata={"help": "what the rows are", "choices": ["classification", "tagging", "seq2seq"]},
@@ -138,8 +139,8 @@ def run(
             generation_max_length=settings.max_target_length,
         ),
         data_collator=task.collate,
-        train_dataset=task.train,
-        eval_dataset=task.dev,  # type: ignore[arg-type]
+        train_dataset=task.parts["train"],
+        eval_dataset=task.parts["dev"],  # type: ignore[arg-type]
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
@@ -147,12 +148,16 @@ def run(
     if isinstance(model, LadderModel):
         trainer.save_model(str(output / "ladder"))
         model.use_tap_cache(None)
-    predictions = trainer.predict(task.dev).predictions  # type: ignore[arg-type]
+    scores = {
+        part: task.score(part, trainer.predict(rows).predictions)  # type: ignore[arg-type]
+        for part, rows in task.parts.items()
+        if part != "train"
+    }
     result = {
         "method": method,
         "seed": seed,
         "metric": task.metric,
-        "score": task.score(predictions),
+        **scores,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "steps": trained.global_step,
         "train_loss": trained.training_loss,
@@ -194,7 +199,9 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
         # All seeds and inits share it: it depends on the backbone, the layers and the rows only.
         with torch.autocast(ladder.device.type, torch.bfloat16, enabled=args.bf16):
             folder = Path(args.output_dir) / "taps"
-            ladder.use_tap_cache(cache_taps(ladder, task.train, folder, task.collate, dtype=settings.tap_dtype))
+            ladder.use_tap_cache(
+                cache_taps(ladder, task.parts["train"], folder, task.collate, dtype=settings.tap_dtype)
+            )
     return ladder
 
 
@@ -205,7 +212,7 @@ def init_batches(
     if init not in ("fisher", "distill"):
         return None
     size = 1 if init == "fisher" else args.per_device_train_batch_size
-    loader: Any = DataLoader(task.train, size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(task.parts["train"], size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
     batches: list[dict[str, Any]] = []
     while len(batches) < settings.init_batches:
         for batch in loader:
@@ -221,19 +228,22 @@ def quality_table(results: list[dict[str, Any]]) -> str:
     by_method: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         by_method.setdefault(result["method"], []).append(result)
-    full = mean(result["score"] for result in by_method["full"]) if "full" in by_method else None
+    parts = [part for part in ("dev", "test") if part in results[0]]
+    names = [name for part in parts for name in (f"{part} {results[0]['metric']}", "of full")]
     lines = [
-        f"| method | trained parameters | {results[0]['metric']} | runs | of full | training, seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",
+        f"| --- | ---: | ---: |{' ---: |' * len(names)} ---: |",
     ]
     for method, runs in by_method.items():
-        scores = [100 * result["score"] for result in runs]
-        spread = stdev(scores) if len(scores) > 1 else 0.0
-        share = "" if not full else f"{mean(scores) / full:.1f} %"
+        cells = []
+        for part in parts:
+            scores = [100 * result[part] for result in runs]
+            cells.append(f"{mean(scores):.2f} ± {stdev(scores) if len(scores) > 1 else 0:.2f}")
+            full = 100 * mean(result[part] for result in by_method["full"]) if "full" in by_method else 0.0
+            cells.append(f"{mean(scores) / full:.1%}" if full else "")
         seconds = mean(result["train_seconds"] for result in runs)
         lines.append(
-            f"| {method} | {runs[0]['trained_parameters']:,} | {mean(scores):.2f} ± {spread:.2f} | {len(runs)} "
-            f"| {share} | {seconds:.0f} |"
+            f"| {method} | {runs[0]['trained_parameters']:,} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

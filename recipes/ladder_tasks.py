@@ -6,7 +6,7 @@
     python recipes/pfr_entities.py SHARED/cws/pfr-199801.tagged.utf8.xz data/pfr-entities
     python recipes/ladder_tasks.py csl-title SHARED/seq2seq/csl-title data/csl-title
 
-Each writes train.jsonl and dev.jsonl, the training rows shuffled once and for all.
+Each writes train.jsonl, shuffled once and for all, dev.jsonl and, where the set has a public one, test.jsonl.
 """
 
 from __future__ import annotations
@@ -46,22 +46,20 @@ class Task:
 
     Attributes:
         make_model: a fresh model with a head for it, drawn from the current seed.
-        train: tokenized rows.
-        dev: the same.
+        parts: tokenized rows of ``train``, ``dev`` and, if there is a file for it, ``test``.
         collate: makes a batch.
         reduce_logits: what of the logits is kept for scoring; ``None``: all.
         metric: its name.
-        score: of the predictions for ``dev``, from 0 to 1.
+        score: of the predictions for a part, from 0 to 1.
         labels_are_inputs: whether the model reads the labels, as decoders do.
     """
 
     make_model: Callable[[], Any]
-    train: list[Row]
-    dev: list[Row]
+    parts: dict[str, list[Row]]
     collate: Callable[[list[Any]], dict[str, Any]]
     reduce_logits: Callable[[Any, Any], Any] | None
     metric: str
-    score: Callable[[Any], float]
+    score: Callable[[str, Any], float]
     labels_are_inputs: bool = False
 
     def is_input(self, name: str) -> bool:
@@ -80,17 +78,16 @@ def classification(settings: Any, tokenizer: Any) -> Task:
         encoded = dict(tokenizer(row["text"], *pair, truncation=True, max_length=settings.max_length))
         return {**encoded, "labels": numbers[str(row["label"])]}
 
-    dev = [encode(row) for row in raw["dev"]]
-    gold = np.array([row["labels"] for row in dev])
+    parts = {name: [encode(row) for row in rows] for name, rows in raw.items()}
+    gold = {name: np.array([row["labels"] for row in rows]) for name, rows in parts.items()}
     labels = {"label2id": numbers, "id2label": dict(enumerate(names))}
     return Task(
         lambda: AutoModelForSequenceClassification.from_pretrained(settings.model, dtype=torch.float32, **labels),
-        [encode(row) for row in raw["train"]],
-        dev,
+        parts,
         DataCollatorWithPadding(tokenizer),
         best_class,
         "accuracy",
-        lambda predicted: float((np.asarray(predicted) == gold).mean()),
+        lambda part, predicted: float((np.asarray(predicted) == gold[part]).mean()),
     )
 
 
@@ -109,9 +106,9 @@ def tagging(settings: Any, tokenizer: Any) -> Task:
         labels, _ = align_labels(character_labels(row) or [], offsets)
         return {**encoded, "labels": [-100 if label is None else numbers[label] for label in labels]}
 
-    def f1(predicted: Any) -> float:
+    def f1(part: str, predicted: Any) -> float:
         gold, found = [], []
-        for row, classes in zip(raw["dev"], np.asarray(predicted), strict=True):
+        for row, classes in zip(raw[part], np.asarray(predicted), strict=True):
             offsets = tokenizer(
                 row["text"], truncation=True, max_length=settings.max_length, return_offsets_mapping=True
             )["offset_mapping"]
@@ -126,8 +123,7 @@ def tagging(settings: Any, tokenizer: Any) -> Task:
     labels = {"label2id": numbers, "id2label": dict(enumerate(names))}
     return Task(
         lambda: AutoModelForTokenClassification.from_pretrained(settings.model, dtype=torch.float32, **labels),
-        [encode(row) for row in raw["train"]],
-        [encode(row) for row in raw["dev"]],
+        {name: [encode(row) for row in rows] for name, rows in raw.items()},
         DataCollatorForTokenClassification(tokenizer),
         best_class,
         "span F1",
@@ -146,16 +142,15 @@ def seq2seq(settings: Any, tokenizer: Any) -> Task:
         target = tokenizer(text_target=row["target"], truncation=True, max_length=settings.max_target_length)
         return {**encoded, "labels": target["input_ids"]}
 
-    def rouge(predicted: Any) -> float:
+    def rouge(part: str, predicted: Any) -> float:
         ids = np.asarray(predicted)
         texts = tokenizer.batch_decode(np.where(ids < 0, tokenizer.pad_token_id, ids), skip_special_tokens=True)
-        pairs = zip(texts, (row["target"] for row in raw["dev"]), strict=True)
+        pairs = zip(texts, (row["target"] for row in raw[part]), strict=True)
         return float(np.mean([rouge_l(found, wanted) for found, wanted in pairs]))
 
     return Task(
         lambda: AutoModelForSeq2SeqLM.from_pretrained(settings.model, dtype=torch.float32),
-        [encode(row) for row in raw["train"]],
-        [encode(row) for row in raw["dev"]],
+        {name: [encode(row) for row in rows] for name, rows in raw.items()},
         DataCollatorForSeq2Seq(tokenizer),
         None,
         "ROUGE-L",
@@ -189,10 +184,12 @@ def rouge_l(found: str, wanted: str) -> float:
 
 
 def read_parts(settings: Any, columns: Sequence[str]) -> dict[str, list[Row]]:
-    """Read the training and the dev file, and check every row."""
+    """Read the files, and check every row."""
     parts = {}
-    limits = {"train": settings.max_train_rows, "dev": settings.max_dev_rows}
+    limits = {"train": settings.max_train_rows, "dev": settings.max_dev_rows, "test": None}
     for name, limit in limits.items():
+        if name == "test" and settings.test_file is None:
+            continue
         path = Path(getattr(settings, f"{name}_file"))
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {str(path)!r}; recipes/ladder_tasks.py writes some")
@@ -215,9 +212,8 @@ def chnsenticorp(folder: Path, part: str) -> Iterator[Row]:
 
 
 def tnews(folder: Path, part: str) -> Iterator[Row]:
-    """Headlines in 15 classes. Dev is the clean public test part, because the dev part has noise put in on purpose."""
-    name = "train" if part == "train" else "test_public"
-    for row in json_lines(folder / f"{name}.json.xz"):
+    """Headlines in 15 classes; train and dev have some wrong labels put in on purpose, test has not."""
+    for row in json_lines(folder / ("test_public.json.xz" if part == "test" else f"{part}.json.xz")):
         yield {"text": row["sentence"], "label": row["label"]}
 
 
@@ -244,6 +240,7 @@ def json_lines(path: Path) -> Iterator[Row]:
 
 
 SETS = {"chnsenticorp": chnsenticorp, "tnews": tnews, "ocnli": ocnli, "csl-title": csl_title}
+WITHOUT_TEST = ("ocnli", "csl-title")
 
 
 def main(argv: list[str]) -> None:
@@ -252,7 +249,7 @@ def main(argv: list[str]) -> None:
         raise SystemExit(f"usage: python recipes/ladder_tasks.py {'|'.join(SETS)} SOURCE_FOLDER DESTINATION_FOLDER")
     source, destination = Path(argv[1]), Path(argv[2])
     destination.mkdir(parents=True, exist_ok=True)
-    for part in ("train", "dev"):
+    for part in ("train", "dev") if argv[0] in WITHOUT_TEST else ("train", "dev", "test"):
         rows = list(SETS[argv[0]](source, part))
         if part == "train":
             random.Random(0).shuffle(rows)

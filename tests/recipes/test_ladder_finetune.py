@@ -86,7 +86,7 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     )
     first = main(settings)
     assert [(result["seed"], result["method"]) for result in first][:2] == [(0, "full"), (0, "lora")]
-    assert all(0 <= result["score"] <= 1 for result in first)
+    assert all(0 <= result["dev"] <= 1 for result in first)
     ladder = tmp_path / "runs" / "ladder-fisher" / "seed-0" / "ladder"
     assert (ladder / "adapter_model.safetensors").is_file()
     (tmp_path / "runs" / "full" / "seed-1" / "result.json").unlink()
@@ -94,7 +94,7 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     second = main(settings)
     assert {path: path.stat().st_mtime_ns for path in times} == times
     for before, after in zip(first, second, strict=True):
-        assert before["score"] == after["score"]
+        assert before["dev"] == after["dev"]
     lines = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == second
     assert (tmp_path / "runs" / "table.md").read_text("utf-8") == quality_table(second)
@@ -111,11 +111,13 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
         "output_dir": str(tmp_path / "runs"),
         "ladder_learning_rate": 0.01,
         "tap_dtype": "float32",
+        "test_file": str(tmp_path / "dev.jsonl"),
         "disable_tqdm": "true",
     }
     live, cached = main(options(settings))
-    assert live["score"] > 0.9
-    assert cached["score"] == pytest.approx(live["score"], abs=0.1)
+    assert live["dev"] > 0.9
+    assert cached["dev"] == pytest.approx(live["dev"], abs=0.1)
+    assert live["test"] == live["dev"]
 
 
 def test_bad_settings_are_named(tmp_path: Path) -> None:
@@ -129,18 +131,14 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_the_table_has_mean_deviation_and_share() -> None:
-    def result(method: str, score: float) -> dict[str, Any]:
-        return {
-            "method": method,
-            "score": score,
-            "metric": "accuracy",
-            "trained_parameters": 1000,
-            "train_seconds": 2.0,
-        }
+    def result(method: str, dev: float, test: float) -> dict[str, Any]:
+        common = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
+        return {"method": method, "dev": dev, "test": test, **common}
 
-    table = quality_table([result("full", 0.8), result("full", 0.9), result("ladder-random", 0.75)])
-    assert "| full | 1,000 | 85.00 ± 7.07 | 2 | 100.0 % | 2 |" in table
-    assert "| ladder-random | 1,000 | 75.00 ± 0.00 | 1 | 88.2 % | 2 |" in table
+    table = quality_table([result("full", 0.8, 0.7), result("full", 0.9, 0.7), result("head", 0.75, 0.35)])
+    assert "| method | trained parameters | runs | dev accuracy | of full | test accuracy | of full |" in table
+    assert "| full | 1,000 | 2 | 85.00 ± 7.07 | 100.0% | 70.00 ± 0.00 | 100.0% | 2 |" in table
+    assert "| head | 1,000 | 1 | 75.00 ± 0.00 | 88.2% | 35.00 ± 0.00 | 50.0% | 2 |" in table
 
 
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
