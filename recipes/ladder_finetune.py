@@ -82,7 +82,8 @@ class LadderArguments:
     reduction: int = 8
     layers: int | None = field(default=None, metadata={"help": "how many layers keep a side block; all by default"})
     merge: str = "gate"
-    init_batches: int = field(default=64, metadata={"help": "batches of one row for fisher; whole ones for distill"})
+    fisher_rows: int = field(default=1024, metadata={"help": "training rows to measure gradients on, one at a time"})
+    distill_batches: int = field(default=128, metadata={"help": "batches of training rows, labels unused"})
     tap_dtype: str = "bfloat16"
     max_length: int = 128
     max_target_length: int = 32
@@ -211,16 +212,14 @@ def init_batches(
     """The batches that an init learns from: training rows, one at a time for fisher."""
     if init not in ("fisher", "distill"):
         return None
-    size = 1 if init == "fisher" else args.per_device_train_batch_size
+    fisher = init == "fisher"
+    size, count = (1, settings.fisher_rows) if fisher else (args.per_device_train_batch_size, settings.distill_batches)
     loader: Any = DataLoader(task.parts["train"], size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
     batches: list[dict[str, Any]] = []
-    while len(batches) < settings.init_batches:
+    while len(batches) < count:
         for batch in loader:
-            keep = {name: value for name, value in batch.items() if init == "fisher" or task.is_input(name)}
-            batches.append(keep)
-            if len(batches) == settings.init_batches:
-                break
-    return batches
+            batches.append({name: value for name, value in batch.items() if fisher or task.is_input(name)})
+    return batches[:count]
 
 
 def quality_table(results: list[dict[str, Any]]) -> str:

@@ -81,13 +81,14 @@ def build_ladder(model: PreTrainedModel, config: LadderConfig, families: Sequenc
     saved = head_modules(model) if config.modules_to_save is None else list(config.modules_to_save)
     _check_names(model, saved)
     ladder = _copy_but_share_weights(model, saved)
-    ladder.requires_grad_(False)
     model_class: Any = type(model)
     ladder.__class__ = ladder_class(model_class)
     ladder.ladder_config, ladder.stacks, ladder.saved_modules = config, stacks, saved
     for stack in stacks:
         taps_only = stack.role == "encoder" and len(stacks) > 1
         build_side_network(ladder, stack, config, taps_only)
+    # Not before everything fits: the given model is frozen by it.
+    ladder.requires_grad_(False)
     for name, module in ladder.ladder_modules().items():
         module.requires_grad_(True)
         if name not in saved:

@@ -262,7 +262,8 @@ def _missing_taps(
 
 def _write(folder: Path, pending: dict[bytes, Any], dtype: str, kept: int, wanted: int) -> int:
     """Write a shard and empty what is pending; how many rows it holds."""
-    number = len(list(folder.glob("taps-*.safetensors")))
+    # Not how many there are: one in the middle may have been deleted because it was damaged.
+    number = 1 + max((int(path.stem.removeprefix("taps-")) for path in folder.glob("taps-*.safetensors")), default=-1)
     try:
         write_shard(folder / f"taps-{number:05}.safetensors", list(pending.items()), dtype)
     except OSError as error:
@@ -279,9 +280,10 @@ def _write(folder: Path, pending: dict[bytes, Any], dtype: str, kept: int, wante
 def _lengths(ladder: Any, row: Row) -> tuple[int, ...]:
     if len(ladder.stacks) == 1:
         return (len(row["input_ids"]),)
-    return len(row["input_ids"]), len(
-        row["labels"] if row.get("decoder_input_ids") is None else row["decoder_input_ids"]
-    )
+    read = row.get("labels") if row.get("decoder_input_ids") is None else row["decoder_input_ids"]
+    if read is None:
+        raise ValueError("a row has no 'labels'; the taps of a decoder depend on what it reads")
+    return len(row["input_ids"]), len(read)
 
 
 def _widths(ladder: Any) -> dict[str, int]:

@@ -47,6 +47,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from nlpkit.ladder_side_tuning.building import get_ladder_model
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM, WoBertForSequenceClassification
 
@@ -186,3 +188,10 @@ def set_gates(ladder: Any, alpha: float) -> None:
         for name, parameter in ladder.named_parameters():
             if name.endswith("side.alpha"):
                 parameter.fill_(alpha)
+
+
+def narrow(name: str, **settings: Any) -> Any:
+    """A ladder with random side weights, so that nothing is right by being a copy."""
+    torch.manual_seed(1)
+    reduction = 4 if name in ENCODERS else 2
+    return get_ladder_model(small_model(name), LadderConfig(**{"reduction": reduction, "init": "random", **settings}))

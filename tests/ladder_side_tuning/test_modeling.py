@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 from transformers import BertForMaskedLM, pipeline
 
-from nlpkit.ladder_side_tuning.answering import answer_together
-from nlpkit.ladder_side_tuning.building import get_ladder_model, head_modules
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.modeling import LadderModel
 from tests.ladder_side_tuning.small_models import (
-    DECODERS,
-    ENCODERS,
     MAKERS,
-    SEQ2SEQ,
     answers,
+    narrow,
     set_gates,
     small_batch,
     small_labels,
@@ -34,13 +31,6 @@ from tests.reference.ladder import climb
 
 every_kind = pytest.mark.parametrize("name", MAKERS)
 each_merge = pytest.mark.parametrize("merge", ["gate", "add"])
-
-
-def narrow(name: str, **settings: Any) -> Any:
-    """A ladder with random side weights, so that nothing is right by being a copy."""
-    torch.manual_seed(1)
-    reduction = 4 if name in ENCODERS else 2
-    return get_ladder_model(small_model(name), LadderConfig(**{"reduction": reduction, "init": "random", **settings}))
 
 
 @every_kind
@@ -177,22 +167,6 @@ def test_dropout_inside_the_side_network_is_on_in_training() -> None:
     assert torch.equal(ladder(**batch).logits, ladder(**batch).logits)
 
 
-def test_the_given_model_stays_as_it_is_but_frozen() -> None:
-    model = small_model("bert-sequence")
-    batch = small_batch(model)
-    expected, names = model(**batch).logits, list(model.state_dict())
-    ladder = get_ladder_model(model, LadderConfig(reduction=2))
-    optimizer = torch.optim.SGD([p for p in ladder.parameters() if p.requires_grad], lr=1.0)
-    ladder(**batch, labels=torch.tensor([0, 2])).loss.backward()
-    optimizer.step()
-    assert list(model.state_dict()) == names
-    assert torch.equal(model(**batch).logits, expected)
-    shared = {parameter.data_ptr() for parameter in model.parameters()}
-    frozen = [p for p in ladder.parameters() if not p.requires_grad]
-    assert frozen
-    assert all(parameter.data_ptr() in shared for parameter in frozen)
-
-
 @every_kind
 def test_copies_and_pickles_give_the_same_answers(name: str) -> None:
     ladder = narrow(name).eval()
@@ -240,53 +214,6 @@ def test_taps_of_other_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match=r"taps are \(1, 3, 16\) where the backbone's states are \(1, 2, 16\)"):
         ladder(input_ids=torch.tensor([[5, 6]]), taps=taps)
     assert ladder(input_ids=torch.tensor([[5, 6]])).logits.shape == (1, 3)  # the refused taps are forgotten
-
-
-@pytest.mark.parametrize("name", ["bert-sequence", "t5", "llama"])
-def test_several_ladders_answer_a_batch_with_one_run_of_the_backbone(name: str) -> None:
-    model = small_model(name)
-    ladders = {
-        str(layers): get_ladder_model(model, LadderConfig(reduction=2, layers=layers)).eval()
-        for layers in (None, 1, [0])
-    }
-    batch = small_batch(model)
-    expected = {key: answers(ladder(**batch)) for key, ladder in ladders.items()}
-    runs = []
-    first = next(iter(ladders.values()))
-    for ladder in ladders.values():
-        for rung in ladder.stacks[-1].blocks(ladder):
-            rung.block.register_forward_hook(lambda *_: runs.append(1))
-    found = answer_together(ladders, **batch)
-    assert len(runs) == len(first.stacks[-1].blocks(first))
-    for key, output in found.items():
-        torch.testing.assert_close(answers(output), expected[key], rtol=0, atol=0)
-
-
-def test_ladders_on_different_backbones_are_not_answered_together() -> None:
-    ladders = {"a": narrow("bert-sequence"), "b": narrow("bert-sequence")}
-    with pytest.raises(ValueError, match="ladders 'a' and 'b' do not share a backbone; build both on one model"):
-        answer_together(ladders, **small_batch(ladders["a"]))
-    with pytest.raises(ValueError, match="give at least one ladder"):
-        answer_together({}, input_ids=torch.tensor([[1]]))
-
-
-def test_the_head_is_trained_unless_it_is_a_language_models() -> None:
-    assert head_modules(small_model("bert-sequence")) == ["bert.pooler", "classifier"]
-    assert head_modules(small_model("bert-tokens")) == ["classifier"]
-    assert head_modules(small_model("bert-qa")) == ["qa_outputs"]
-    assert head_modules(small_model("roberta")) == ["classifier"]
-    for name in ("bert-mlm", "wobert-mlm", "bert-bare", *DECODERS, *SEQ2SEQ):
-        assert head_modules(small_model(name)) == []
-
-
-def test_modules_to_save_are_trained_copies() -> None:
-    model = small_model("bert-mlm")
-    ladder = get_ladder_model(model, LadderConfig(reduction=2, modules_to_save=["cls.predictions.transform"]))
-    trained = ladder.cls.predictions.transform.dense.weight
-    assert trained.requires_grad
-    assert trained.data_ptr() != model.cls.predictions.transform.dense.weight.data_ptr()
-    with pytest.raises(ValueError, match="modules_to_save names 'score'; BertForMaskedLM has bert, cls, and parts"):
-        get_ladder_model(model, LadderConfig(modules_to_save=["score"]))
 
 
 def test_a_ladder_is_a_model_of_the_same_class() -> None:
@@ -352,17 +279,6 @@ def test_checkpointed_side_blocks_give_the_same_gradients(name: str) -> None:
     assert found[0].keys() == found[1].keys()
     for key, gradient in found[0].items():
         torch.testing.assert_close(found[1][key], gradient, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["bert-sequence", "t5", "llama"])
-def test_a_backbone_in_bf16_has_a_ladder_in_fp32(name: str) -> None:
-    ladder = get_ladder_model(small_model(name).bfloat16(), LadderConfig(reduction=2)).train()
-    batch = small_batch(ladder)
-    output = ladder(**batch, **small_labels(ladder, batch))
-    output.loss.backward()
-    dtypes = {p.dtype for key, p in ladder.named_parameters() if p.requires_grad and key.split(".")[0] != "classifier"}
-    assert torch.float32 in dtypes
-    assert torch.isfinite(output.loss)
 
 
 def test_a_pipeline_takes_a_ladder(small_vocabulary: dict[str, int]) -> None:

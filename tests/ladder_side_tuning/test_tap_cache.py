@@ -131,6 +131,11 @@ def test_caches_can_be_copied_and_pickled(tmp_path: Path) -> None:
         assert torch.equal(found(**collate(rows)).logits, expected)
 
 
+def test_rows_without_what_the_decoder_reads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a row has no 'labels'; the taps of a decoder depend on what it reads"):
+        cache_taps(ladder_for("t5"), [{"input_ids": [5, 6]}], tmp_path, collate)
+
+
 def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
     calls = []
@@ -153,6 +158,15 @@ def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
     assert sum(ran) == 3
     after = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
     assert before.items() <= after.items()
+
+
+def test_a_shard_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    cache_taps(ladder, rows, tmp_path, collate, batch_size=3, shard_bytes=1, show_progress=False)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    (tmp_path / "taps-00001.safetensors").unlink()
+    assert len(cache_taps(ladder, rows, tmp_path, collate, show_progress=False)) == 9
+    assert sorted(path.name[5:10] for path in tmp_path.glob("*.safetensors")) == ["00000", "00002", "00003"]
 
 
 def test_stale_caches_are_refused(tmp_path: Path) -> None:
