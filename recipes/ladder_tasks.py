@@ -102,16 +102,17 @@ def tagging(settings: Any, tokenizer: Any) -> Task:
         encoded = dict(
             tokenizer(row["text"], truncation=True, max_length=settings.max_length, return_offsets_mapping=True)
         )
-        offsets = encoded.pop("offset_mapping")
+        offsets = without_overlaps(encoded.pop("offset_mapping"))
         labels, _ = align_labels(character_labels(row) or [], offsets)
         return {**encoded, "labels": [-100 if label is None else numbers[label] for label in labels]}
 
     def f1(part: str, predicted: Any) -> float:
         gold, found = [], []
         for row, classes in zip(raw[part], np.asarray(predicted), strict=True):
-            offsets = tokenizer(
+            encoded = tokenizer(
                 row["text"], truncation=True, max_length=settings.max_length, return_offsets_mapping=True
-            )["offset_mapping"]
+            )
+            offsets = without_overlaps(encoded["offset_mapping"])
             tags = [
                 names[number] if start < end else None
                 for (start, end), number in zip(offsets, classes[: len(offsets)], strict=True)
@@ -157,6 +158,25 @@ def seq2seq(settings: Any, tokenizer: Any) -> Task:
         rouge,
         labels_are_inputs=True,
     )
+
+
+def without_overlaps(offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Let each character belong to the last token that covers it.
+
+    SentencePiece's mark of a word's beginning, where it is a token by itself, covers the character behind it, too.
+
+    Example:
+        >>> without_overlaps([(0, 0), (0, 1), (0, 1), (1, 3), (0, 0)])
+        [(0, 0), (0, 0), (0, 1), (1, 3), (0, 0)]
+    """
+    parted = list(offsets)
+    following: int | None = None
+    for number in reversed(range(len(parted))):
+        start, end = parted[number]
+        if start < end:
+            parted[number] = (start, end if following is None else min(end, following))
+            following = start
+    return parted
 
 
 def best_class(logits: Tensor, labels: Tensor) -> Tensor:
