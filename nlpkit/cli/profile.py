@@ -1,0 +1,50 @@
+"""``nlpkit profile``: what each way of fine-tuning costs on your own model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nlpkit.cli.inputs import Model
+
+
+def profile(
+    model: Model = "wobert-mini-zh",
+    batch_size: Annotated[int, typer.Option(help="Rows of a batch.")] = 16,
+    length: Annotated[int, typer.Option(help="Tokens of a row.")] = 128,
+    labels: Annotated[int, typer.Option(help="Classes of the head.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Timed steps of each way.")] = 5,
+    bf16: Annotated[bool, typer.Option(help="Compute in bf16.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the figures to a JSON file, too.")] = None,
+) -> None:
+    """Measure memory and time of a training step: full, LoRA, BitFit, ladder, ladder with cached taps."""
+    import torch
+    from rich.console import Console
+    from transformers import AutoModelForSequenceClassification
+
+    from nlpkit.cli.inputs import resolve_model
+    from nlpkit.probes import profile_table, profile_tuning
+
+    if min(batch_size, length, labels, rounds) < 1:
+        raise ValueError("--batch-size, --length, --labels and --rounds must be at least 1")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = AutoModelForSequenceClassification.from_pretrained(
+        resolve_model(model), num_labels=labels, dtype="float32"
+    ).to(device)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(found.config.vocab_size, (batch_size, length), generator=generator)
+    batch = {
+        "input_ids": ids.to(device),
+        "attention_mask": torch.ones_like(ids).to(device),
+        "labels": torch.arange(batch_size).remainder(labels).to(device),
+    }
+    profiles = profile_tuning(found, batch, rounds=rounds, autocast=torch.bfloat16 if bf16 else None)
+    Console().print(profile_table(profiles))
+    if output is not None:
+        draft = output.with_name(output.name + ".tmp")
+        draft.write_text(json.dumps([asdict(item) for item in profiles], indent=1) + "\n", "utf-8")
+        draft.replace(output)

@@ -1,0 +1,220 @@
+"""Structured pruning: which rows and columns of a stack of blocks to keep, and the blocks made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from nlpkit.ladder_side_tuning.families import BlockFamily, Stack
+
+
+def keep_largest(scores: Tensor, count: int) -> Tensor:
+    """Indices of the highest scores, in ascending order; of equal ones the earlier.
+
+    Args:
+        scores: shape ``(..., size)``.
+        count: how many of the last axis to keep.
+
+    Returns:
+        Shape ``(..., count)``.
+
+    Example:
+        >>> keep_largest(torch.tensor([0.1, 0.9, 0.5, 0.5]), 2)
+        tensor([1, 2])
+    """
+    best: Tensor = scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
+    return best.sort(dim=-1).values
+
+
+def keep_in_heads(scores: Tensor, heads: int, reduction: int) -> Tensor:
+    """Keep the same number of the highest scores in each head.
+
+    Args:
+        scores: shape ``(heads * size of a head,)``.
+        heads: how many.
+        reduction: the size of a head over what is kept of it.
+
+    Returns:
+        Indices into ``scores`` in ascending order, shape ``(heads * size of a head / reduction,)``.
+
+    Example:
+        >>> keep_in_heads(torch.tensor([3.0, 1.0, 0.0, 2.0]), heads=2, reduction=2)
+        tensor([0, 3])
+    """
+    by_head = scores.view(heads, -1)
+    starts = torch.arange(heads, device=scores.device)[:, None] * by_head.shape[1]
+    return (keep_largest(by_head, by_head.shape[1] // reduction) + starts).flatten()
+
+
+@torch.no_grad()
+def magnitude_scores(model: nn.Module) -> dict[str, Tensor]:
+    """The size of each weight as its importance.
+
+    Args:
+        model: any model.
+
+    Returns:
+        A score for each weight, by its name.
+    """
+    return {name: parameter.abs().float() for name, parameter in model.named_parameters()}
+
+
+def squared_gradients(model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """The empirical Fisher information of each weight on labelled batches as its importance.
+
+    Source: Sung, Cho and Bansal 2022, section 3.3, who take batches of one; larger ones cost less and say less.
+
+    Args:
+        model: must return a loss on the batches; in evaluation mode while it runs. Its gradients are left as they
+            were.
+        batches: inputs with labels.
+
+    Returns:
+        Sums of squared gradients, in fp32, by the name of the weight; 0 for weights without a gradient.
+
+    Raises:
+        ValueError: there are no batches, or the model returns no loss on them.
+
+    Note:
+        Takes the memory of full fine-tuning without the optimizer's.
+    """
+    parameters = dict(model.named_parameters())
+    before = {name: (p.requires_grad, p.grad) for name, p in parameters.items()}
+    was_training = model.training
+    scores = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    batch = None
+    try:
+        model.eval().requires_grad_(True)
+        for batch in tqdm(batches, desc="measuring importance", unit="batch", leave=False):
+            model.zero_grad(set_to_none=True)
+            loss = model(**{name: value.to(model.device) for name, value in batch.items()}).loss
+            if loss is None:
+                raise ValueError("init='fisher' needs batches with labels; the model returned no loss")
+            loss.backward()
+            for name, parameter in parameters.items():
+                if parameter.grad is not None:
+                    scores[name] += parameter.grad.float().square()
+        if batch is None:
+            raise ValueError("init='fisher' needs at least one batch")
+    finally:
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(before[name][0])
+            parameter.grad = before[name][1]
+        model.train(was_training)
+    return scores
+
+
+class PrunedStack:
+    """A stack of blocks with some of its rows and columns chosen.
+
+    Args:
+        ladder: holds the frozen blocks.
+        stack: which stack of it.
+        scores: an importance for each weight, by its name in the plain model.
+        source: what is kept of the encoder's residual stream, if the blocks attend to an encoder.
+
+    Attributes:
+        kept: indices by the name of their space.
+        width: the backbone's.
+    """
+
+    def __init__(self, ladder: Any, stack: Stack, scores: Mapping[str, Tensor], source: Tensor | None) -> None:
+        settings = stack.config(ladder)
+        self.family: BlockFamily = stack.family
+        self.blocks: list[Any] = [rung.block for rung in stack.blocks(ladder)]
+        self.reduction: int = ladder.ladder_config.reduction
+        self.width: int = getattr(settings, stack.family.width)
+        self.head_size = stack.family.size_of_head(settings)
+        prefix = f"{stack.name}." if stack.name else ""
+        self.kept = {} if source is None else {"source": source}
+        self._choose({index: f"{prefix}{stack.blocks_name}.{index}." for index in range(len(self.blocks))}, scores)
+
+    def _choose(self, prefixes: Mapping[int, str], scores: Mapping[str, Tensor]) -> None:
+        totals: dict[str, Tensor] = {}
+        for index, block in enumerate(self.blocks):
+            for name, parameter, spaces in self._matrices(index, block):
+                score = scores[prefixes[index] + name].to(torch.float32)
+                for axis, space in enumerate(spaces):
+                    if parameter.dim() == 2 and space and space not in self.kept:
+                        self._add(totals, space, score.sum(dim=1 - axis))
+        for space, total in totals.items():
+            self.kept[space.removesuffix("*3")] = self._keep(space, total)
+
+    def _add(self, totals: dict[str, Tensor], space: str, score: Tensor) -> None:
+        if space.endswith("*3"):
+            space, score = space.removesuffix("*3"), score.view(3, -1).sum(dim=0)
+        elif self.family.by_head_size and ":heads" in space:
+            return
+        totals[space] = totals[space] + score if space in totals else score
+
+    def _keep(self, space: str, total: Tensor) -> Tensor:
+        if ":heads" in space:
+            return keep_in_heads(total, len(total) // self.head_size, self.reduction)
+        return keep_largest(total, len(total) // self.reduction)
+
+    def _indices(self, space: str, size: int) -> Tensor:
+        """What is kept of an axis of a parameter."""
+        if not space:
+            return torch.arange(size)
+        if space.endswith("*3"):
+            kept = self.kept[space.removesuffix("*3")]
+            return torch.cat([kept + part * (size // 3) for part in range(3)])
+        if self.family.by_head_size and (":heads" in space or space == "head"):
+            # Rotary positions fix which columns of a head belong together; the side blocks get every so many of them.
+            return torch.arange(0, size, self.reduction)
+        return self.kept[space]
+
+    def _matrices(self, index: int, block: nn.Module) -> Iterator[tuple[str, Tensor, tuple[str, ...]]]:
+        """The parameters of a block and the space of each of their axes."""
+        for module_name, module in block.named_modules():
+            for name, parameter in module.named_parameters(module_name, recurse=False):
+                spaces = self._spaces(index, module_name)
+                if isinstance(module, Conv1D) and parameter.dim() == 2:
+                    spaces = spaces[::-1]
+                yield name, parameter, spaces[: parameter.dim()]
+
+    def _spaces(self, index: int, module_name: str) -> tuple[str, ...]:
+        pattern = next((p for p in self.family.spaces if re.search(p, f".{module_name}")), None)
+        spaces = ("hidden",) if pattern is None else self.family.spaces[pattern]
+        attention = _attention_of(module_name)
+        scopes = {
+            "heads": f"{index}.{attention}:heads",
+            "heads*3": f"{index}.{attention}:heads*3",
+            "inner": f"{index}:inner",
+        }
+        return tuple(scopes.get(space, space) for space in spaces)
+
+    def copy_block(self, index: int, narrow: nn.Module) -> None:
+        """Fill a narrow block with the kept rows and columns of the block at that place."""
+        targets = dict(narrow.named_parameters())
+        for name, parameter, spaces in self._matrices(index, self.blocks[index]):
+            if name in targets:
+                targets.pop(name).copy_(self._slice(parameter, spaces))
+        # A relative position bias stands in the backbone's first block, and in the first that is kept beside it.
+        for name, parameter, spaces in self._matrices(0, self.blocks[0]):
+            if name in targets:
+                targets.pop(name).copy_(self._slice(parameter, spaces))
+
+    def copy_norm(self, norm: nn.Module, narrow: nn.Module) -> None:
+        """Fill a narrow norm with the kept part of the one after the last block."""
+        targets = dict(narrow.named_parameters())
+        for name, parameter in norm.named_parameters():
+            targets[name].copy_(self._slice(parameter, ("hidden",)))
+
+    def _slice(self, parameter: Tensor, spaces: tuple[str, ...]) -> Tensor:
+        for axis, space in enumerate(spaces):
+            indices = self._indices(space, parameter.shape[axis]).to(parameter.device)
+            parameter = parameter.index_select(axis, indices)
+        return parameter
+
+
+def _attention_of(module_name: str) -> str:
+    """The part of a path that tells one attention of a block from another: all but the last projection."""
+    return re.sub(r"(\.(self|output))?\.[^.]+$", "", module_name)

@@ -1,0 +1,121 @@
+"""The side network: narrow blocks beside the frozen ones, stepping as the backbone runs.
+
+A `Rung` takes the place of each block in its list, so the backbone's own code makes embeddings, masks, positions and
+caches as ever and never learns of the ladder. A `Landing`, called by a forward hook of the module that runs the
+blocks, puts the side network's result where the head expects the backbone's last states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
+from nlpkit.ladder_side_tuning.families import Stack, build_narrow_block
+from nlpkit.ladder_side_tuning.merging import choose_layers
+from nlpkit.ladder_side_tuning.rungs import Climb, Rung, SideBlock, TapsGathered
+
+
+class Landing(nn.Module):
+    """The end of a side network: norm, dropout, and the projection up to where the head reads.
+
+    In an encoder-decoder model the encoder's states go to the decoder in one tensor, the backbone's and the side
+    network's side by side, so that generation repeats and reorders them together; the rungs of the decoder part them.
+    """
+
+    def __init__(self, norm: nn.Module, up: nn.Linear | None, dropout: float, climb: Climb) -> None:
+        super().__init__()
+        self.norm = norm
+        self.dropout = nn.Dropout(dropout)
+        self.up = up
+        self.climb = climb
+
+    def forward(self, last: Tensor) -> Tensor:
+        """Turn the side state into what follows the stack.
+
+        Args:
+            last: the backbone's last states, shape ``(batch, length, backbone's width)``.
+
+        Returns:
+            The projected side state, of the same shape; or, without a projection, the backbone's and the side states,
+            shape ``(batch, length, backbone's width + width)``.
+
+        Raises:
+            TapsGathered: the taps were all that was asked for.
+        """
+        climb = self.climb
+        if climb.wanted is not None:
+            if self.up is not None:
+                raise TapsGathered
+            return last
+        climb.last = last.detach() if climb.keeps_last else None
+        state = self.dropout(self.norm(climb.finish()))  # (batch, length, width)
+        return torch.cat([last.detach(), state], dim=-1) if self.up is None else self.up(state).to(last.dtype)
+
+
+def replace_last_states(stack: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Forward hook of the module that runs the blocks: let its ``Landing`` replace the last hidden states.
+
+    Args:
+        stack: has the landing as ``side``.
+        args: unused.
+        output: what the stack returned, a ``ModelOutput`` or a tuple with the last states first.
+
+    Returns:
+        The same with other last states.
+    """
+    landing: Any = stack.side
+    if isinstance(output, tuple):
+        return landing(output[0]), *output[1:]
+    output.last_hidden_state = landing(output.last_hidden_state)
+    return output
+
+
+def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
+    """Put rungs in the place of a stack's blocks, and a landing at its end; the side network has fresh weights.
+
+    Args:
+        model: changed in place.
+        stack: one of its stacks.
+        config: of the ladder.
+        taps_only: whether the result goes to a side decoder, not to a head.
+
+    Raises:
+        ValueError: the reduction or the layers do not fit the backbone.
+    """
+    family = stack.family
+    stack_module, blocks, settings = stack.module(model), stack.blocks(model), stack.config(model)
+    depth = len(blocks)
+    kept = choose_layers(config.layers_of(stack.role), depth)
+    tapped_width: int = getattr(settings, family.width)
+    width = tapped_width // config.reduction
+    climb = Climb()
+    rungs = []
+    for index, block in enumerate(blocks):
+        rung = Rung(block, index, climb, family, config.reduction, depth, kept)
+        if index == 0:
+            rung.enter = nn.Linear(tapped_width, width)
+        if index in kept:
+            narrow = build_narrow_block(block, settings, family, config, index, index == kept[0])
+            module: Any
+            for module in narrow.modules():
+                if hasattr(module, "layer_idx"):
+                    # After construction: some blocks derive scales or kinds of attention from their place.
+                    module.layer_idx = depth + kept.index(index)
+            rung.side = SideBlock(narrow, tapped_width, width, config)
+        rungs.append(rung)
+    setattr(stack_module, stack.blocks_name, nn.ModuleList(rungs))
+    norm = getattr(stack_module, family.final_norm, None) if family.final_norm else None
+    up = None if taps_only else nn.Linear(width, tapped_width)
+    stack_module.side = Landing(_narrow_norm(norm, width), up, config.dropout, climb)
+    stack_module.register_forward_hook(replace_last_states)
+
+
+def _narrow_norm(norm: nn.Module | None, width: int) -> nn.Module:
+    """A norm of the same kind as the stack's last one."""
+    if norm is None:
+        return nn.Identity()
+    eps = next(value for name, value in vars(norm).items() if name in ("eps", "variance_epsilon"))
+    return type(norm)(width, eps=eps)

@@ -1,0 +1,298 @@
+"""Taps computed once and kept on disk: the backbone is frozen and without dropout, so they never change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
+from nlpkit.ladder_side_tuning.tap_file import DTYPES, Shard, write_shard
+from nlpkit.ladder_side_tuning.tap_keys import UNKEYED, RowKey, row_keys
+
+MANIFEST = "tap_cache.json"
+FORMAT = 1
+
+Row = Mapping[str, Any]
+
+
+class TapCache:
+    """The taps of a set of rows, on disk; `cache_taps` makes one, a ladder's ``use_tap_cache`` uses it.
+
+    Args:
+        folder: what `cache_taps` wrote.
+
+    Raises:
+        FileNotFoundError: there is no cache in the folder.
+        ValueError: a file is cut off or damaged, or of another format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make a cache with cache_taps")
+        self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if self.manifest.get("format") != FORMAT:
+            raise ValueError(f"{path} is of format {self.manifest.get('format')}, this nlpkit reads {FORMAT}")
+        self._shards = [Shard(shard) for shard in sorted(self.folder.glob("taps-*.safetensors"))]
+        self._places = {key: (shard, row) for shard in self._shards for row, key in enumerate(shard.keys)}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._places
+
+    def __reduce__(self) -> tuple[type[TapCache], tuple[Path]]:
+        return TapCache, (self.folder,)
+
+    def check(self, ladder: Any) -> None:
+        """Refuse a ladder whose taps these are not.
+
+        Args:
+            ladder: a model with a ladder.
+
+        Raises:
+            ValueError: its backbone has other weights, or it taps layers that were not cached.
+        """
+        found = backbone_fingerprint(ladder)
+        if found != self.manifest["fingerprint"]:
+            raise ValueError(
+                f"the cache in {self.folder} is stale: it was made with other backbone weights (fingerprint "
+                f"{self.manifest['fingerprint'][:8]}, the ladder's is {found[:8]}); cache the taps again elsewhere"
+            )
+        for stack, layers in ladder.tapped_layers().items():
+            missing = sorted(set(layers) - set(self.manifest["layers"].get(stack, [])))
+            if missing:
+                raise ValueError(
+                    f"the cache in {self.folder} holds layers {self.manifest['layers'].get(stack)} of {stack!r}, the "
+                    f"ladder also taps {missing}; cache the taps again with this ladder"
+                )
+
+    def look_up(self, ladder: Any, inputs: Mapping[str, Any]) -> dict[str, dict[int, Tensor]] | None:
+        """Find the taps of a batch.
+
+        Args:
+            ladder: whose layers are wanted.
+            inputs: the model's inputs by name.
+
+        Returns:
+            Taps for ``forward``, zeros where there is padding; ``None`` if a row is missing, or if the states depend
+            on other inputs than token ids.
+        """
+        if any(inputs.get(name) is not None for name in UNKEYED) or inputs.get("input_ids") is None:
+            return None
+        keys = row_keys(inputs, len(ladder.stacks), ladder.config.pad_token_id)
+        if any(key.digest not in self._places for key in keys):
+            return None
+        return {
+            stack.name: self._gather(stack.name, layers, keys, number, _length(inputs, number))
+            for number, (stack, layers) in enumerate(zip(ladder.stacks, ladder.tapped_layers().values(), strict=True))
+        }
+
+    def _gather(
+        self, stack: str, layers: Sequence[int], keys: Sequence[RowKey], number: int, length: int
+    ) -> dict[int, Tensor]:
+        chosen = [self.manifest["layers"][stack].index(layer) for layer in layers]
+        width: int = self.manifest["widths"][stack]
+        dtype = torch.bfloat16 if self.manifest["dtype"] == "bfloat16" else torch.float32
+        taps = torch.zeros(len(layers), len(keys), length, width, dtype=dtype)
+        for row, key in enumerate(keys):
+            shard, place = self._places[key.digest]
+            start, end = key.spans[number]
+            taps[:, row, start:end] = shard.read(stack, place)[:, chosen].transpose(0, 1)
+        return dict(zip(layers, taps.unbind(), strict=True))
+
+
+def estimate_tap_bytes(ladder: Any, tokens: Sequence[int], dtype: str = "bfloat16") -> int:
+    """How much disk the taps of so many tokens take.
+
+    Args:
+        ladder: a model with a ladder; its layers are counted.
+        tokens: for each stack, the encoder first, tokens without padding.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+
+    Returns:
+        Bytes, exact but for headers.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> from nlpkit.ladder_side_tuning.building import get_ladder_model
+        >>> from nlpkit.ladder_side_tuning.configuration import LadderConfig
+        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        ...                              intermediate_size=8))
+        >>> estimate_tap_bytes(get_ladder_model(model, LadderConfig(reduction=2)), [1000])
+        48000
+    """
+    size = DTYPES[dtype].itemsize
+    scale = 4 if dtype == "int8" else 0
+    layers = ladder.tapped_layers().values()
+    return sum(
+        count * len(kept) * (width * size + scale)
+        for count, kept, width in zip(tokens, layers, _widths(ladder).values(), strict=True)
+    )
+
+
+def cache_taps(
+    ladder: Any,
+    rows: Sequence[Row],
+    folder: str | Path,
+    collate: Callable[[list[Any]], Mapping[str, Any]],
+    *,
+    dtype: str = "bfloat16",
+    batch_size: int = 64,
+    shard_bytes: int = 1 << 28,
+    show_progress: bool = True,
+) -> TapCache:
+    """Run the backbone once over a set of rows and keep the taps on disk.
+
+    Args:
+        ladder: a model with a ladder.
+        rows: tokenized examples with ``input_ids``, and for encoder-decoder models ``labels``.
+        folder: made if it does not exist. If it holds a part of this very cache, the rest is added to it.
+        collate: makes a batch of rows, as the Trainer's ``data_collator`` does. It must not draw anything at random.
+        dtype: what taps are kept in: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+        batch_size: rows a batch; rows of like length come together.
+        shard_bytes: of a file. An interruption loses at most this.
+        show_progress: draw a progress bar.
+
+    Returns:
+        The cache, ready for ``ladder.use_tap_cache``.
+
+    Raises:
+        ValueError: an unknown dtype, or the folder holds the cache of another backbone, of other layers or dtype.
+        OSError: the disk is too small, which is checked before the backbone runs, or it fills up all the same; what
+            was written is kept and used by the next call.
+
+    Note:
+        Costs one forward pass without gradients. Under ``torch.autocast`` it runs in that precision.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r} is unknown; use {', '.join(map(repr, DTYPES))}")
+    folder = Path(folder)
+    _begin(ladder, folder, dtype)
+    cache = TapCache(folder)
+    order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
+    _check_space(ladder, folder, rows, len(cache), dtype)
+    pending: dict[bytes, dict[str, Tensor]] = {}
+    kept, pending_bytes = len(cache), 0
+    was_training = ladder.training
+    ladder.eval()
+    progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=not show_progress)
+    try:
+        for start in range(0, len(order), batch_size):
+            batch = collate([rows[number] for number in order[start : start + batch_size]])
+            for digest, taps in _missing_taps(ladder, batch, cache, pending):
+                pending[digest] = taps
+                pending_bytes += sum(tap.numel() * DTYPES[dtype].itemsize for tap in taps.values())
+            if pending_bytes >= shard_bytes:
+                kept += _write(folder, pending, dtype, kept, len(rows))
+                pending_bytes = 0
+            progress.update(min(batch_size, len(order) - start))
+        if pending:
+            _write(folder, pending, dtype, kept, len(rows))
+    finally:
+        progress.close()
+        ladder.train(was_training)
+    return TapCache(folder)
+
+
+def _begin(ladder: Any, folder: Path, dtype: str) -> None:
+    """Write the manifest, or compare with the one that is there."""
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": backbone_fingerprint(ladder),
+        "layers": ladder.tapped_layers(),
+        "widths": _widths(ladder),
+        "dtype": dtype,
+    }
+    path = folder / MANIFEST
+    if path.is_file():
+        found = json.loads(path.read_text("utf-8"))
+        changed = [name for name, value in manifest.items() if found.get(name) != value]
+        if changed:
+            raise ValueError(
+                f"{folder} holds a cache with another {changed[0]} ({found.get(changed[0])}, not "
+                f"{manifest[changed[0]]}); delete it or choose another folder"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    draft.replace(path)
+
+
+def _check_space(ladder: Any, folder: Path, rows: Sequence[Row], present: int, dtype: str) -> None:
+    lengths = [_lengths(ladder, row) for row in rows]
+    tokens = [sum(column) for column in zip(*lengths, strict=True)] or [0] * len(ladder.stacks)
+    share = max(0, len(rows) - present) / max(1, len(rows))
+    needed, free = int(estimate_tap_bytes(ladder, tokens, dtype) * share), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"the taps of {len(rows)} rows take {needed / 2**30:.2f} GiB, {folder} has {free / 2**30:.2f} GiB left; "
+            "tap fewer layers, keep them in 'int8', or choose another disk"
+        )
+
+
+@torch.no_grad()
+def _missing_taps(
+    ladder: Any, batch: Mapping[str, Any], cache: TapCache, pending: Mapping[bytes, Any]
+) -> Iterator[tuple[bytes, dict[str, Tensor]]]:
+    keys = row_keys(batch, len(ladder.stacks), ladder.config.pad_token_id)
+    missing = {
+        key.digest: row for row, key in enumerate(keys) if key.digest not in cache and key.digest not in pending
+    }
+    if not missing:
+        return
+    found = ladder.tap(**{name: value.to(ladder.device) for name, value in batch.items()})
+    stacked = {
+        stack: torch.stack([taps[layer] for layer in sorted(taps)], dim=2).cpu() for stack, taps in found.items()
+    }
+    for digest, row in missing.items():
+        spans = dict(zip(stacked, keys[row].spans, strict=True))
+        yield digest, {stack: taps[row, slice(*spans[stack])].clone() for stack, taps in stacked.items()}
+
+
+def _write(folder: Path, pending: dict[bytes, Any], dtype: str, kept: int, wanted: int) -> int:
+    """Write a shard and empty what is pending; how many rows it holds."""
+    # Not how many there are: one in the middle may have been deleted because it was damaged.
+    number = 1 + max((int(path.stem.removeprefix("taps-")) for path in folder.glob("taps-*.safetensors")), default=-1)
+    try:
+        write_shard(folder / f"taps-{number:05}.safetensors", list(pending.items()), dtype)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write taps ({error.strerror}); {kept} of {wanted} rows are kept in {folder}: free some space and "
+            "call cache_taps again, which goes on from there",
+        ) from error
+    written = len(pending)
+    pending.clear()
+    return written
+
+
+def _lengths(ladder: Any, row: Row) -> tuple[int, ...]:
+    if len(ladder.stacks) == 1:
+        return (len(row["input_ids"]),)
+    read = row.get("labels") if row.get("decoder_input_ids") is None else row["decoder_input_ids"]
+    if read is None:
+        raise ValueError("a row has no 'labels'; the taps of a decoder depend on what it reads")
+    return len(row["input_ids"]), len(read)
+
+
+def _widths(ladder: Any) -> dict[str, int]:
+    return {stack.name: getattr(stack.config(ladder), stack.family.width) for stack in ladder.stacks}
+
+
+def _length(inputs: Mapping[str, Any], number: int) -> int:
+    """The padded length of what a stack reads."""
+    if number == 0:
+        return int(inputs["input_ids"].shape[-1])
+    read = inputs.get("decoder_input_ids")
+    return int((inputs["labels"] if read is None else read).shape[-1])

@@ -1,0 +1,107 @@
+"""Shards of taps: safetensors files, read by memory-mapping, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+#: Of a digest, in bytes.
+KEY_SIZE = 16
+
+
+def quantise(taps: Tensor) -> tuple[Tensor, Tensor]:
+    """Round states to 8 bits, each state to its own scale.
+
+    Args:
+        taps: shape ``(..., width)``.
+
+    Returns:
+        Whole numbers from -127 to 127, shape ``(..., width)``, and what they are multiples of, shape ``(...)``.
+
+    Example:
+        >>> quantise(torch.tensor([[254.0, -2.0, 0.0]]))
+        (tensor([[127,  -1,   0]], dtype=torch.int8), tensor([2.]))
+    """
+    taps = taps.float()
+    scales = taps.abs().amax(dim=-1) / 127
+    return (taps / scales.clamp(min=1e-30)[..., None]).round().to(torch.int8), scales
+
+
+def write_shard(path: Path, rows: Sequence[tuple[bytes, Mapping[str, Tensor]]], dtype: str) -> None:
+    """Write a shard.
+
+    Args:
+        path: the file.
+        rows: digest and taps of each row; taps by stack, shape ``(length, layers, width)``.
+        dtype: a key of `DTYPES`.
+
+    Raises:
+        OSError: it cannot be written; then there is no file.
+    """
+    keys = torch.frombuffer(bytearray(b"".join(digest for digest, _ in rows)), dtype=torch.uint8)
+    tensors = {"keys": keys.view(len(rows), KEY_SIZE)}
+    for stack in rows[0][1]:
+        taps = torch.cat([found[stack] for _, found in rows])
+        lengths = torch.tensor([0, *(len(found[stack]) for _, found in rows)])
+        tensors[f"{stack}:offsets"] = lengths.cumsum(dim=0)
+        if dtype == "int8":
+            taps, tensors[f"{stack}:scales"] = quantise(taps)
+        tensors[f"{stack}:taps"] = taps.to(DTYPES[dtype]).contiguous()
+    draft = path.with_suffix(".tmp")
+    try:
+        # Not save_file, which writes through a memory map in some versions, where a full disk kills the process.
+        draft.write_bytes(save(tensors))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+class Shard:
+    """A shard of taps, read by memory-mapping.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        keys: digests of the rows.
+
+    Raises:
+        ValueError: the file is cut off or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = safe_open(path, framework="pt")
+            self.keys = [bytes(key) for key in self._file.get_tensor("keys").numpy()]
+            self._names = set(self._file.keys())
+            self._offsets = {
+                name.removesuffix(":offsets"): self._file.get_tensor(name).tolist()
+                for name in self._names
+                if name.endswith(":offsets")
+            }
+        except SafetensorError as error:
+            raise ValueError(f"{path} is cut off or damaged ({error}); delete it and cache its taps again") from error
+
+    def read(self, stack: str, row: int) -> Tensor:
+        """The taps of a row.
+
+        Args:
+            stack: name of the stack.
+            row: number of the row in the shard.
+
+        Returns:
+            Shape ``(length, layers, width)``; fp32 if they were kept in 8 bits.
+        """
+        start, end = self._offsets[stack][row : row + 2]
+        taps: Any = self._file.get_slice(f"{stack}:taps")[start:end]
+        if f"{stack}:scales" not in self._names:
+            return taps
+        scales: Any = self._file.get_slice(f"{stack}:scales")[start:end]
+        return taps.float() * scales[..., None]

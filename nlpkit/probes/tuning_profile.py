@@ -1,0 +1,267 @@
+"""What each way of fine-tuning costs on your own model: memory and time of a training step, measured side by side."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from nlpkit.probes.step_memory import gradient_bytes, optimizer_bytes, peak_bytes, saved_activation_bytes
+
+#: Makes a trainable model of a copy of the user's, and tells what to call it with besides the batch.
+Way = Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[Any, Mapping[str, Any]]]
+#: Projections that LoRA is put on, by the names that transformers' models give them: queries and values.
+LORA_TARGETS = (("query", "value"), ("q_proj", "v_proj"), ("q", "v"), ("c_attn",))
+
+
+@dataclass(frozen=True)
+class TuningProfile:
+    """The cost of one way of fine-tuning.
+
+    Attributes:
+        way: its name.
+        trainable_parameters: how many.
+        activation_bytes: kept by the forward pass for the backward pass.
+        gradient_bytes: of the trainable parameters.
+        optimizer_bytes: of AdamW's two moments.
+        peak_bytes: the most that a step needs above weights and optimizer; see ``step_memory.peak_bytes``.
+        step_seconds: median time of a training step.
+    """
+
+    way: str
+    trainable_parameters: int
+    activation_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    peak_bytes: int
+    step_seconds: float
+
+
+def full(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    """Train every parameter."""
+    return model.requires_grad_(True), {}
+
+
+def bitfit(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    """Train biases and the head.
+
+    Source: Ben Zaken, Ravfogel and Goldberg 2022, "BitFit".
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    for name in _head_names(model):
+        model.get_submodule(name).requires_grad_(True)
+    return model, {}
+
+
+def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    """Train PEFT's LoRA of rank 8 on queries and values, and the head.
+
+    Raises:
+        ValueError: the model's projections have names that are not known here.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=_head_names(model) or None
+    )
+    return get_peft_model(model, settings), {}
+
+
+def lora_targets(model: PreTrainedModel) -> list[str]:
+    """Names of a model's query and value projections, or of one that holds them.
+
+    Args:
+        model: any model.
+
+    Returns:
+        For PEFT's ``target_modules``.
+
+    Raises:
+        ValueError: the model's projections have names that are not known here.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> lora_targets(BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                                   intermediate_size=8)))
+        ['query', 'value']
+    """
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    targets = next((target for target in LORA_TARGETS if set(target) <= names), None)
+    if targets is None:
+        raise ValueError(f"{type(model).__name__} has none of the projections {LORA_TARGETS}; pass ways of your own")
+    return list(targets)
+
+
+def ladder(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    """Train a ladder at an eighth of the width beside three quarters of the layers, and the head."""
+    from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
+
+    return get_ladder_model(model, LadderConfig(reduction=8, layers=0.75)), {}
+
+
+def ladder_with_cache(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    """Train the same ladder on taps that are there already, as from the second epoch on."""
+    made, _ = ladder(model, batch)
+    return made, {"taps": made.tap(**batch)}
+
+
+def standard_ways() -> dict[str, Way]:
+    """The ways that are compared: full, LoRA if PEFT is installed, BitFit, the ladder, the ladder with cached taps.
+
+    Returns:
+        Ways by name.
+    """
+    known: dict[str, Way] = {"full": full}
+    if find_spec("peft") is not None:
+        known["LoRA"] = lora
+    return known | {"BitFit": bitfit, "ladder": ladder, "ladder, taps cached": ladder_with_cache}
+
+
+def profile_tuning(
+    model: PreTrainedModel,
+    batch: Mapping[str, Tensor],
+    *,
+    ways: Mapping[str, Way] | None = None,
+    rounds: int = 5,
+    autocast: torch.dtype | None = None,
+    show_progress: bool = True,
+) -> list[TuningProfile]:
+    """Measure what each way of fine-tuning a model costs.
+
+    Args:
+        model: yours; every way works on a copy.
+        batch: inputs with labels, on the model's device; of the size and length that you train with.
+        ways: by name; by default `standard_ways`.
+        rounds: training steps of each way that are timed, in turns, after one that warms up.
+        autocast: a dtype to compute in, e.g. ``torch.bfloat16``.
+        show_progress: draw a progress bar.
+
+    Returns:
+        A profile a way, in their order.
+
+    Raises:
+        ValueError: the model returns no loss on the batch, or ``rounds`` is below 1.
+
+    Note:
+        All the ways are in memory at once, because they are timed in turns: some five times the weights, and AdamW's
+        moments. Dropout is on.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> model = BertForSequenceClassification(BertConfig(
+        ...     vocab_size=9, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64))
+        >>> batch = {"input_ids": torch.ones(2, 5, dtype=torch.long), "labels": torch.tensor([0, 1])}
+        >>> chosen = {"full": full, "ladder": ladder}
+        >>> profiles = profile_tuning(model, batch, ways=chosen, rounds=1, show_progress=False)
+        >>> profiles[1].activation_bytes < profiles[0].activation_bytes
+        True
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds={rounds} must be at least 1")
+    steps = []
+    known = standard_ways() if ways is None else ways
+    for name, way in tqdm(known.items(), desc="measuring memory", unit="way", disable=not show_progress, leave=False):
+        trained, extra = way(copy.deepcopy(model), batch)
+        steps.append(_Step(name, trained.train(), {**batch, **extra}, autocast))
+        steps[-1].measure_memory()
+    for _ in tqdm(range(rounds), desc="measuring time", unit="round", disable=not show_progress, leave=False):
+        for step in steps:
+            step.measure_time()
+    return [step.profile() for step in steps]
+
+
+def profile_table(profiles: list[TuningProfile]) -> Table:
+    """Draw profiles as a table, each beside its share of the first.
+
+    Args:
+        profiles: as `profile_tuning` returns them.
+
+    Returns:
+        A table for ``rich.print``.
+    """
+    table = Table("way", "trained", "activations", "gradients + AdamW", "peak of a step", "time of a step")
+    first = profiles[0]
+    for found in profiles:
+        kept, kept_first = (item.gradient_bytes + item.optimizer_bytes for item in (found, first))
+        table.add_row(
+            found.way,
+            f"{found.trainable_parameters:,} ({found.trainable_parameters / first.trainable_parameters:.1%})",
+            _share(found.activation_bytes, first.activation_bytes),
+            _share(kept, kept_first),
+            _share(found.peak_bytes, first.peak_bytes),
+            f"{found.step_seconds * 1000:.0f} ms ({found.step_seconds / first.step_seconds:.2f})",
+        )
+    return table
+
+
+class _Step:
+    """A training step of one way."""
+
+    def __init__(self, name: str, model: Any, inputs: Mapping[str, Any], autocast: torch.dtype | None) -> None:
+        self.name, self.model, self.inputs, self.autocast = name, model, inputs, autocast
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.trainable = sum(parameter.numel() for parameter in trained)
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-6)
+        self.device = next(model.parameters()).device
+        self.seconds: list[float] = []
+        self.memory: dict[str, int] = {}
+
+    def forward(self) -> Tensor:
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            loss = self.model(**self.inputs).get("loss")
+        if loss is None:
+            raise ValueError("the model returns no loss; give a batch with labels")
+        found: Tensor = loss
+        return found
+
+    def step(self) -> None:
+        self.forward().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def measure_memory(self) -> None:
+        self.memory["activation_bytes"] = saved_activation_bytes(self.model, self.forward)
+        self.forward().backward()
+        self.memory["gradient_bytes"] = gradient_bytes(self.model)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.memory["optimizer_bytes"] = optimizer_bytes(self.optimizer)
+        gc.collect()
+        self.memory["peak_bytes"] = peak_bytes(self.step, self.device)
+
+    def measure_time(self) -> None:
+        self._wait()
+        begin = perf_counter()
+        self.step()
+        self._wait()
+        self.seconds.append(perf_counter() - begin)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def profile(self) -> TuningProfile:
+        return TuningProfile(self.name, self.trainable, **self.memory, step_seconds=median(self.seconds))
+
+
+def _head_names(model: PreTrainedModel) -> list[str]:
+    """What every way trains besides: the modules outside the base model, unless they are a language model's."""
+    from nlpkit.ladder_side_tuning import head_modules
+
+    return head_modules(model)
+
+
+def _share(size: int, of: int) -> str:
+    return f"{size / 2**20:.1f} MiB ({size / max(of, 1):.2f})"

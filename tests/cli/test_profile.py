@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from transformers import BertConfig, BertModel
+from typer.testing import CliRunner
+
+from nlpkit.cli.profile import profile
+from nlpkit.probes.tuning_profile import standard_ways
+
+
+def call(*arguments: str) -> str:
+    app = typer.Typer()
+    app.command()(profile)
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_every_way_is_profiled_on_the_users_model(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=30, **sizes)).save_pretrained(tmp_path / "model")
+    small = ["--batch-size", "2", "--length", "8", "--rounds", "1"]
+    table = call("--model", str(tmp_path / "model"), *small, "--output", str(tmp_path / "profile.json"))
+    profiles = json.loads((tmp_path / "profile.json").read_text("utf-8"))
+    assert [found["way"] for found in profiles] == list(standard_ways())
+    for found in profiles:
+        assert found["way"].split(",")[0] in table
+
+
+def test_sizes_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="--batch-size, --length, --labels and --rounds must be at least 1"):
+        call("--rounds", "0")

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
+
+from nlpkit.ladder_side_tuning.building import get_ladder_model
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
+from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
+from nlpkit.ladder_side_tuning.saving import load_ladder_model
+from tests.ladder_side_tuning.small_models import BERT, answers, small_batch, small_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def trained(model: PreTrainedModel) -> Any:
+    """A ladder a step away from where it began."""
+    ladder = get_ladder_model(model, LadderConfig(reduction=2, layers=2))
+    with torch.no_grad():
+        for parameter in ladder.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return ladder.eval()
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Any, Path]:
+    ladder = trained(small_model("bert-sequence"))
+    ladder.save_pretrained(tmp_path / "ladder")
+    return ladder, tmp_path / "ladder"
+
+
+@pytest.mark.parametrize("name", ["bert-sequence", "bert-mlm", "llama", "t5", "bart"])
+def test_a_ladder_comes_back_beside_the_same_backbone(name: str, tmp_path: Path) -> None:
+    ladder = trained(small_model(name))
+    ladder.save_pretrained(tmp_path)
+    found = load_ladder_model(tmp_path, small_model(name))
+    batch = small_batch(ladder)
+    assert torch.equal(answers(found(**batch)), answers(ladder(**batch)))
+    assert sorted(p.requires_grad for p in found.parameters()) == sorted(p.requires_grad for p in ladder.parameters())
+
+
+def test_the_folder_holds_the_ladder_and_nothing_of_the_backbone(saved: tuple[Any, Path]) -> None:
+    ladder, folder = saved
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    state = load_file(folder / "adapter_model.safetensors")
+    assert sum(tensor.numel() for tensor in state.values()) == ladder.num_ladder_parameters()
+    assert {name for name in state if ".block." in name and ".side." not in name} == set()
+    assert "classifier.weight" in state
+    settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    assert settings["peft_type"] == "LADDER_SIDE_TUNING"
+    assert settings["ladder"]["layers"] == 2
+
+
+def test_another_backbone_is_refused(saved: tuple[Any, Path]) -> None:
+    _, folder = saved
+    other = small_model("bert-sequence")
+    with torch.no_grad():
+        other.bert.encoder.layer[2].output.dense.weight[0, 0] += 0.1
+    with pytest.raises(ValueError, match="was trained beside other weights than those of the given BertForSequence"):
+        load_ladder_model(folder, other)
+
+
+def test_another_shape_of_backbone_or_head_is_refused(saved: tuple[Any, Path]) -> None:
+    _, folder = saved
+    two_labels = BertForSequenceClassification(small_model("bert-sequence").config.__class__(**BERT, num_labels=2))
+    two_labels.bert.load_state_dict(small_model("bert-sequence").bert.state_dict())
+    with pytest.raises(
+        ValueError, match=r"classifier.weight of shape \(3, 16\), the model \(2, 16\); has its head as"
+    ):
+        load_ladder_model(folder, two_labels)
+    with pytest.raises(
+        ValueError, match=r"with a BertForSequenceClassification and has its bert\.pooler, which the given"
+    ):
+        load_ladder_model(folder, small_model("bert-mlm"))
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_their_precision() -> None:
+    model = small_model("bert-sequence")
+    ladder = get_ladder_model(model, LadderConfig(reduction=2))
+    before = backbone_fingerprint(ladder)
+    with torch.no_grad():
+        ladder.classifier.weight.add_(1)
+        ladder.bert.encoder.side.up.weight.add_(1)
+    assert backbone_fingerprint(ladder) == before
+    assert backbone_fingerprint(ladder.bfloat16()) == before
+    with torch.no_grad():
+        ladder.bert.embeddings.word_embeddings.weight[3, 3] += 1
+    assert backbone_fingerprint(ladder) != before
+
+
+def test_damaged_and_foreign_folders_are_refused(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    _, folder = saved
+    model = small_model("bert-sequence")
+    with pytest.raises(FileNotFoundError, match=r"holds no adapter_config\.json; give the folder of a saved ladder"):
+        load_ladder_model(tmp_path / "nothing", model)
+    weights = folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors is damaged or cut off"):
+        load_ladder_model(folder, model)
+    state = load_file_of(whole, tmp_path)
+    state.pop("bert.encoder.side.up.bias")
+    save_file(state, weights)
+    with pytest.raises(
+        ValueError, match=r"does not fit BertForSequenceClassification: it lacks bert\.encoder\.side\.up"
+    ):
+        load_ladder_model(folder, model)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no adapter_model\.safetensors; was it copied whole"):
+        load_ladder_model(folder, model)
+    settings = folder / "adapter_config.json"
+    settings.write_text(json.dumps({"peft_type": "LORA"}), "utf-8")
+    with pytest.raises(ValueError, match="holds a LORA adapter, not a ladder; load it with peft"):
+        load_ladder_model(folder, model)
+    settings.write_text("{", "utf-8")
+    with pytest.raises(ValueError, match=r"adapter_config\.json is no valid JSON"):
+        load_ladder_model(folder, model)
+
+
+def load_file_of(content: bytes, folder: Path) -> dict[str, torch.Tensor]:
+    (folder / "whole.safetensors").write_bytes(content)
+    return dict(load_file(folder / "whole.safetensors"))
+
+
+@pytest.mark.slow
+def test_another_process_finds_the_backbone_by_itself(tmp_path: Path) -> None:
+    small_model("wobert-sequence").save_pretrained(tmp_path / "backbone")
+    from nlpkit.wobert.modeling import WoBertForSequenceClassification
+
+    ladder = trained(WoBertForSequenceClassification.from_pretrained(tmp_path / "backbone"))
+    ladder.save_pretrained(tmp_path / "ladder")
+    batch = small_batch(ladder)
+    save_file(batch, tmp_path / "batch.safetensors")
+    script = (
+        "import sys; from nlpkit.ladder_side_tuning import load_ladder_model;"
+        "from safetensors.torch import load_file, save_file;"
+        "ladder = load_ladder_model(sys.argv[1] + '/ladder');"
+        "answer = ladder(**load_file(sys.argv[1] + '/batch.safetensors')).logits;"
+        "save_file({'logits': answer.detach()}, sys.argv[1] + '/answer.safetensors')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment, capture_output=True)
+    assert torch.equal(load_file(tmp_path / "answer.safetensors")["logits"], ladder(**batch).logits)
+
+
+def test_a_ladder_of_a_backbone_from_nowhere_asks_for_it(saved: tuple[Any, Path]) -> None:
+    with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give it"):
+        load_ladder_model(saved[1])
+
+
+def arguments(folder: Path, **settings: Any) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=2,
+        learning_rate=0.05,
+        lr_scheduler_type="constant",
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        **settings,
+    )
+
+
+def rows() -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(2)
+    return [
+        {"input_ids": torch.randint(5, 40, (6,), generator=generator), "labels": number % 3} for number in range(12)
+    ]
+
+
+def test_the_trainer_trains_saves_resumes_and_keeps_the_best(tmp_path: Path) -> None:
+    """Interrupted after four of six steps and resumed, a run ends where an uninterrupted one does."""
+
+    def trainer(folder: str, **settings: Any) -> Trainer:
+        torch.manual_seed(3)
+        ladder = get_ladder_model(small_model("bert-sequence"), LadderConfig(reduction=2))
+        return Trainer(ladder, arguments(tmp_path / folder, **settings), train_dataset=rows(), eval_dataset=rows()[:4])
+
+    whole = trainer("whole", max_steps=6, save_strategy="no")
+    whole.train()
+    first = trainer("parts", max_steps=6, save_steps=2)
+    first.train()
+    second = trainer(
+        "parts",
+        max_steps=6,
+        save_steps=2,
+        eval_strategy="steps",
+        eval_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+    )
+    second.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-4"))
+    expected = whole.model.ladder_state_dict()
+    found = load_file(tmp_path / "parts" / "checkpoint-6" / "adapter_model.safetensors")
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor)
+    best = load_file(Path(second.state.best_model_checkpoint) / "adapter_model.safetensors")
+    assert all(torch.equal(tensor, best[name]) for name, tensor in second.model.ladder_state_dict().items())
+    second.save_model(str(tmp_path / "final"))
+    assert not (tmp_path / "final" / "model.safetensors").exists()

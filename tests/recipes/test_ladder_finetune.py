@@ -1,0 +1,148 @@
+"""The ladder recipe, end to end on sentences of its own."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
+
+from nlpkit.wobert.tokenizer import WoBertTokenizer
+from recipes.ladder_finetune import main, quality_table
+from recipes.ladder_tasks import rouge_l
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PLACES, PEOPLE = ["北京", "上海", "天津"], ["小王", "小李"]
+VERBS = ["很高兴", "来了", "没来", "很生气"]
+
+
+def rows(task: str) -> list[dict[str, Any]]:
+    found = []
+    for place, person, verb in product(PLACES, PEOPLE, VERBS):
+        text = f"{place}{person}{verb}"
+        row: dict[str, Any] = {"text": text}
+        if task == "classification":
+            row |= {"label": "good" if verb in ("很高兴", "来了") else "bad"}
+        elif task == "tagging":
+            row |= {"spans": [[0, 2, "LOC"], [2, 4, "PER"]]}
+        else:
+            row |= {"target": person}
+        found.append(row)
+    return found
+
+
+def write(folder: Path, task: str) -> dict[str, str]:
+    """A model and files for a task."""
+    characters = sorted(set("".join(PLACES + PEOPLE + VERBS)))
+    tokenizer = WoBertTokenizer(vocab={token: number for number, token in enumerate([*SPECIALS, *characters])})
+    tokenizer.save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    vocab_size = len(SPECIALS) + len(characters)
+    if task == "seq2seq":
+        sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}
+        T5ForConditionalGeneration(T5Config(vocab_size=vocab_size, eos_token_id=3, **sizes)).save_pretrained(
+            folder / "model"
+        )
+    else:
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        BertModel(BertConfig(vocab_size=vocab_size, **sizes)).save_pretrained(folder / "model")
+    files = {}
+    for part, chosen in (("train", rows(task) * 2), ("dev", rows(task)[::2])):
+        path = folder / f"{part}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in chosen), "utf-8")
+        files[f"{part}_file"] = str(path)
+    return {"model": str(folder / "model"), **files}
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    found = []
+    for name, value in settings.items():
+        found += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "tagging", "seq2seq"])
+def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path) -> None:
+    methods = ["full", "lora", "ladder-random", "ladder-fisher", "ladder-distill+cache"]
+    settings = options(
+        {
+            **write(tmp_path, task),
+            "task": task,
+            "methods": [*methods, "head"] if task != "seq2seq" else methods,
+            "seeds": [0, 1],
+            "reduction": 2,
+            "fisher_rows": 4,
+            "distill_batches": 4,
+            "num_train_epochs": 2,
+            "output_dir": str(tmp_path / "runs"),
+            "ladder_learning_rate": 0.01,
+            "max_target_length": 6,
+            "disable_tqdm": "true",
+        }
+    )
+    first = main(settings)
+    assert [(result["seed"], result["method"]) for result in first][:2] == [(0, "full"), (0, "lora")]
+    assert all(0 <= result["dev"] <= 1 for result in first)
+    ladder = tmp_path / "runs" / "ladder-fisher" / "seed-0" / "ladder"
+    assert (ladder / "adapter_model.safetensors").is_file()
+    (tmp_path / "runs" / "full" / "seed-1" / "result.json").unlink()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*/result.json")}
+    second = main(settings)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    for before, after in zip(first, second, strict=True):
+        assert before["dev"] == after["dev"]
+    lines = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == second
+    assert (tmp_path / "runs" / "table.md").read_text("utf-8") == quality_table(second)
+
+
+@pytest.mark.slow
+def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None:
+    settings = {
+        **write(tmp_path, "tagging"),
+        "task": "tagging",
+        "methods": ["ladder-magnitude", "ladder-magnitude+cache"],
+        "reduction": 2,
+        "num_train_epochs": 20,
+        "output_dir": str(tmp_path / "runs"),
+        "ladder_learning_rate": 0.01,
+        "tap_dtype": "float32",
+        "test_file": str(tmp_path / "dev.jsonl"),
+        "disable_tqdm": "true",
+    }
+    live, cached = main(options(settings))
+    assert live["dev"] > 0.9
+    assert cached["dev"] == pytest.approx(live["dev"], abs=0.1)
+    assert live["test"] == live["dev"]
+
+
+def test_bad_settings_are_named(tmp_path: Path) -> None:
+    found = write(tmp_path, "classification")
+    with pytest.raises(ValueError, match="unknown method 'ladder'; use full, lora, head, ladder-random"):
+        main(options({**found, "methods": ["ladder"]}))
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing\.jsonl'; recipes/ladder_tasks\.py writes"):
+        main(options({**found, "dev_file": "nothing.jsonl"}))
+    with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
+        main(options({**found, "task": "tagging"}))
+
+
+def test_the_table_has_mean_deviation_and_share() -> None:
+    def result(method: str, dev: float, test: float) -> dict[str, Any]:
+        common = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
+        return {"method": method, "dev": dev, "test": test, **common}
+
+    table = quality_table([result("full", 0.8, 0.7), result("full", 0.9, 0.7), result("head", 0.75, 0.35)])
+    assert "| method | trained parameters | runs | dev accuracy | of full | test accuracy | of full |" in table
+    assert "| full | 1,000 | 2 | 85.00 ± 7.07 | 100.0% | 70.00 ± 0.00 | 100.0% | 2 |" in table
+    assert "| head | 1,000 | 1 | 75.00 ± 0.00 | 88.2% | 35.00 ± 0.00 | 50.0% | 2 |" in table
+
+
+def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
+    assert rouge_l("abc", "abc") == 1
+    assert rouge_l("a b c", "xbxc") == pytest.approx(2 * 2 / 7)
+    assert rouge_l("", "") == 0
