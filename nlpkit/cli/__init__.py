@@ -9,6 +9,7 @@ from nlpkit.cli.convert import convert
 from nlpkit.cli.fewshot import fewshot
 from nlpkit.cli.fill_mask import fill_mask
 from nlpkit.cli.parse import parse
+from nlpkit.cli.profile import profile
 from nlpkit.cli.segment import segment
 from nlpkit.cli.tokenize import tokenize
 from nlpkit.cli.wordify import wordify
@@ -28,6 +29,7 @@ app.command()(classify)
 app.command()(fewshot)
 app.command()(segment)
 app.command()(parse)
+app.command()(profile)
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -25,6 +27,8 @@ class Case:
     model: Callable[[], PreTrainedModel]
     rows: Callable[[], list[Row]]
     collate: Callable[[Sequence[Row], int | None], dict[str, Tensor]]
+    #: How nlpkit loads it again; by default ``from_pretrained`` of its class.
+    load: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -55,6 +59,28 @@ def wobert(class_name: str, config_name: str = "WoBertConfig", **settings: Any) 
         torch.manual_seed(7)
         model: PreTrainedModel = getattr(nlpkit, class_name)(getattr(nlpkit, config_name)(**small_config(**settings)))
         return model.train()
+
+    return make
+
+
+@cache
+def saved_backbone(class_name: str) -> TemporaryDirectory[str]:
+    """A plain model on disk, from where a ladder finds its backbone again."""
+    folder: TemporaryDirectory[str] = TemporaryDirectory()
+    wobert(class_name)().save_pretrained(folder.name)
+    return folder
+
+
+def beside(class_name: str) -> Callable[[], PreTrainedModel]:
+    """Makes a ladder without dropout beside a model of that class of nlpkit."""
+
+    def make() -> PreTrainedModel:
+        from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
+
+        backbone = wobert(class_name)()
+        backbone.config.name_or_path = saved_backbone(class_name).name
+        ladder: PreTrainedModel = get_ladder_model(backbone, LadderConfig(reduction=2, dropout=0.0))
+        return ladder.train()
 
     return make
 
@@ -166,4 +192,5 @@ CASES = [
         pad_characters,
     ),
     Case("pet", prompted, prompted_rows, collate_prompted),
+    Case("ladder", beside("WoBertForTokenClassification"), tagged_rows, pad_tokens, load="load_ladder_model"),
 ]

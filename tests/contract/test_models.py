@@ -80,7 +80,7 @@ def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path:
     save_file(batch, tmp_path / "batch.safetensors")
     script = (
         "import sys, nlpkit; from safetensors.torch import load_file, save_file;"
-        f"model = nlpkit.{type(model).__name__}.from_pretrained(sys.argv[1] + '/model').eval();"
+        f"model = nlpkit.{case.load or type(model).__name__ + '.from_pretrained'}(sys.argv[1] + '/model').eval();"
         "output = model(**load_file(sys.argv[1] + '/batch.safetensors'));"
         "save_file({'logits': output.logits.detach().contiguous()}, sys.argv[1] + '/answer.safetensors')"
     )
