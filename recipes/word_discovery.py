@@ -107,7 +107,7 @@ def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) ->
     for text, strengths in zip(texts, measured, strict=False):
         yield LinkedText(text, tuple(split_characters(text)), np.array(strengths))
     path.write_text(kept, "utf-8")
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", buffering=1) as file:  # a line at a time, so that a kill costs little
         for linked in masking.linked_texts(texts[len(measured) :]):
             rounded = linked.strengths.round(4)  # as they are read back
             file.write(json.dumps(rounded.tolist()) + "\n")
