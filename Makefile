@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## see the shipped word-level Chinese BERT at work
 	$(BIN)/python recipes/demo.py
 
 test: $(INSTALLED) ## the tests that finish within minutes
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
 test-slow: $(INSTALLED) ## the long ones: fuzzing at scale, recipes end to end
 	$(BIN)/python -m pytest -q -m slow
@@ -40,6 +40,10 @@ format: $(INSTALLED) ## rewrite the files as `make check` wants them
 
 bench: $(INSTALLED) ## measure against the peers, side by side; writes benchmarks/results/
 	$(BIN)/python benchmarks/wobert_tokenizer.py
+	$(BIN)/python benchmarks/pretraining_step.py
+	$(BIN)/python benchmarks/pet_scoring.py
+	$(BIN)/python benchmarks/perturbed_masking.py
+	$(BIN)/python benchmarks/ladder_side_tuning.py
 
 docs: $(INSTALLED) ## run every example in the documentation as a test
 	$(BIN)/python -m pytest -q --doctest-glob='*.md' docs README.md

@@ -119,6 +119,7 @@ class WoBertTokenizer(TokenizersBackend):
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         added: int = super()._add_tokens(new_tokens, special_tokens)
         self._reader = self._make_reader(split_special_tokens=False)
+        self._splitting_reader = self._make_reader(split_special_tokens=True)
         return added
 
     def _make_reader(self, split_special_tokens: bool) -> TextReader:
@@ -153,7 +154,7 @@ class WoBertTokenizer(TokenizersBackend):
         **kwargs: Any,
     ) -> BatchEncoding:
         split_special = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        text_reader = self._make_reader(True) if split_special else self._reader
+        text_reader = self._splitting_reader if split_special else self._reader
         reader = PresplitReader(text_reader) if is_split_into_words else text_reader
         truncation = None
         if truncation_strategy != TruncationStrategy.DO_NOT_TRUNCATE and max_length is not None:
