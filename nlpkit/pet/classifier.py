@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from nlpkit.files import written_whole
 from nlpkit.losses.normalised import at_least_fp32, cross_entropy
 from nlpkit.pet.batches import ClozeCollator
 from nlpkit.pet.cloze import ClozeEncoder
@@ -21,11 +19,9 @@ from nlpkit.pet.examples import Example
 from nlpkit.pet.fill_in_turn import scores_in_turn
 from nlpkit.pet.pattern import Pattern
 from nlpkit.pet.prediction import TextClassifier
+from nlpkit.pet.saving import read_settings, save_classifier
 from nlpkit.pet.scoring import PADDING, label_scores, word_scores
 from nlpkit.pet.verbalizer import Aggregate, Verbalizer
-
-#: Beside the model's own files in a saved folder.
-SETTINGS_FILE = "pet.json"
 
 
 class PetClassifier(TextClassifier):
@@ -207,10 +203,7 @@ class PetClassifier(TextClassifier):
             "soft_token_ids": list(self.collator.encoder.soft_token_ids),
             "prior": None if self.prior is None else self.prior.tolist(),
         }
-        with written_whole(folder) as draft:
-            self.model.save_pretrained(draft)
-            self.tokenizer.save_pretrained(draft)
-            (draft / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        save_classifier(folder, self.model, self.tokenizer, settings)
 
     @classmethod
     def from_pretrained(
@@ -231,18 +224,7 @@ class PetClassifier(TextClassifier):
         Raises:
             ValueError: no pattern is known, or the checkpoint lacks the weights of the masked-LM head.
         """
-        saved: dict[str, Any] = {}
-        if (Path(path) / SETTINGS_FILE).is_file():
-            saved = json.loads((Path(path) / SETTINGS_FILE).read_text("utf-8"))
-            if saved["verbalizer"] is not None:
-                saved["verbalizer"] = Verbalizer(**saved["verbalizer"])
-        given = {"pattern": pattern, "verbalizer": verbalizer, **settings}
-        saved |= {name: value for name, value in given.items() if value is not None}
-        if "pattern" not in saved:
-            raise ValueError(
-                f"{path} holds no saved classifier; give a pattern, e.g. pattern='{{mask}}满意。{{text}}'"
-            )
-        saved.setdefault("verbalizer", None)
+        saved = read_settings(path, {"pattern": pattern, "verbalizer": verbalizer, **settings})
         return cls(load_masked_lm(path), AutoTokenizer.from_pretrained(path), **saved)
 
 

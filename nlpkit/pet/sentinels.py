@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,14 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
-from nlpkit.files import written_whole
 from nlpkit.losses.normalised import at_least_fp32, cross_entropy
 from nlpkit.pet.batches import pad_clozes, pad_integers
-from nlpkit.pet.classifier import SETTINGS_FILE
 from nlpkit.pet.cloze import ClozeEncoder
 from nlpkit.pet.decoder_input import logits_of, output_layer, reading
 from nlpkit.pet.examples import Example, label_number
 from nlpkit.pet.pattern import Pattern
 from nlpkit.pet.prediction import TextClassifier
+from nlpkit.pet.saving import read_settings, save_classifier
 from nlpkit.pet.scoring import PADDING, label_scores
 from nlpkit.pet.verbalizer import LabelWord, Verbalizer, tokenize_word
 
@@ -213,10 +211,7 @@ class SentinelClassifier(TextClassifier):
             "max_length": self.max_length,
             "prior": None if self.prior is None else self.prior.tolist(),
         }
-        with written_whole(folder) as draft:
-            self.model.save_pretrained(draft)
-            self.tokenizer.save_pretrained(draft)
-            (draft / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        save_classifier(folder, self.model, self.tokenizer, settings)
 
     @classmethod
     def from_pretrained(
@@ -231,15 +226,6 @@ class SentinelClassifier(TextClassifier):
         Raises:
             ValueError: no pattern is known.
         """
-        saved: dict[str, Any] = {"verbalizer": None}
-        if (Path(path) / SETTINGS_FILE).is_file():
-            saved |= json.loads((Path(path) / SETTINGS_FILE).read_text("utf-8"))
-            saved["verbalizer"] = Verbalizer(**saved["verbalizer"]) if saved["verbalizer"] else None
-        given = {"pattern": pattern, "verbalizer": verbalizer, **settings}
-        saved |= {name: value for name, value in given.items() if value is not None}
-        if "pattern" not in saved:
-            raise ValueError(
-                f"{path} holds no saved classifier; give a pattern, e.g. pattern='{{mask}}满意。{{text}}'"
-            )
+        saved = read_settings(path, {"pattern": pattern, "verbalizer": verbalizer, **settings})
         model = AutoModelForSeq2SeqLM.from_pretrained(path, dtype="float32")
         return cls(model, AutoTokenizer.from_pretrained(path), **saved)
