@@ -167,7 +167,11 @@ def tag_characters(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settin
     """Every character gets a label."""
     names, labels = label_names(parts["train"])
     model = WoBertForCharacterClassification.from_pretrained(
-        folder, use_characters=settings.use_characters, place_reach=settings.place_reach, **labels
+        folder,
+        use_characters=settings.use_characters,
+        place_reach=settings.place_reach,
+        **loading_options(),
+        **labels,
     )
     collator = CharacterTaggingCollator(tokenizer, labels["label2id"], max_length=settings.max_length)
 
@@ -181,7 +185,7 @@ def tag_characters(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settin
 def tag_tokens(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settings: TaggingArguments) -> Task:
     """Every token gets a label, and its characters share it."""
     names, labels = label_names(parts["train"])
-    model = WoBertForTokenClassification.from_pretrained(folder, **labels)
+    model = WoBertForTokenClassification.from_pretrained(folder, **loading_options(), **labels)
     datasets = {name: token_dataset(part, tokenizer, labels["label2id"]) for name, part in parts.items()}
 
     def to_labels(row: Sequence[int], text: str) -> list[str]:
@@ -193,6 +197,11 @@ def tag_tokens(folder: str, tokenizer: WoBertTokenizer, parts: Parts, settings: 
         return spread_labels(tokens, offsets, len(text))
 
     return Task(model, DataCollatorForTokenClassification(tokenizer), datasets, to_labels)
+
+
+def loading_options() -> dict[str, Any]:
+    """Full precision to train in, whatever was saved; on CPUs plain attention, whose backward pass is faster."""
+    return {"dtype": torch.float32, "attn_implementation": "sdpa" if torch.cuda.is_available() else "eager"}
 
 
 def label_names(part: list[Example]) -> tuple[list[str], dict[str, Any]]:

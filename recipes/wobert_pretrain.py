@@ -38,6 +38,7 @@ from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.training.text_corpus import find_text_files
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
+from nlpkit.wobert.state_scale import last_state_rms, rescale_last_states
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 
 
@@ -92,6 +93,10 @@ class WoBertArguments:
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
     cache_dir: str | None = field(default=None, metadata={"help": "where tokenised rows are kept"})
+    unit_states: bool = field(
+        default=True,
+        metadata={"help": "scale the final model's last states to about 1, which its masked-LM head undoes"},
+    )
     save_dtype: str = field(
         default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]}
     )
@@ -144,6 +149,9 @@ def main(argv: list[str]) -> dict[str, float]:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_state()
 
+    scale = 1.0
+    if settings.unit_states:
+        scale = rescale_last_states(model, last_state_rms(model, trainer.get_eval_dataloader()))
     model.to(getattr(torch, settings.save_dtype)).float()  # the figures shall be those of the saved weights
     final = trainer.evaluate(metric_key_prefix="final")
     metrics = {name.removeprefix("final_"): value for name, value in final.items() if name.startswith("final_")}
@@ -155,7 +163,11 @@ def main(argv: list[str]) -> dict[str, float]:
             name=settings.model_name,
             license=settings.license,
             notice=settings.notice,
-            facts=facts | {"unknown held-out tokens": f"{unknown:.2%}"},
+            facts=facts
+            | {
+                "last hidden states": f"multiplied by {scale:g}, which the masked-LM head divides out again",
+                "unknown held-out tokens": f"{unknown:.2%}",
+            },
             domains={domain: shares.get(domain, 1.0) for domain in corpus.domains},
             metrics=metrics,
             nlpkit_version=__version__,

@@ -23,11 +23,11 @@ COLUMNS: dict[str, tuple[str, Callable[[Encoding], Any]]] = {
 class Layout(NamedTuple):
     """How the tokens of one or two texts make a row: ``[CLS] A [SEP] B [SEP]``, truncated or not.
 
-    ``start`` and ``end`` are the ids of the special tokens, in lists that are empty where none are wanted.
+    ``start`` holds the special token before all texts, ``ends`` the one after each; empty where none are wanted.
     """
 
-    start: list[int]
-    end: list[int]
+    start: Sequence[Run]
+    ends: Sequence[Run]
     truncation: Truncation | None
     name_tokens: Callable[[list[int]], list[str]]
 
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
         """
         if self.truncation is None:
             return Encoding(self._runs(sequences, [(0, len(part.ids)) for part in sequences]), self.name_tokens)
-        room = self.truncation.max_length - len(self.start) - len(sequences) * len(self.end)
+        room = self.truncation.max_length - len(self.start) - len(self.ends[: len(sequences)])
         if room < 0:
             raise ValueError(f"max_length={self.truncation.max_length} leaves no room for the special tokens")
         slices = rows([len(part.ids) for part in sequences], self.truncation._replace(max_length=room))
@@ -48,11 +48,10 @@ class Layout(NamedTuple):
         return first
 
     def _runs(self, sequences: Sequence[TokenSequence], slices: Sequence[Span]) -> list[Run]:
-        runs = [Run(self.start, 0)] if self.start else []
+        runs = [*self.start]
         for number, (sequence, (begin, stop)) in enumerate(zip(sequences, slices, strict=True)):
             runs.append(Run(sequence.ids[begin:stop], number, 1, sequence, number, begin))
-            if self.end:
-                runs.append(Run(self.end, number))
+            runs += self.ends[number : number + 1]
         return runs
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any, Literal, NamedTuple, Protocol
 
 from nlpkit.wobert.pieces import Pieces, Span
@@ -135,7 +134,10 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """Token ids, shape ``(length,)`` as all that follow."""
-        return list(chain.from_iterable([run.ids for run in self.runs]))
+        ids: list[int] = []
+        for run in self.runs:
+            ids += run.ids
+        return ids
 
     @property
     def tokens(self) -> list[str]:

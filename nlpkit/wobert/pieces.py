@@ -13,6 +13,8 @@ from nlpkit.wobert.segmenters import Segmenter, jieba_dictionary
 
 Fallback = Literal["faithful", "constrained"]
 Span = tuple[int, int]
+#: Ids of a word that the vocabulary lacks, and their spans within it: ``None`` where each is one character.
+_Spelling = tuple[tuple[int, ...], tuple[Span, ...] | None]
 
 #: A word longer than this is one unknown token, as in the reference.
 LONGEST_WORD = 200
@@ -70,8 +72,8 @@ class WordSplitter:
             raise ValueError(f"fallback={fallback!r} is unknown; use 'faithful' or 'constrained'")
         self.vocabulary, self.unknown_id, self.segmenter = vocabulary, unknown_id, segmenter
         self.fallback, self.lower_case = fallback, lower_case
-        self._remembered: dict[str, tuple[tuple[int, int, int], ...]] = {}
-        self._shared_spans = [_spans_of_length(length) for length in range(max(map(len, vocabulary), default=0) + 1)]
+        self._remembered: dict[str, _Spelling] = {}
+        self._shared_spans = [_spans_of_length(length) for length in range(max(map(len, vocabulary), default=1) + 1)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is remembered must not reach pickles: dataset fingerprints would change with use.
@@ -86,7 +88,7 @@ class WordSplitter:
             if identifier is not None:
                 ids.append(identifier)
             else:
-                ids += [piece[0] for piece in self._spelling(word)]
+                ids += self._spelling(word)[0]
         return ids
 
     def pieces(self, text: str) -> Pieces:
@@ -112,9 +114,12 @@ class WordSplitter:
                 ids.append(identifier)
                 spans.append(shared[stop - begin][begin] if shared else (begin, stop))
             else:
-                for identifier, start, end in self._spelling(word):
-                    ids.append(identifier)
-                    spans.append((begin + start, begin + end))
+                spelt, places = self._spelling(word)
+                ids += spelt
+                if places is None:
+                    spans += shared[1][begin:stop] if shared else [(place, place + 1) for place in range(begin, stop)]
+                else:
+                    spans += [(begin + start, begin + end) for start, end in places]
             begin = stop
         if begin != len(normalized):
             raise ValueError(
@@ -130,19 +135,20 @@ class WordSplitter:
         numbers: list[int] = []
         number = 0
         for word in self.segmenter.cut(normalize(text) if self.lower_case else text):
-            tokens = 1 if word in self.vocabulary else len(self._spelling(word))
+            tokens = 1 if word in self.vocabulary else len(self._spelling(word)[0])
             numbers += [number] * tokens
             number += tokens > 0
         return numbers
 
-    def _spelling(self, word: str) -> tuple[tuple[int, int, int], ...]:
-        """Tokens of a word that the vocabulary lacks, each ``(id, start, end)`` within the word."""
-        pieces = self._remembered.get(word)
-        if pieces is None:
-            pieces = tuple(self._spell(word))
+    def _spelling(self, word: str) -> _Spelling:
+        spelling = self._remembered.get(word)
+        if spelling is None:
+            pieces = list(self._spell(word))
+            places = None if len(pieces) == len(word) else tuple([(start, end) for _, start, end in pieces])
+            spelling = tuple([identifier for identifier, _, _ in pieces]), places
             if len(self._remembered) < _REMEMBERED_WORDS and len(word) <= LONGEST_WORD:
-                self._remembered[word] = pieces
-        return pieces
+                self._remembered[word] = spelling
+        return spelling
 
     def _spell(self, word: str) -> Iterable[tuple[int, int, int]]:
         for positions, is_chinese in _basic_words(word):

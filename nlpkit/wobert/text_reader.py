@@ -35,6 +35,8 @@ class TextReader:
         normalized = {self._normalize(rule.content).text: rule for rule in rules if rule.normalized}
         self._ids = {content: rule.token_id for content, rule in {**normalized, **verbatim}.items()}
         self._verbatim, self._normalized = _pattern(verbatim), _pattern(normalized)
+        # A text without a character that all of them hold, "[" as a rule, need not be searched for any.
+        self._sign = min(set.intersection(*map(set, verbatim)), default="") if verbatim else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextReader, (self._splitter, self._rules)
@@ -72,7 +74,7 @@ class TextReader:
     def _has_added_tokens(self, text: str) -> bool:
         if self._normalized is not None:
             return True
-        return self._verbatim is not None and self._verbatim.search(text) is not None
+        return self._verbatim is not None and self._sign in text and self._verbatim.search(text) is not None
 
     def _chunk_pieces(self, text: str, chunk: tuple[int, int, int | None]) -> Pieces:
         start, end, token_id = chunk

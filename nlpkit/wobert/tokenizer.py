@@ -159,8 +159,8 @@ class WoBertTokenizer(TokenizersBackend):
         truncation = None
         if truncation_strategy != TruncationStrategy.DO_NOT_TRUNCATE and max_length is not None:
             truncation = Truncation(truncation_strategy.value, max_length, stride, _side(self.truncation_side))
-        special = ([self.cls_token_id], [self.sep_token_id]) if add_special_tokens else ([], [])
-        layout = Layout(*special, truncation, self._name_tokens)
+        start, ends = [Run([self.cls_token_id], 0)], [Run([self.sep_token_id], number) for number in (0, 1)]
+        layout = Layout(*((start, ends) if add_special_tokens else ([], [])), truncation, self._name_tokens)
         wanted = {
             "return_token_type_ids": return_token_type_ids,
             "return_attention_mask": return_attention_mask,

@@ -48,7 +48,7 @@ def write_model(folder: Path) -> str:
         intermediate_size=64,
         max_position_embeddings=32,
     )
-    WoBertForMaskedLM(config).save_pretrained(folder)
+    WoBertForMaskedLM(config).half().save_pretrained(folder)  # as shipped models are
     return str(folder)
 
 
