@@ -33,9 +33,16 @@ from nlpkit.shipped import model_path
 from nlpkit.training.checkpoints import last_complete_checkpoint
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
-from nlpkit.wobert.alignment import AlignmentLoss, align_labels, close_gaps, map_characters, spread_labels
+from nlpkit.wobert.alignment import (
+    AlignmentLoss,
+    align_labels,
+    close_gaps,
+    find_inexpressible_spans,
+    map_characters,
+    spread_labels,
+)
 from nlpkit.wobert.modeling import WoBertForTokenClassification
-from nlpkit.wobert.spans import bio_to_spans, score_spans
+from nlpkit.wobert.spans import Span, bio_to_spans, score_spans
 from nlpkit.wobert.tagging import WoBertForCharacterClassification
 from nlpkit.wobert.tagging_collator import CharacterTaggingCollator, split_long_example
 from nlpkit.wobert.tokenizer import WoBertTokenizer
@@ -120,7 +127,11 @@ def main(argv: list[str]) -> dict[str, Any]:
         "tokens_per_character": {name: loss["tokens"] / loss["characters"] for name, loss in alignment.items()},
         "token_labels": alignment,
         "runs": runs,
-        **{part: summarise([run[part]["all"]["f1"] for run in runs]) for part in ("dev", "test")},
+        **{
+            part: summarise("f1", [run[part]["all"]["f1"] for run in runs])
+            | summarise("recall_inside_words", [run[part]["inside_words"]["recall"] for run in runs])
+            for part in ("dev", "test")
+        },
     }
     if args.process_index == 0:
         write_json(results, Path(args.output_dir) / "results.json")
@@ -238,11 +249,12 @@ def run_seed(
     checkpoint = last_complete_checkpoint(output)
     trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_model(str(output / "model"))
+    words = WoBertTokenizer.from_pretrained(folder)
     trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
     result: dict[str, Any] = {"seed": seed, "steps": trained.global_step, "train_loss": trained.training_loss}
     for part in ("dev", "test"):
         rows = np.asarray(trainer.predict(task.datasets[part]).predictions)  # (texts, characters or tokens)
-        result[part] = score(rows, parts[part], task.to_labels)
+        result[part] = score(rows, parts[part], task.to_labels, words)
     if trainer.is_world_process_zero():
         write_json(result, output / "result.json")
     return result
@@ -270,20 +282,39 @@ def best_class(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def score(
-    rows: np.ndarray, part: list[Example], to_labels: Callable[[Sequence[int], str], list[str]]
+    rows: np.ndarray,
+    part: list[Example],
+    to_labels: Callable[[Sequence[int], str], list[str]],
+    words: WoBertTokenizer,
 ) -> dict[str, dict[str, float]]:
-    """Exact-match scores of predicted classes, for all types together and for each."""
+    """Exact-match scores of predicted classes, for all types together and for each.
+
+    ``inside_words`` counts the entities that begin or end inside a token of ``words``; of those there is only recall.
+    """
     gold = [bio_to_spans(example["labels"]) for example in part]
     found = [bio_to_spans(to_labels(row.tolist(), example["text"])) for row, example in zip(rows, part, strict=True)]
-    return {
+    scores = {
         name: vars(scores) | {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
         for name, scores in score_spans(gold, found).items()
     }
+    inside = [spans_inside_words(spans, example["text"], words) for spans, example in zip(gold, part, strict=True)]
+    total = sum(map(len, inside))
+    correct = sum(len(some.intersection(spans)) for some, spans in zip(inside, found, strict=True))
+    return scores | {"inside_words": {"gold": total, "correct": correct, "recall": correct / total if total else 0.0}}
 
 
-def summarise(values: list[float]) -> dict[str, float]:
+def spans_inside_words(spans: list[Span], text: str, words: WoBertTokenizer) -> set[Span]:
+    """The spans that labels of word tokens cannot express."""
+    offsets = words(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return set(find_inexpressible_spans(spans, offsets, len(text)))
+
+
+def summarise(name: str, values: list[float]) -> dict[str, float]:
     """Mean and sample standard deviation; the deviation of one run is 0."""
-    return {"f1_mean": statistics.mean(values), "f1_std": statistics.stdev(values) if len(values) > 1 else 0.0}
+    return {
+        f"{name}_mean": statistics.mean(values),
+        f"{name}_std": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

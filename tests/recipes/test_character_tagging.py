@@ -74,7 +74,9 @@ def test_characters_reach_what_token_labels_cannot(common: list[str], tmp_path: 
     bound = by_tokens["token_labels"]["test"]["oracle_f1"]
     assert bound == pytest.approx(0.4)  # 北京 alone of four places is a word by itself
     assert by_tokens["test"]["f1_mean"] <= bound
-    assert by_characters["test"] == {"f1_mean": 1.0, "f1_std": 0.0}
+    assert by_characters["test"]["f1_mean"] == by_characters["test"]["recall_inside_words_mean"] == 1.0
+    assert by_tokens["test"]["recall_inside_words_mean"] == 0.0
+    assert by_tokens["runs"][0]["test"]["inside_words"]["gold"] > 0
     written = json.loads((tmp_path / "characters" / "results.json").read_text("utf-8"))
     assert written == json.loads(json.dumps(by_characters))
     model_folder = tmp_path / "characters" / "seed-0" / "model"
@@ -140,8 +142,8 @@ def test_finished_seeds_are_not_trained_again(common: list[str], tmp_path: Path)
 
 
 def test_summary_holds_the_mean_and_the_sample_deviation() -> None:
-    assert summarise([0.5, 0.7]) == {"f1_mean": pytest.approx(0.6), "f1_std": pytest.approx(0.02**0.5)}
-    assert summarise([0.5]) == {"f1_mean": 0.5, "f1_std": 0.0}
+    assert summarise("f1", [0.5, 0.7]) == {"f1_mean": pytest.approx(0.6), "f1_std": pytest.approx(0.02**0.5)}
+    assert summarise("f1", [0.5]) == {"f1_mean": 0.5, "f1_std": 0.0}
 
 
 def test_missing_file_is_named(common: list[str], tmp_path: Path) -> None:
