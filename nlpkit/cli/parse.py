@@ -122,16 +122,9 @@ def choose_decoder(name: str, faithful: bool) -> Decoder:
     Raises:
         ValueError: no such decoder, or it has no published form.
     """
-    from nlpkit.perturbed_masking.constituency_decoders import cky, mart, top_down
-    from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner
+    from nlpkit.perturbed_masking.decoders import named_decoders
 
-    decoders: dict[str, Decoder] = {
-        "eisner": eisner,
-        "edmonds": edmonds,
-        "mart": mart,
-        "top_down": top_down,
-        "cky": cky,
-    }
+    decoders = named_decoders("dependencies") | named_decoders("constituents")
     if name not in decoders:
         raise ValueError(f"--decoder {name} is unknown; use {', '.join(decoders)}")
     if faithful and name in ("top_down", "cky"):

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, tee
 from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedModel
 
+from nlpkit.perturbed_masking.decoders import choose_decoder
 from nlpkit.perturbed_masking.distances import Distance, Merge
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.engine import measure_impacts
 from nlpkit.perturbed_masking.measurement import Impact, Measure, check_measure
 from nlpkit.perturbed_masking.parts import measure_in_parts
 from nlpkit.perturbed_masking.processes import Processes
-from nlpkit.perturbed_masking.segmentation import (
-    LinkedText,
-    Threshold,
-    find_threshold,
-    neighbour_strengths,
-    otsu,
-)
+from nlpkit.perturbed_masking.segmentation import LinkedText, Threshold, find_threshold, neighbour_strengths, otsu
 from nlpkit.perturbed_masking.units import Granularity, Overlong, TextOrWords, Units, UnitTokenizer
 
 if TYPE_CHECKING:
@@ -91,13 +85,13 @@ class PerturbedMasking:
             raise ValueError(f"batch_tokens is {batch_tokens}; give the tokens of a batch, 1 or more")
         if bf16 and isinstance(model, MaskedEncoder) and not model.bf16:
             raise ValueError("bf16=True comes too late for a MaskedEncoder without it; make that with bf16=True")
-        self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
         self.tokenizer = tokenizer
+        self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
         self.measure = Measure(self.encoder.layers if layer is None else layer, distance, merge)
         check_measure(self.measure, self.encoder)
         limits = (self.encoder.max_positions, tokenizer.model_max_length)
         self._tokenize = UnitTokenizer(tokenizer, units, min(limit for limit in limits if limit is not None))
-        self.overlong: Overlong = overlong
+        self.granularity, self.overlong = units, overlong
         self.processes = Processes(across_processes)
         self.batch_tokens, self.show_progress = batch_tokens, show_progress
 
@@ -128,11 +122,6 @@ class PerturbedMasking:
         encoder = MaskedEncoder.from_pretrained(str(name), bf16=bf16, dtype=dtype)
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(encoder, AutoTokenizer.from_pretrained(name), **settings)
-
-    @property
-    def granularity(self) -> Granularity:
-        """What a text is cut into."""
-        return self._tokenize.granularity
 
     def units(self, sentence: TextOrWords) -> Units:
         """The units of a sentence and their tokens, however long it is.
@@ -189,7 +178,9 @@ class PerturbedMasking:
             raise ValueError(f"reach is {reach}; give the greatest distance between units to measure, 1 or more")
         if isinstance(sentences, str):
             raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
-        with self._bar(sentences) as bar:
+        shown = self.show_progress and self.processes.is_main
+        total = len(sentences) if isinstance(sentences, Sized) else None
+        with tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=not shown) as bar:
             run = partial(
                 measure_impacts,
                 self.encoder,
@@ -211,19 +202,10 @@ class PerturbedMasking:
         Yields:
             For each text, in order, its units and links; ``2 n - 1`` passes of the model.
         """
-        waiting: deque[str] = deque()
-
-        def remembered() -> Iterator[str]:
-            for text in texts:
-                if not isinstance(text, str):
-                    raise TypeError(f"only texts can be segmented, not {text!r}")
-                waiting.append(text)
-                yield text
-
         if isinstance(texts, str):
             raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
-        for matrix in self.iter_impact(remembered(), reach=1):
-            text = waiting.popleft()
+        measured, kept = tee(map(_only_text, texts))
+        for text, matrix in zip(kept, self.iter_impact(measured, reach=1), strict=True):
             yield LinkedText(text, self.units(text).spans or (), neighbour_strengths(matrix))
 
     def segment(self, texts: Iterable[str], threshold: Threshold = otsu, *, relative: bool = True) -> list[list[str]]:
@@ -287,9 +269,7 @@ class PerturbedMasking:
         Raises:
             ValueError: the decoder is unknown; else as :meth:`impact`.
         """
-        from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner
-
-        decode = _choose("decoder", decoder, {"eisner": eisner, "edmonds": edmonds})
+        decode = choose_decoder("dependencies", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
     def constituents(
@@ -309,20 +289,11 @@ class PerturbedMasking:
         Raises:
             ValueError: the decoder is unknown, or a sentence has no units; else as :meth:`impact`.
         """
-        from nlpkit.perturbed_masking.constituency_decoders import cky, mart, top_down
-
-        decode = _choose("decoder", decoder, {"mart": mart, "top_down": top_down, "cky": cky})
+        decode = choose_decoder("constituents", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
-    def _bar(self, sentences: Iterable[TextOrWords]) -> tqdm[Any]:
-        shown = self.show_progress and self.processes.is_main
-        total = len(sentences) if isinstance(sentences, Sized) else None
-        return tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=not shown)
 
-
-def _choose(name: str, choice: Any, known: dict[str, Any]) -> Any:
-    if callable(choice):
-        return choice
-    if choice not in known:
-        raise ValueError(f"{name}={choice!r} is unknown; use {', '.join(map(repr, known))}, or a function of a matrix")
-    return known[choice]
+def _only_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"only texts can be segmented, not {text!r}")
+    return text

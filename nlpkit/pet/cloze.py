@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.pet.examples import Example
+from nlpkit.pet.field_lengths import cut_longest
 from nlpkit.pet.pattern import Pattern
 
 #: Marks tokens that belong to the pattern.
@@ -279,27 +280,6 @@ def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int]
     first = special.index(0)
     last = len(ids) - special[::-1].index(0)
     return ids[:first], ids[last:]
-
-
-def cut_longest(lengths: Mapping[int, int], budget: int) -> dict[int, int]:
-    """How many tokens each field keeps when the longest fields are cut first.
-
-    Args:
-        lengths: tokens of each field.
-        budget: tokens that all fields together may keep, not negative.
-
-    Returns:
-        Tokens that each field keeps; fields shorter than the cut keep all, and earlier fields get the odd tokens.
-
-    Example:
-        >>> cut_longest({0: 10, 1: 3, 2: 9}, 14)
-        {0: 6, 1: 3, 2: 5}
-    """
-    level, left = 0, budget
-    while (growing := [number for number, length in lengths.items() if length > level]) and len(growing) <= left:
-        level, left = level + 1, left - len(growing)
-    odd = set(sorted(growing)[:left])
-    return {number: min(length, level + (number in odd)) for number, length in lengths.items()}
 
 
 def _owner(owners: tuple[int, ...]) -> int:

@@ -104,9 +104,7 @@ class WordSplitter:
         known = self.vocabulary.get
         # Making a tuple a token is what costs most here; those of the first characters are made once for all texts.
         shared = self._shared_spans if len(normalized) <= _SHARED_SPANS_REACH else None
-        ids: list[int] = []
-        spans: list[Span] = []
-        begin = 0
+        ids, spans, begin = list[int](), list[Span](), 0
         for word in self.segmenter.cut(normalized):
             stop = begin + len(word)
             identifier = known(word)

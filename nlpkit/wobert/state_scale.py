@@ -7,6 +7,7 @@ from math import log2, sqrt
 
 import torch
 from torch import Tensor
+from torch.nn import LayerNorm
 from transformers import BertForMaskedLM
 
 
@@ -60,8 +61,8 @@ def rescale_last_states(model: BertForMaskedLM, rms: float) -> float:
     if not rms > 0:
         raise ValueError(f"rms must be positive, got {rms}; measure it with last_state_rms")
     factor = 2.0 ** round(-log2(rms))
-    last = model.bert.encoder.layer[-1].output.LayerNorm
-    last.weight *= factor
-    last.bias *= factor
+    last: LayerNorm = model.bert.encoder.layer[-1].output.LayerNorm  # type: ignore[assignment, union-attr]
+    for parameter in last.parameters():
+        parameter.mul_(factor)
     model.cls.predictions.transform.dense.weight /= factor
     return factor

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
-from nlpkit.pet.cloze import ClozeEncoder, cut_longest, special_tokens_around
+from nlpkit.pet.cloze import ClozeEncoder, special_tokens_around
 from nlpkit.pet.examples import Example
+from nlpkit.pet.field_lengths import cut_longest
 from nlpkit.pet.pattern import Pattern
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import lzma
 
 import pytest
 
-from nlpkit.training.text_corpus import domain_of, find_text_files, read_lines, read_runs
+from nlpkit.training.text_corpus import domain_of, find_text_files, read_lines, read_runs, read_sample
 
 # Separators that str.splitlines would cut at.
 LINES = ["第一行\u2028还是第一行", "", "第三行\x85\x0b\x1c还是第三行", " \t", "最后一行"]
@@ -29,6 +30,33 @@ def test_lines_are_cut_at_line_feeds_only(written):
 def test_runs_are_counted_over_all_lines_and_blank_lines_left_out(written):
     assert list(read_runs(written, run_lines=2, keep=lambda run: run != 0)) == [LINES[2], LINES[4]]
     assert list(read_runs(written, run_lines=2, keep=lambda run: run == 0)) == [LINES[0]]
+
+
+def write_lines(path, count):
+    path.write_text("".join(f"{path.stem} {number}\n" for number in range(count)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.25, 25), (0.33, 33), (0.6, 60), (1.0, 100)])
+def test_a_sample_is_spread_evenly_and_other_domains_are_whole(tmp_path, share, expected):
+    files = [write_lines(tmp_path / "law.txt", 100), write_lines(tmp_path / "news.txt", 7)]
+    lines = list(read_sample(files, {"law": share}))
+    numbers = [int(line.split()[1]) for line in lines if line.startswith("law")]
+    assert len(numbers) == expected
+    gaps = {after - before for before, after in itertools.pairwise(numbers)}
+    assert gaps <= {int(1 / share), int(1 / share) + 1}
+    assert lines[len(numbers) :] == [f"news {number}" for number in range(7)]
+
+
+def test_a_sample_leaves_blank_lines_out(written):
+    assert list(read_sample([written], {})) == [LINES[0], LINES[2], LINES[4]]
+
+
+@pytest.mark.parametrize("shares", [{"law": 0.0}, {"law": 1.5}, {"poetry": 0.5}])
+def test_a_share_that_means_nothing_is_an_error(tmp_path, shares):
+    files = [write_lines(tmp_path / "law.txt", 3)]
+    with pytest.raises(ValueError, match=r"must be of one of \['law'\] and in \(0, 1\]"):
+        list(read_sample(files, shares))
 
 
 def test_files_are_found_by_glob_once_and_in_order(tmp_path):

@@ -35,16 +35,6 @@ from tests.wobert.published_checkpoints import (
 )
 
 
-@pytest.fixture
-def bert(tmp_path: Path) -> Path:
-    return published(tiny(BertForPreTraining), tmp_path / "bert")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 @pytest.mark.parametrize(("architecture", "tolerance"), [("bert", 1e-8), ("roformer", 1e-7)])
 def test_what_tensorflow_wrote_gives_the_logits_that_tensorflow_computed(
     out: Path, architecture: Any, tolerance: float

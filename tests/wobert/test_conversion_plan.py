@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertForPreTraining
+from transformers import BertForMaskedLM
 
 from nlpkit.wobert.conversion import convert_checkpoint
 from nlpkit.wobert.modeling import WoBertForMaskedLM
@@ -14,22 +14,10 @@ from tests.wobert.published_checkpoints import (
     edit_json,
     edit_weights,
     logits,
-    published,
     refused,
     tensorflow_copy,
-    tiny,
     with_stored_ties,
 )
-
-
-@pytest.fixture
-def bert(tmp_path: Path) -> Path:
-    return published(tiny(BertForPreTraining), tmp_path / "bert")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_an_untied_decoder_is_kept_when_the_configuration_says_so(bert: Path, out: Path) -> None:

@@ -1,0 +1,90 @@
+"""What the prompting methods of a few-shot task are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nlpkit.fewshot.protocol import RunData
+from nlpkit.pet.verbalizer import Aggregate
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What the runs of a task are made with; the YAML file of a task sets these by name.
+
+    Args:
+        model: folder, or the name of a shipped model.
+        model_files: what identifies its files; for the record only.
+        patterns: clozes; the first trains single models, all of them train ensembles.
+        words: label words by label, for labels whose own names will not do; ``None`` where examples bring candidates.
+        aggregate: see `Verbalizer`.
+        soft_pattern: the cloze of P-tuning, with ``{soft}`` tokens.
+        fields: one field, or two for a pair, for plain fine-tuning; for candidates a template with ``{candidate}``.
+        premise: template of the text that shall entail a hypothesis, or of a choice, with ``{candidate}``.
+        hypotheses: template of each label's hypothesis, or one for all with ``{label}`` for the label's first word.
+        entailment_model: folder of a model that learnt entailment, with one output, for EFL; by default ``model``.
+        max_length: tokens.
+        max_steps: of training, likewise for all methods.
+        batch_size: labelled examples a step.
+        learning_rate: the peak.
+        unlabelled_a_row: unlabelled texts a labelled example, for objectives that use them.
+        alpha: of PET.
+        mask_probability: of the blog's variant and PET.
+        samplings: of LM-BFF's predictions.
+        generations: of iPET.
+        first_size: examples of iPET's first new training set, five times as many in each further.
+        distillation_steps: of iPET's final classifier.
+        most_unlabelled: unlabelled texts that are looked at.
+        calibration_texts: of these, the first so many calibrate a prompted model; PET and iPET start from there, and 0
+            leaves it out.
+    """
+
+    model: str
+    model_files: str = ""
+    patterns: tuple[str, ...] = ()
+    words: Mapping[str, Any] | None = None
+    aggregate: Aggregate = "mean"
+    soft_pattern: str = ""
+    fields: tuple[str, ...] = ()
+    premise: str = ""
+    hypotheses: Mapping[str, str] = field(default_factory=dict)
+    entailment_model: str = ""
+    max_length: int = 128
+    max_steps: int = 100
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    unlabelled_a_row: int = 1
+    alpha: float = 0.9999
+    mask_probability: float = 0.15
+    samplings: int = 4
+    generations: int = 2
+    first_size: int = 160
+    distillation_steps: int = 200
+    most_unlabelled: int = 2000
+    calibration_texts: int = 400
+
+    @classmethod
+    def of(cls, run: RunData) -> PromptSettings:
+        """The settings of a run, refusing names that mean nothing.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(run.settings) - known)
+        if unknown:
+            raise ValueError(f"settings of {run.task.name} name {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        given: dict[str, Any] = dict(run.settings)
+        if isinstance(given.get("learning_rate"), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number
+            given["learning_rate"] = float(given["learning_rate"])
+        for name in ("patterns", "fields"):
+            given[name] = tuple(given.get(name, ()))
+        if run.task.read_candidates is None:
+            given["words"] = {**run.task.label_names, **given.get("words", {})}
+            names = {label: words if isinstance(words, str) else words[0] for label, words in given["words"].items()}
+            if isinstance(given.get("hypotheses"), str):
+                template = given["hypotheses"]
+                given["hypotheses"] = {label: template.replace("{label}", name) for label, name in names.items()}
+        return cls(**given)
