@@ -15,7 +15,8 @@ from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.spans import Span
 from nlpkit.wobert.tagging import WoBertForCharacterClassification, tag_texts
 from recipes import character_tagging
-from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main, summarise
+from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main
+from recipes.character_tagging_scores import summarise
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 #: Words of jieba's dictionary; each begins with a place, which no label of the whole word can say.
