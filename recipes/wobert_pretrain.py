@@ -93,9 +93,9 @@ class WoBertArguments:
     shuffle_buffer: int = field(default=10_000, metadata={"help": "rows in the shuffle buffer of a stream"})
     num_proc: int | None = field(default=None, metadata={"help": "processes to tokenise with"})
     cache_dir: str | None = field(default=None, metadata={"help": "where tokenised rows are kept"})
-    unit_states: bool = field(
+    rescale_states: bool = field(
         default=True,
-        metadata={"help": "scale the final model's last states to about 1, which its masked-LM head undoes"},
+        metadata={"help": "bring the final model's last states to a usual scale, which its masked-LM head undoes"},
     )
     save_dtype: str = field(
         default="float32", metadata={"help": "of the final model", "choices": ["float32", "float16"]}
@@ -150,7 +150,7 @@ def main(argv: list[str]) -> dict[str, float]:
     trainer.save_state()
 
     scale = 1.0
-    if settings.unit_states:
+    if settings.rescale_states:
         scale = rescale_last_states(model, last_state_rms(model, trainer.get_eval_dataloader()))
     model.to(getattr(torch, settings.save_dtype)).float()  # the figures shall be those of the saved weights
     final = trainer.evaluate(metric_key_prefix="final")
