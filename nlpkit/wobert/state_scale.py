@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import LayerNorm
 from transformers import BertForMaskedLM
 
-
 #: Measured on wobert-mini-zh: at less, taggers learn late; at more, the divided weights of the masked-LM head move too
-#: far a step when prompts are trained.
+#: far a step where prompts are trained.
 USUAL_RMS = 0.5
 
 
@@ -51,7 +50,8 @@ def rescale_last_states(model: BertForMaskedLM, rms: float) -> float:
         rms: root mean square of its last states now, as :func:`last_state_rms` measures it.
 
     Returns:
-        What the states were multiplied by: the power of two nearest to ``USUAL_RMS / rms``, which keeps logits bit-equal.
+        What the states were multiplied by: the power of two nearest to ``USUAL_RMS / rms``, which keeps logits
+        bit-equal.
 
     Raises:
         ValueError: ``rms`` is not positive.
