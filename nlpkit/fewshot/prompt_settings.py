@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nlpkit.fewshot.protocol import RunData
@@ -88,3 +88,11 @@ class PromptSettings:
                 template = given["hypotheses"]
                 given["hypotheses"] = {label: template.replace("{label}", name) for label, name in names.items()}
         return cls(**given)
+
+    def with_first_words(self) -> PromptSettings:
+        """The same with the first word of each label alone."""
+        if self.words is None:
+            return self
+        return replace(
+            self, words={label: words if isinstance(words, str) else words[0] for label, words in self.words.items()}
+        )

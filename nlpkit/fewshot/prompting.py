@@ -57,8 +57,11 @@ def pet(run: RunData) -> RunOutcome:
 
 
 def pet_mlm(run: RunData) -> RunOutcome:
-    """The blog's variant: one masked-LM loss at the label's slot and at random masks, unlabelled texts among them."""
-    settings = PromptSettings.of(run)
+    """The blog's variant: one masked-LM loss at the label's slot and at random masks, unlabelled texts among them.
+
+    It learns to write one word a label, so one is asked for: the probability of further ones would only fall.
+    """
+    settings = PromptSettings.of(run).with_first_words()
     set_seed(run.seed)
     objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
     return _trained(run, settings, objective)
@@ -66,7 +69,7 @@ def pet_mlm(run: RunData) -> RunOutcome:
 
 def pet_mlm_supervised(run: RunData) -> RunOutcome:
     """The blog's variant without unlabelled texts, to tell what they are worth."""
-    settings = replace(PromptSettings.of(run), unlabelled_a_row=0)
+    settings = replace(PromptSettings.of(run).with_first_words(), unlabelled_a_row=0)
     set_seed(run.seed)
     objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
     return _trained(run, settings, objective)
