@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from nlpkit.wobert.alignment import (
     map_characters,
     spread_labels,
 )
+from nlpkit.wobert.bio_decoding import decode_bio
 from nlpkit.wobert.modeling import WoBertForTokenClassification
 from nlpkit.wobert.spans import bio_to_spans
 from nlpkit.wobert.tagging import WoBertForCharacterClassification
@@ -67,12 +69,9 @@ class TaggingTrainingArguments(TrainingArguments):
     save_total_limit: int | None = 1
     train_sampling_strategy: str = "group_by_length"
     remove_unused_columns: bool = False
+    use_cpu: bool = not torch.cuda.is_available()
+    dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: str = "none"
-
-    def __post_init__(self) -> None:
-        if not torch.cuda.is_available():
-            self.use_cpu, self.dataloader_pin_memory = True, False
-        super().__post_init__()
 
 
 @dataclass
@@ -242,15 +241,15 @@ def run_seed(
         train_dataset=task.datasets["train"],
         eval_dataset=task.datasets["dev"],
         processing_class=tokenizer,
-        preprocess_logits_for_metrics=best_class,
+        preprocess_logits_for_metrics=partial(best_labels, names=label_names(parts["train"])[0]),
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
     checkpoint = last_complete_checkpoint(output)
-    trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_model(str(output / "model"))
     words = WoBertTokenizer.from_pretrained(folder)
     trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
-    result: dict[str, Any] = {"seed": seed, "steps": trained.global_step, "train_loss": trained.training_loss}
+    result: dict[str, Any] = {"seed": seed, "steps": trainer.state.global_step}
     for part in ("dev", "test"):
         rows = np.asarray(trainer.predict(task.datasets[part]).predictions)  # (texts, characters or tokens)
         result[part] = score(rows, parts[part], task.to_labels, words)
@@ -275,9 +274,9 @@ def token_dataset(part: list[Example], tokenizer: WoBertTokenizer, label2id: dic
     return Dataset.from_list(rows)
 
 
-def best_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """Keep the best class only, so that scores of a whole part fit in memory."""
-    return logits.argmax(dim=-1)
+def best_labels(logits: Tensor, labels: Tensor, names: list[str]) -> Tensor:
+    """The best labelling of each text; scores of a whole part need not fit in memory."""
+    return decode_bio(logits, labels != -100, names)  # labels are -100 where there is nothing to label
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

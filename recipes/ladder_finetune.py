@@ -53,12 +53,9 @@ class LadderTrainingArguments(Seq2SeqTrainingArguments):
     remove_unused_columns: bool = False
     # The Trainer does not find them by itself behind PEFT's wrapper.
     label_names: list[str] | None = field(default_factory=lambda: ["labels"])
+    use_cpu: bool = not torch.cuda.is_available()
+    dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: str = "none"
-
-    def __post_init__(self) -> None:
-        if not torch.cuda.is_available():
-            self.use_cpu, self.dataloader_pin_memory = True, False
-        super().__post_init__()
 
 
 @dataclass

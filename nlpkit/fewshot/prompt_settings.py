@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -83,16 +83,16 @@ class PromptSettings:
             given[name] = tuple(given.get(name, ()))
         if run.task.read_candidates is None:
             given["words"] = {**run.task.label_names, **given.get("words", {})}
-            names = {label: words if isinstance(words, str) else words[0] for label, words in given["words"].items()}
             if isinstance(given.get("hypotheses"), str):
+                names = _first_words(given["words"])
                 template = given["hypotheses"]
                 given["hypotheses"] = {label: template.replace("{label}", name) for label, name in names.items()}
         return cls(**given)
 
     def with_first_words(self) -> PromptSettings:
         """The same with the first word of each label alone."""
-        if self.words is None:
-            return self
-        return replace(
-            self, words={label: words if isinstance(words, str) else words[0] for label, words in self.words.items()}
-        )
+        return self if self.words is None else replace(self, words=_first_words(self.words))
+
+
+def _first_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
+    return {label: some if isinstance(some, str) else some[0] for label, some in words.items()}

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 Decoder = Callable[..., Any]
-
-
 Kind = Literal["dependencies", "constituents"]
 
 

@@ -196,14 +196,7 @@ class PetClassifier(TextClassifier):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save model, tokenizer and ``pet.json``, whole or not at all; the folder still loads as a masked LM."""
-        settings = {
-            "pattern": self.pattern.template,
-            "verbalizer": self.verbalizer.to_dict() if self.verbalizer else None,
-            "max_length": self.max_length,
-            "soft_token_ids": list(self.collator.encoder.soft_token_ids),
-            "prior": None if self.prior is None else self.prior.tolist(),
-        }
-        save_classifier(folder, self.model, self.tokenizer, settings)
+        save_classifier(folder, self, soft_token_ids=list(self.collator.encoder.soft_token_ids))
 
     @classmethod
     def from_pretrained(

@@ -5,31 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.files import written_whole
+from nlpkit.pet.pattern import Pattern
 from nlpkit.pet.verbalizer import Verbalizer
 
 #: Beside the model's own files in a saved folder.
 SETTINGS_FILE = "pet.json"
 
 
-def save_classifier(
-    folder: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any]
-) -> None:
+class PromptedClassifier(Protocol):
+    """What every classifier that asks a pattern holds."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pattern: Pattern
+    verbalizer: Verbalizer | None
+    max_length: int
+    prior: Tensor | None
+
+
+def save_classifier(folder: str | Path, classifier: PromptedClassifier, **more: Any) -> None:
     """Write model, tokenizer and settings, whole or not at all.
 
     Args:
         folder: made if it does not exist.
-        model: the model.
-        tokenizer: its tokenizer.
-        settings: JSON values; a verbalizer as its ``to_dict``.
+        classifier: the classifier.
+        **more: settings that not every classifier has, JSON values.
     """
+    settings = {
+        "pattern": classifier.pattern.template,
+        "verbalizer": classifier.verbalizer.to_dict() if classifier.verbalizer else None,
+        "max_length": classifier.max_length,
+        "prior": None if classifier.prior is None else classifier.prior.tolist(),
+        **more,
+    }
     with written_whole(folder) as draft:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
+        classifier.model.save_pretrained(draft)
+        classifier.tokenizer.save_pretrained(draft)
         (draft / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 

@@ -205,13 +205,7 @@ class SentinelClassifier(TextClassifier):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save model, tokenizer and ``pet.json``, whole or not at all."""
-        settings = {
-            "pattern": self.pattern.template,
-            "verbalizer": self.verbalizer.to_dict() if self.verbalizer else None,
-            "max_length": self.max_length,
-            "prior": None if self.prior is None else self.prior.tolist(),
-        }
-        save_classifier(folder, self.model, self.tokenizer, settings)
+        save_classifier(folder, self)
 
     @classmethod
     def from_pretrained(

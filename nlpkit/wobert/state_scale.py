@@ -8,19 +8,19 @@ from math import log2, sqrt
 import torch
 from torch import Tensor
 from torch.nn import LayerNorm
-from transformers import BertForMaskedLM
+from transformers import BertForMaskedLM, PreTrainedModel
 
-#: Measured on wobert-mini-zh: at less, taggers learn late; at more, the divided weights of the masked-LM head move too
-#: far a step where prompts are trained.
+#: At less, new heads learn late (docs/pretraining.md). More would help them further, but divides the weights of the
+#: masked-LM head, which prompts are trained through, by as much.
 USUAL_RMS = 0.5
 
 
 @torch.no_grad()
-def last_state_rms(model: BertForMaskedLM, batches: Iterable[Mapping[str, Tensor]]) -> float:
+def last_state_rms(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]) -> float:
     """Root mean square of the last hidden states over all tokens but padding.
 
     Args:
-        model: a BERT-like masked language model; it is put in evaluation mode.
+        model: a BERT-like model with any head; it is put in evaluation mode.
         batches: inputs with ``input_ids`` and, where there is padding, ``attention_mask``, both ``(batch, length)``.
 
     Returns:

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.wobert.alignment import close_gaps, expand_to_characters, place_in_token
+from nlpkit.wobert.bio_decoding import decode_bio
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertModel
 from nlpkit.wobert.spans import Span, bio_to_spans
@@ -181,8 +182,9 @@ def _label_characters(
     for start in tqdm(range(0, len(order), batch_size), disable=not show_progress, desc="tagging", unit="batch"):
         chosen = order[start : start + batch_size]
         batch = collator([{"text": texts[index]} for index in chosen]).to(model.device)
-        best = model(**batch).logits.argmax(dim=-1).tolist()  # (batch, characters)
-        for index, row, tokens in zip(chosen, best, batch["character_to_token"].tolist(), strict=True):
+        tokens = batch["character_to_token"]
+        best = decode_bio(model(**batch).logits, tokens >= 0, [names[number] for number in range(len(names))])
+        for index, row, token in zip(chosen, best.tolist(), tokens.tolist(), strict=True):
             length = len(texts[index])
-            labels[index] = close_gaps([names[label] for label in row[:length]], tokens[:length])
+            labels[index] = close_gaps([names[label] for label in row[:length]], token[:length])
     return labels

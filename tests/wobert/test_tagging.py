@@ -228,6 +228,6 @@ def test_texts_that_are_no_strings_and_labels_that_are_not_bio_are_refused(token
     with pytest.raises(TypeError, match="an example needs a string as its 'text', not NoneType"):
         tag_texts(model, tokenizer, ["北京", None])  # type: ignore[list-item]
     model.config.id2label = {number: f"LABEL_{number}" for number in range(5)}
-    with pytest.raises(ValueError, match=r"label 0 is 'LABEL_\d'; BIO labels are 'O', 'B-<type>' and 'I-<type>'"):
+    with pytest.raises(ValueError, match=r"are no BIO labels; those are 'O', 'B-<type>' and 'I-<type>'"):
         tag_texts(model, tokenizer, ["北京"])
     assert model.training

@@ -173,6 +173,14 @@ def test_added_tokens_are_found_saved_and_loaded(small_vocabulary: dict[str, int
     assert loaded(text).word_ids()[1:-1] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("added", ["<ent>", "北京大学"])
+def test_added_tokens_without_brackets_are_found(small_vocabulary: dict[str, int], added: str) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    tokenizer.add_special_tokens({"extra_special_tokens": [added]})
+    assert tokenizer.tokenize(f"今天{added}好") == ["今天", added, "好"]
+    assert tokenizer([f"今天{added}好"])["input_ids"][0][2] == len(small_vocabulary)
+
+
 def test_decode_gives_chinese_text_back(tokenizer: WoBertTokenizer) -> None:
     for text in ("酒店的服务态度很好，房间干净。", "今天天气不错！", "hello, world今天3.14好"):
         assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text
