@@ -41,6 +41,7 @@ format: $(INSTALLED) ## rewrite the files as `make check` wants them
 bench: $(INSTALLED) ## measure against the peers, side by side; writes benchmarks/results/
 	$(BIN)/python benchmarks/wobert_tokenizer.py
 	$(BIN)/python benchmarks/pretraining_step.py
+	$(BIN)/python benchmarks/state_scale.py
 	$(BIN)/python benchmarks/pet_scoring.py
 	$(BIN)/python benchmarks/perturbed_masking.py
 	$(BIN)/python benchmarks/ladder_side_tuning.py

@@ -89,6 +89,17 @@ class TaskFolder:
         """The development examples that belong to a split; raises as ``train``."""
         return self._labelled(self.layout.dev.format(split=split))
 
+    def other_dev(self, split: int) -> list[Example]:
+        """The development examples of the other splits, each once, but for those that this split trains or selects on.
+
+        Benchmarks withhold tests; these are labelled examples that a run of the split has not seen either. Raises as
+        ``train``.
+        """
+        seen = {_texts(example) for part in (self.train(split), self.dev(split)) for example in part}
+        others = (example for other in self.splits() if other != split for example in self.dev(other))
+        unseen = {_texts(example): example for example in others if _texts(example) not in seen}
+        return list(unseen.values())
+
     def test(self) -> list[Example] | None:
         """The labelled test examples, or ``None`` where the file is withheld or absent; raises as ``train``."""
         return None if self.find(self.layout.test) is None else self._labelled(self.layout.test)
@@ -123,9 +134,11 @@ class TaskFolder:
         Returns:
             Part to the SHA-256 (first 16 digits) of its uncompressed bytes, ``"absent"`` or ``"left out"``.
         """
+        others = {f"dev {other}": self.layout.dev.format(split=other) for other in self.splits() if other != split}
         names = {
             "train": self.layout.train.format(split=split),
             "dev": self.layout.dev.format(split=split),
+            **others,
             "unlabelled": self.layout.unlabelled,
             "test": self.layout.test,
         }
@@ -182,6 +195,10 @@ def check_splits(folder: TaskFolder, splits: Sequence[int]) -> None:
     there = folder.splits()
     if missing := [split for split in splits if split not in there]:
         raise ValueError(f"{folder.path} has no split {missing}; it has {list(there)}")
+
+
+def _texts(example: Example) -> tuple[object, ...]:
+    return (tuple(sorted(example.fields.items())), example.candidates)
 
 
 def _fingerprint(path: Path | None) -> str:

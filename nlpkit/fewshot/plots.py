@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlpkit.fewshot.results import RunResult
-from nlpkit.fewshot.tables import cells_of
+from nlpkit.fewshot.tables import TITLES, cells_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
         results: one a run; tasks without any score of that part get no panel.
         path: the picture to write: ``.png``, ``.svg`` or ``.pdf``. In SVG, names stay text, which is drawn with the
             fonts of whoever looks at it.
-        part: ``"test"`` or ``"dev"``.
+        part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
     Returns:
         The path.
@@ -123,4 +123,4 @@ def _draw(figure: Figure, scores: dict[tuple[str, str], list[float]], part: str)
         axes.set_xticks(range(len(methods)), methods, rotation=40, ha="right", fontsize=8)
         axes.tick_params(axis="y", labelsize=8)
         axes.grid(axis="y", alpha=0.3)
-    figure.supylabel(f"score on {part}, %", fontsize=10)
+    figure.supylabel(f"score on {TITLES[part]}, %", fontsize=10)

@@ -10,7 +10,8 @@ from typing import Any
 from transformers import AutoModel, AutoTokenizer, PrinterCallback, set_seed
 
 from nlpkit.fewshot.prompt_settings import PromptSettings
-from nlpkit.fewshot.protocol import Predict, RunData, RunOutcome
+from nlpkit.fewshot.protocol import RunData, RunOutcome
+from nlpkit.fewshot.scoring import Predict
 from nlpkit.pet.adapet import AdapetLoss
 from nlpkit.pet.classifier import PetClassifier, load_masked_lm
 from nlpkit.pet.demonstrations import DemonstratedClassifier, mean_states

@@ -22,12 +22,10 @@ from tqdm import tqdm
 from nlpkit.fewshot.folders import TaskFolder, check_splits
 from nlpkit.fewshot.resources import Resources, measured
 from nlpkit.fewshot.results import ResultsFile, RunKey, RunResult, differences
+from nlpkit.fewshot.scoring import Predict, score_predictions
 from nlpkit.fewshot.tasks import FewShotTask
 from nlpkit.files import written_whole
 from nlpkit.pet.examples import Example
-
-#: Examples without labels to one label each.
-Predict = Callable[[Sequence[Example]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -84,39 +82,6 @@ SettingsOf = Callable[[str, str], Mapping[str, Any]]
 def no_settings(method: str, task: str) -> Mapping[str, Any]:
     """The settings of methods that have none."""
     return {}
-
-
-def score_predictions(
-    task: FewShotTask, examples: Sequence[Example], predict: Predict
-) -> tuple[dict[str, float], list[str]]:
-    """Have labelled examples predicted, the labels taken away, and score the result.
-
-    Args:
-        task: names the labels and the metrics.
-        examples: labelled examples.
-        predict: what is scored; called once.
-
-    Returns:
-        Every metric's name to its value, and the predicted labels.
-
-    Raises:
-        ValueError: an example has no label, or the prediction is not one label of the task for each example.
-
-    Example:
-        >>> task = FewShotTask("t", ("text",), ("a", "b"))
-        >>> score_predictions(task, [Example({"text": "x"}, "a")], lambda examples: ["a" for _ in examples])
-        ({'accuracy': 1.0}, ['a'])
-    """
-    gold = [example.label for example in examples]
-    labels = [label for label in gold if label is not None]
-    if len(labels) < len(gold):
-        raise ValueError(f"{len(gold) - len(labels)} of {len(gold)} examples have no label to score by")
-    predicted = list(predict([example.without_label() for example in examples]))
-    if len(predicted) != len(examples):
-        raise ValueError(f"predict gave {len(predicted)} labels for {len(examples)} examples; give one each, in order")
-    if strangers := sorted({str(label) for label in predicted} - set(task.labels)):
-        raise ValueError(f"predict gave {strangers[:5]}, which are not among the labels of {task.name}")
-    return task.score(labels, predicted), predicted
 
 
 def run_grid(
@@ -203,17 +168,22 @@ class _Run:
             with measured() as learning:
                 outcome = self.method(data)
             # The parts to score are read here and not before: while a method learns, no test text is in memory.
-            parts = {"dev": self.folder.dev(key.split), "test": self.folder.test() if score_test else None}
+            parts = {
+                "dev": self.folder.dev(key.split),
+                "other_dev": self.folder.other_dev(key.split),
+                "test": self.folder.test() if score_test else None,
+            }
             with measured() as predicting:
                 scored = {
                     part: score_predictions(data.task, examples, outcome.predict)
                     for part, examples in parts.items()
-                    if examples is not None
+                    if examples
                 }
             _write_json({part: labels for part, (_, labels) in scored.items()}, own, "predictions.json")
             result = replace(
                 result,
                 dev=scored["dev"][0],
+                other_dev=scored["other_dev"][0] if "other_dev" in scored else None,
                 test=scored["test"][0] if "test" in scored else None,
                 test_state="scored" if "test" in scored else "absent" if score_test else "left out",
                 sizes=sizes | {part: len(labels) for part, (_, labels) in scored.items()},

@@ -12,8 +12,8 @@ from nlpkit.fewshot.folders import TaskFolder, check_splits
 from nlpkit.fewshot.leaks import leak_table, overlaps_of_splits
 from nlpkit.fewshot.plots import plot_scores
 from nlpkit.fewshot.published import PublishedRow
-from nlpkit.fewshot.results import RunResult
-from nlpkit.fewshot.tables import comparison_table, cost_table, score_table
+from nlpkit.fewshot.results import PARTS, RunResult
+from nlpkit.fewshot.tables import TITLES, comparison_table, cost_table, score_table
 from nlpkit.files import written_whole
 
 
@@ -51,7 +51,7 @@ def write_report(
     published: Sequence[PublishedRow] = (),
     model: str | None = None,
 ) -> str:
-    """Write ``table.md``, and where matplotlib is installed ``scores-dev.svg`` and ``scores-test.svg``.
+    """Write ``table.md``, and where matplotlib is installed ``scores-<part>.svg``.
 
     Args:
         results: one a run.
@@ -66,12 +66,15 @@ def write_report(
     Raises:
         ValueError: there are no results, or none of the baseline.
     """
-    sections = {
-        "Test": score_table(results, "test", published, model),
-        "Dev, each split's own, on which models were selected": score_table(results, "dev", model=model),
-    }
-    for part in ("test", "dev") if baseline else ():
-        sections[f"Differences on {part}"] = comparison_table(results, baseline or "", part)
+    sections = {"Test": score_table(results, "test", published, model)}
+    if any(result.other_dev for result in results):
+        sections["Dev of the other splits, unseen by the runs of a split"] = score_table(
+            results, "other_dev", model=model
+        )
+    sections["Dev, each split's own, on which models were selected"] = score_table(results, "dev", model=model)
+    scored = [part for part in reversed(PARTS) if any(result.score(part) is not None for result in results)]
+    for part in scored if baseline else ():
+        sections[f"Differences: {TITLES[part]}"] = comparison_table(results, baseline or "", part)
     sections["Cost"] = cost_table(results)
     failures = [f"- {result.key}: {result.error}" for result in results if result.error is not None]
     if failures:
@@ -79,9 +82,8 @@ def write_report(
     text = "\n".join(f"## {title}\n\n{section}" for title, section in sections.items())
     _write(text, output, "table.md")
     if find_spec("matplotlib") is not None:
-        for part in ("dev", "test"):
-            if any(result.score(part) is not None for result in results):
-                plot_scores(results, Path(output) / f"scores-{part}.svg", part)
+        for part in scored:
+            plot_scores(results, Path(output) / f"scores-{part}.svg", part)
     return text
 
 

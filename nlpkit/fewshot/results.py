@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+#: What can be scored, the most telling last: the split's own dev, the dev of the other splits, the test.
+PARTS = ("dev", "other_dev", "test")
+
 
 class RunKey(NamedTuple):
     """What tells the runs of a grid apart."""
@@ -33,11 +36,12 @@ class RunResult:
         seed: the run's seed.
         settings_hash: of the settings and the data, which ``settings.json`` beside the results holds in full.
         dev: metric to score on the split's own development examples; ``None`` of a run that failed.
+        other_dev: the same of the other splits' development examples; ``None`` where there are none.
         test: the same of the test; ``None`` where it was not scored.
         test_state: ``"scored"``, ``"absent"`` (the file is withheld), ``"left out"`` (not asked for) or ``"failed"``.
         sizes: part to its number of examples.
         seconds: wall-clock time of training and selecting.
-        predict_seconds: wall-clock time of predicting dev and test.
+        predict_seconds: wall-clock time of predicting all that is scored.
         peak_rss_mb: highest resident memory of the process meanwhile, in MB.
         details: what the method tells of the run, e.g. the chosen step.
         error: of a run that failed, the error's kind and message.
@@ -50,6 +54,7 @@ class RunResult:
     seed: int
     settings_hash: str
     dev: dict[str, float] | None = None
+    other_dev: dict[str, float] | None = None
     test: dict[str, float] | None = None
     test_state: str = "failed"
     sizes: dict[str, int] = field(default_factory=dict)
@@ -66,14 +71,14 @@ class RunResult:
         return RunKey(self.task, self.method, self.split, self.seed)
 
     def score(self, part: str) -> float | None:
-        """The task's own score on ``"dev"`` or ``"test"``, if there is one.
+        """The task's own score on one of ``PARTS``, if there is one.
 
         Raises:
             ValueError: another part.
         """
-        if part not in ("dev", "test"):
-            raise ValueError(f"scores are of 'dev' or 'test'; got {part!r}")
-        scores = self.dev if part == "dev" else self.test
+        if part not in PARTS:
+            raise ValueError(f"scores are of {', '.join(map(repr, PARTS))}; got {part!r}")
+        scores: dict[str, float] | None = getattr(self, part)
         return next(iter(scores.values())) if scores else None
 
 

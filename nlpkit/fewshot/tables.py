@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlpkit.fewshot.published import SOURCE, PublishedRow
-from nlpkit.fewshot.results import RunResult
+from nlpkit.fewshot.results import PARTS, RunResult
 from nlpkit.fewshot.significance import bootstrap_interval, paired_t, sign_flip
+
+#: Parts by the names that tables and pictures give them.
+TITLES = {"dev": "each split's own dev", "other_dev": "dev of the other splits", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ def cells_of(results: Sequence[RunResult], part: str = "test") -> dict[tuple[str
 
     Args:
         results: one a run.
-        part: ``"test"`` or ``"dev"``.
+        part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
     Returns:
         Method and task to their cell, in the order in which they first appear.
 
     Raises:
-        ValueError: the part is neither.
+        ValueError: the part is none of them.
 
     Example:
         >>> runs = [RunResult("t", "m", split, 0, "1f", dev={"accuracy": 0.5 + split / 10}) for split in (0, 1)]
@@ -93,7 +96,7 @@ def score_table(
 
     Args:
         results: one a run.
-        part: ``"test"`` or ``"dev"``.
+        part: ``"test"``, ``"other_dev"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
         model: the model that the methods which need one were run with, to be told below the table.
 
@@ -120,7 +123,9 @@ def score_table(
             _percent(figure[0] / 100, figure[1] and figure[1] / 100) if figure else "" for figure in figures
         )
         lines.append(f"| *{line.method}* | *published: {line.model}* | {_mean_of_all(means)} | {shown} |")
-    notes = [f"Percent, {part}; mean ± sample standard deviation over splits (seeds of a split are averaged first)."]
+    notes = [
+        f"Percent, {TITLES[part]}; mean ± sample standard deviation over splits (seeds of a split are averaged first)."
+    ]
     if model is not None:
         notes.append(f"Methods that need a model were run with {model}.")
     if published:
@@ -134,7 +139,7 @@ def comparison_table(results: Sequence[RunResult], baseline: str, part: str = "t
     Args:
         results: one a run.
         baseline: name of the method to compare with.
-        part: ``"test"`` or ``"dev"``.
+        part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
     Returns:
         A Markdown table: mean difference in percentage points, its bootstrap interval, and p of the paired t-test and
@@ -192,7 +197,7 @@ def cost_table(results: Sequence[RunResult]) -> str:
             grouped.setdefault((result.method, result.task), []).append(result)
     for (method, task), runs in grouped.items():
         speeds = [
-            (run.sizes["dev"] + run.sizes.get("test", 0)) / run.predict_seconds for run in runs if run.predict_seconds
+            sum(run.sizes.get(part, 0) for part in PARTS) / run.predict_seconds for run in runs if run.predict_seconds
         ]
         speed = f"{statistics.median(speeds):.0f}" if speeds else ""
         seconds = statistics.median(run.seconds for run in runs)

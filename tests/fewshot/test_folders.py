@@ -28,6 +28,14 @@ def test_withheld_test_is_absent_and_nothing_takes_its_place(tmp_path: Path) -> 
     assert folder.fingerprint(0)["test"] == "absent"
 
 
+def test_dev_of_other_splits_leaves_out_what_the_split_has_seen(tmp_path: Path) -> None:
+    folder = write_hotels(tmp_path, splits=3)
+    seen = [{"review": "train0 第1条", "label": "bad"}, {"review": "dev0 第0条", "label": "good"}]
+    write_lines(tmp_path / "dev_1.json.xz", [*seen, *reviews("new", ["bad"]), *reviews("dev2", ["good"])])
+    assert [example.fields["review"] for example in folder.other_dev(0)] == ["new 第0条", "dev2 第0条", "dev2 第1条"]
+    assert write_hotels(tmp_path / "single", splits=1).other_dev(0) == []
+
+
 def test_file_without_texts_is_not_the_same_as_no_file(tmp_path: Path) -> None:
     folder = write_hotels(tmp_path)
     write_lines(tmp_path / "unlabeled.json", [])

@@ -29,7 +29,7 @@ def test_picture_names_every_task_and_method(tmp_path: Path) -> None:
         "majority": 2,
         "pet": 2,
     }
-    assert "score on dev, %" in drawn
+    assert "own dev, %" in drawn
     assert [file.name for file in path.parent.iterdir()] == ["a.svg"]
 
 

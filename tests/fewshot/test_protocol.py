@@ -13,8 +13,9 @@ import pytest
 
 from nlpkit.fewshot.baselines import majority
 from nlpkit.fewshot.folders import TaskFolder
-from nlpkit.fewshot.protocol import RunData, RunOutcome, run_grid, score_predictions
+from nlpkit.fewshot.protocol import RunData, RunOutcome, run_grid
 from nlpkit.fewshot.results import ResultsFile, RunResult
+from nlpkit.fewshot.scoring import score_predictions
 from nlpkit.pet.examples import Example
 from tests.fewshot.written_folders import HOTELS, reviews, write_hotels, write_lines
 
@@ -45,10 +46,14 @@ def test_every_cell_is_run_and_scored_in_order(hotels: TaskFolder, tmp_path: Pat
         "bad": ({"accuracy": 0.5}, {"accuracy": 0.75}),
         "good": ({"accuracy": 0.5}, {"accuracy": 0.25}),
     }
-    assert results[0].sizes == {"train": 3, "dev": 2, "unlabelled": 1, "test": 4}
+    assert results[0].sizes == {"train": 3, "dev": 2, "unlabelled": 1, "other_dev": 2, "test": 4}
     assert ResultsFile(tmp_path / "out" / "results.jsonl").read() == results
     own = tmp_path / "out" / "runs" / "hotels" / "bad" / f"split0-seed3-{results[0].settings_hash}"
-    assert json.loads((own / "predictions.json").read_text("utf-8")) == {"dev": ["bad"] * 2, "test": ["bad"] * 4}
+    assert json.loads((own / "predictions.json").read_text("utf-8")) == {
+        "dev": ["bad"] * 2,
+        "other_dev": ["bad"] * 2,
+        "test": ["bad"] * 4,
+    }
 
 
 def test_a_method_gets_its_split_and_nothing_else(hotels: TaskFolder, tmp_path: Path) -> None:
@@ -104,7 +109,7 @@ def test_predictions_are_asked_for_without_labels_and_once_for_the_test(hotels: 
         return RunOutcome(predict)
 
     grid(hotels, tmp_path / "out", methods={"m": method}, splits=[0])
-    assert [len(examples) for examples in asked] == [2, 4]
+    assert [len(examples) for examples in asked] == [2, 2, 4]
     assert {example.label for examples in asked for example in examples} == {None}
 
 
@@ -215,7 +220,7 @@ def test_other_data_are_refused(hotels: TaskFolder, tmp_path: Path) -> None:
     grid(hotels, tmp_path / "out")
     write_lines(hotels.path / "dev_1.json.xz", reviews("dev1", ["bad"]))
     with pytest.raises(
-        ValueError, match=r"hotels/bad/split 1/seed 0 of other settings: data\.dev was '.*' and is now"
+        ValueError, match=r"hotels/bad/split 0/seed 0 of other settings: data\.dev 1 was '.*' and is now"
     ):
         grid(hotels, tmp_path / "out")
 

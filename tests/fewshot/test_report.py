@@ -24,9 +24,11 @@ def test_report_has_scores_differences_cost_and_failures(tmp_path: Path) -> None
     assert (tmp_path / "out" / "table.md").read_text("utf-8") == text
     assert [line for line in text.split("\n") if line.startswith("## ")] == [
         "## Test",
+        "## Dev of the other splits, unseen by the runs of a split",
         "## Dev, each split's own, on which models were selected",
-        "## Differences on test",
-        "## Differences on dev",
+        "## Differences: test",
+        "## Differences: dev of the other splits",
+        "## Differences: each split's own dev",
         "## Cost",
         "## Failed runs",
     ]
@@ -40,6 +42,7 @@ def test_report_has_pictures_of_what_was_scored(tmp_path: Path) -> None:
     folder = write_hotels(tmp_path / "hotels", test=False)
     write_report(run_grid([folder], {"majority": majority}, tmp_path / "out", show_progress=False), tmp_path / "out")
     assert (tmp_path / "out" / "scores-dev.svg").is_file()
+    assert (tmp_path / "out" / "scores-other_dev.svg").is_file()
     assert not (tmp_path / "out" / "scores-test.svg").exists()
 
 

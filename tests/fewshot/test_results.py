@@ -72,10 +72,10 @@ def test_results_of_several_folders_are_put_together(tmp_path: Path) -> None:
         read_results([tmp_path])
 
 
-def test_scores_are_of_dev_or_test() -> None:
+def test_scores_are_of_parts_that_there_are() -> None:
     assert result(score=0.25).score("dev") == 0.25
     assert result().score("test") is None
-    with pytest.raises(ValueError, match="scores are of 'dev' or 'test'; got 'train'"):
+    with pytest.raises(ValueError, match="scores are of 'dev', 'other_dev', 'test'; got 'train'"):
         result().score("train")
 
 

@@ -16,7 +16,7 @@ def run(task: str, method: str, split: int, score: float | None, seed: int = 0, 
     scores = None if score is None else {"accuracy": score}
     sizes = {"dev": 30, "test": 70}
     return RunResult(
-        task, method, split, seed, "1f", scores, scores, "", sizes, 2.0 + split, 0.5, 900.0, {}, error, "0"
+        task, method, split, seed, "1f", scores, None, scores, "", sizes, 2.0 + split, 0.5, 900.0, {}, error, "0"
     )
 
 
