@@ -6,9 +6,8 @@ it is, after masked-LM training on the unlabelled texts, after a few labelled on
     python recipes/pet_classification.py recipes/configs/pet_classification/sentiment.yaml --data sentiment-zh/bojone
 
 Files are ``sentiment.{train,valid,test}.data``, plain or ``.xz``: a text, a tab and a label a line. Call it again
-after an
-interruption: runs that ended are kept in ``output_dir/results.jsonl``; ``table.md`` has a row a stage and a column a
-pattern, on the test as it is and without the texts that also stand in the training file.
+after an interruption: runs that ended are kept in ``output_dir/results.jsonl``. ``table.md`` has rows for each stage
+and a column a pattern, on the test as it is and without the texts that also stand in the training file.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import lzma
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,24 @@ from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.examples import Example
 from nlpkit.pet.heads import HeadClassifier
 from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective
-from nlpkit.pet.prediction import TextClassifier
 from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments, measure
+from nlpkit.pet.verbalizer import Verbalizer
 from nlpkit.shipped import model_path
+from nlpkit.training.checkpoints import check_same_run
 from nlpkit.training.precision import fast_arithmetic
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 
-STAGES = ("zero-shot", "calibrated", "masked-lm", "few-shot", "semi-supervised", "fine-tuning")
+#: Each stage to what its training knows of patterns: nothing, or the one that it shall be good at.
+STAGES = {
+    "zero-shot": "none",
+    "calibrated": "none",
+    "masked-lm": "none",
+    "few-shot": "one",
+    "semi-supervised": "one",
+    "fine-tuning": "none",
+}
+NO_PATTERN = "no pattern"
+PARTS = ("valid", "test", "unseen test")
 
 
 @dataclass
@@ -47,6 +57,7 @@ class SentimentArguments:
     model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
     patterns: list[str] = field(default_factory=lambda: ["{mask}满意。{text}"])
     words: str = field(default='{"1": "很", "0": "不"}', metadata={"help": "label words by label, as JSON"})
+    trained_patterns: int = field(default=2, metadata={"help": "stages that train a pattern do so with the first few"})
     stages: list[str] = field(default_factory=lambda: list(STAGES), metadata={"help": "rows of the table"})
     labelled: int = field(default=168, metadata={"help": "the first so many training texts keep their labels"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
@@ -69,6 +80,8 @@ def main(argv: list[str]) -> str:
     print(f"{len(parts['test']) - len(parts['unseen test'])} of {len(parts['test'])} test texts stand in train too")
     results = Path(settings.output_dir) / "results.jsonl"
     done = {run_key(run): run for run in read_lines(results)}
+    growing = {"data": "", "output_dir": "", "stages": [], "seeds": [], "trained_patterns": 0}
+    check_same_run(settings.output_dir, asdict(settings) | growing, resuming=bool(done))
     runs = list(planned_runs(settings))
     for key in tqdm(runs, desc="runs", unit="run"):
         if key not in done:
@@ -83,9 +96,9 @@ def main(argv: list[str]) -> str:
 
 
 def planned_runs(settings: SentimentArguments) -> Iterator[tuple[str, str, int]]:
-    """Stage, pattern and seed of every run; what nothing random enters is run once."""
+    """Stage, the pattern trained with if any, and seed of every run; what nothing random enters is run once."""
     for stage in settings.stages:
-        patterns = settings.patterns[:1] if stage == "fine-tuning" else settings.patterns
+        patterns = settings.patterns[: settings.trained_patterns] if STAGES[stage] == "one" else [NO_PATTERN]
         seeds = settings.seeds[:1] if stage in ("zero-shot", "calibrated") else settings.seeds
         yield from ((stage, pattern, seed) for pattern in patterns for seed in seeds)
 
@@ -98,34 +111,61 @@ def run_key(run: dict[str, Any]) -> tuple[str, str, int]:
 def one_run(
     stage: str, pattern: str, seed: int, parts: dict[str, list[Example]], settings: SentimentArguments
 ) -> dict[str, Any]:
-    """Train as the stage says, and measure on valid and both tests."""
+    """Train as the stage says, and measure on valid and both tests with every pattern that the run can answer."""
     set_seed(seed)
-    folder = settings.model if Path(settings.model).is_dir() else model_path(settings.model)
+    folder = settings.model if Path(settings.model).is_dir() else str(model_path(settings.model))
+    classifiers = (
+        {NO_PATTERN: fine_tuned(folder, seed, parts, settings)}
+        if stage == "fine-tuning"
+        else prompted(stage, folder, [pattern] if STAGES[stage] == "one" else settings.patterns, seed, parts, settings)
+    )
+    with fast_arithmetic():
+        scores = {
+            asked: {part: measure(classifier, parts[part])["accuracy"] for part in PARTS}
+            for asked, classifier in classifiers.items()
+        }
+    return {"stage": stage, "pattern": pattern, "seed": seed, "accuracy": scores}
+
+
+def fine_tuned(
+    folder: str, seed: int, parts: dict[str, list[Example]], settings: SentimentArguments
+) -> HeadClassifier:
+    """A new head on the encoder, trained on the labelled texts."""
+    classifier = HeadClassifier.from_pretrained(folder, ["1", "0"], max_length=settings.max_length)
+    labelled = parts["train"][: settings.labelled]
+    train(LabelLoss(classifier), labelled, parts["valid"], settings, settings.few_shot_steps, seed)
+    return classifier
+
+
+def prompted(
+    stage: str,
+    folder: str,
+    patterns: Sequence[str],
+    seed: int,
+    parts: dict[str, list[Example]],
+    settings: SentimentArguments,
+) -> dict[str, PetClassifier]:
+    """A classifier for each pattern, all around one model, which is trained with the first if at all."""
+    words = Verbalizer(json.loads(settings.words))
+    first = PetClassifier.from_pretrained(folder, patterns[0], words, max_length=settings.max_length)
     labelled = parts["train"][: settings.labelled]
     unlabelled = [example.without_label() for example in parts["train"]]
-    classifier: TextClassifier
-    if stage == "fine-tuning":
-        classifier = HeadClassifier.from_pretrained(folder, ["1", "0"], max_length=settings.max_length)
-        train(LabelLoss(classifier), labelled, parts["valid"], settings, settings.few_shot_steps, seed)
-    else:
-        prompted = PetClassifier.from_pretrained(
-            folder, pattern, json.loads(settings.words), max_length=settings.max_length
-        )
-        classifier = prompted
-        if stage == "calibrated":
-            with fast_arithmetic():
-                prompted.calibrate(unlabelled[:500])
-        if stage == "masked-lm":
-            train(MaskedTextLoss(prompted, seed=seed), unlabelled, None, settings, settings.masked_lm_steps, seed)
-        if stage == "few-shot":
-            objective = FullVocabularyLoss(prompted, seed=seed)
-            train(objective, labelled, parts["valid"], settings, settings.few_shot_steps, seed)
-        if stage == "semi-supervised":
-            objective = FullVocabularyLoss(prompted, seed=seed)
-            train(objective, labelled, parts["valid"], settings, settings.masked_lm_steps, seed, unlabelled)
-    with fast_arithmetic():
-        scores = {name: measure(classifier, parts[name])["accuracy"] for name in ("valid", "test", "unseen test")}
-    return {"stage": stage, "pattern": pattern, "seed": seed, **scores}
+    if stage == "masked-lm":
+        train(MaskedTextLoss(first, seed=seed), unlabelled, None, settings, settings.masked_lm_steps, seed)
+    if stage == "few-shot":
+        train(FullVocabularyLoss(first, seed=seed), labelled, parts["valid"], settings, settings.few_shot_steps, seed)
+    if stage == "semi-supervised":
+        objective = FullVocabularyLoss(first, seed=seed)
+        train(objective, labelled, parts["valid"], settings, settings.masked_lm_steps, seed, unlabelled)
+    classifiers = {
+        pattern: PetClassifier(first.model, first.tokenizer, pattern, words, settings.max_length)
+        for pattern in patterns
+    }
+    if stage == "calibrated":
+        with fast_arithmetic():
+            for classifier in classifiers.values():
+                classifier.calibrate(unlabelled[:500])
+    return classifiers
 
 
 def train(
@@ -182,18 +222,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def as_table(runs: Sequence[dict[str, Any]], settings: SentimentArguments) -> str:
-    """Markdown: a row a stage and part, a column a pattern; mean and deviation over the seeds, in percent."""
-    lines = ["| stage | part | " + " | ".join(f"`{pattern}`" for pattern in settings.patterns) + " |"]
-    lines.append("| --- | --- |" + " ---: |" * len(settings.patterns))
+    """Markdown: rows for each stage and part, a column a pattern; mean and deviation over the seeds, in percent."""
+    columns = [*settings.patterns, *([NO_PATTERN] if "fine-tuning" in settings.stages else [])]
+    lines = ["| stage | part | " + " | ".join(f"`{column}`" for column in columns) + " |"]
+    lines.append("| --- | --- |" + " ---: |" * len(columns))
     for stage in settings.stages:
-        for part in ("valid", "test", "unseen test"):
-            cells = []
-            for pattern in settings.patterns:
-                found = [100 * run[part] for run in runs if (run["stage"], run["pattern"]) == (stage, pattern)]
-                spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
-                cells.append(f"{statistics.mean(found):.1f}{spread}" if found else "")
+        own = [run["accuracy"] for run in runs if run["stage"] == stage]
+        for part in PARTS:
+            cells = [mean_and_deviation([100 * run[name][part] for run in own if name in run]) for name in columns]
             lines.append(f"| {stage} | {part} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """As tables show them; empty where there are no values."""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}" if values else ""
 
 
 if __name__ == "__main__":

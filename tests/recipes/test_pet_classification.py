@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
-from recipes.pet_classification import main, read_reviews
+from recipes.pet_classification import PARTS, main, read_reviews
 
 THINGS = ["房间", "早餐", "服务", "位置"]
+PATTERNS = ["{mask}满意。{text}", "{text}{mask}满意。"]
 GOOD, BAD = ["很好", "干净", "舒服", "方便"], ["很差", "太脏", "难受", "太远"]
 
 
@@ -46,14 +47,17 @@ def settings(tmp_path: Path) -> list[str]:
         "data": tmp_path,
         "model": tmp_path / "model",
         "output_dir": tmp_path / "run",
-        "patterns": "{mask}满意。{text}",
         "labelled": 12,
         "few_shot_steps": 3,
         "masked_lm_steps": 3,
         "batch_size": 4,
         "max_length": 24,
     }
-    return [f"--{name}={value}" for name, value in options.items()] + ["--seeds", "0", "1"]
+    return [f"--{name}={value}" for name, value in options.items()] + [
+        *("--seeds", "0", "1"),
+        *("--patterns", *PATTERNS),
+        *("--trained_patterns", "1"),
+    ]
 
 
 def test_every_stage_is_measured_once_and_kept(settings: list[str], tmp_path: Path) -> None:
@@ -69,8 +73,15 @@ def test_every_stage_is_measured_once_and_kept(settings: list[str], tmp_path: Pa
         "semi-supervised",
         "fine-tuning",
     }
-    assert all(0 <= run[part] <= 1 for run in runs for part in ("valid", "test", "unseen test"))
+    measured = {(run["stage"], asked) for run in runs for asked in run["accuracy"]}
+    trained = {("few-shot", PATTERNS[0]), ("semi-supervised", PATTERNS[0]), ("fine-tuning", "no pattern")}
+    assert measured == trained | set(product(["zero-shot", "calibrated", "masked-lm"], PATTERNS))
+    assert all(set(scores) == set(PARTS) for run in runs for scores in run["accuracy"].values())
     assert table.count("\n") == 2 + 6 * 3
+    assert (
+        table.splitlines()[0]
+        == "| stage | part | " + " | ".join(f"`{name}`" for name in [*PATTERNS, "no pattern"]) + " |"
+    )
     assert main(settings) == table
     assert (tmp_path / "run" / "results.jsonl").read_text("utf-8").splitlines() == lines
 
@@ -93,3 +104,9 @@ def test_what_cannot_be_read_is_named(settings: list[str], tmp_path: Path) -> No
     (tmp_path / "sentiment.valid.data").write_text("好\t1\n坏 0\n", "utf-8")
     with pytest.raises(ValueError, match=r"sentiment.valid.data, line 2: need a text, a tab, and 0 or 1"):
         list(read_reviews(tmp_path, "valid"))
+
+
+def test_a_folder_of_other_settings_is_refused(settings: list[str]) -> None:
+    main([*settings, "--stages", "zero-shot"])
+    with pytest.raises(ValueError, match="begun with other settings: max_length was 24 and is now 20"):
+        main([*settings, "--stages", "zero-shot", "--max_length", "20"])
