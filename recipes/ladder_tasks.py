@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from nlpkit.wobert.alignment import align_labels, spread_labels
+from nlpkit.wobert.bio_decoding import decode_bio
 from nlpkit.wobert.spans import bio_to_spans, score_spans
 from nlpkit.wobert.tagging_collator import character_labels
 
@@ -126,7 +127,7 @@ def tagging(settings: Any, tokenizer: Any) -> Task:
         lambda: AutoModelForTokenClassification.from_pretrained(settings.model, dtype=torch.float32, **labels),
         {name: [encode(row) for row in rows] for name, rows in raw.items()},
         DataCollatorForTokenClassification(tokenizer),
-        best_class,
+        lambda logits, labels: decode_bio(logits, labels != -100, names),
         "span F1",
         f1,
     )
