@@ -79,7 +79,6 @@ def constituents_text(tree: Tree, words: Sequence[str]) -> str:
         ValueError: there are fewer words than units.
 
     Example:
-        >>> from nlpkit.perturbed_masking.constituency_decoders import best_bracketing
         >>> print(constituents_text(Tree.by_splitting(4, lambda start, end: (start + end) // 2), "天地人和"))
         ┬─┬─ 天
         │ └─ 地
