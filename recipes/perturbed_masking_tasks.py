@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
 from nlpkit.perturbed_masking.conllu_files import read_conllu
@@ -24,58 +21,24 @@ from nlpkit.perturbed_masking.dependency_decoders import (
     share_of_heads,
     star,
 )
-from nlpkit.perturbed_masking.script import split_characters
-from nlpkit.perturbed_masking.segmentation import (
-    LinkedText,
-    MeanWordLength,
-    Threshold,
-    describe_threshold,
-    find_threshold,
-    neighbour_strengths,
-    otsu,
-)
+from nlpkit.perturbed_masking.segmentation import MeanWordLength, describe_threshold, otsu
 from nlpkit.perturbed_masking.segmentation_scores import SegmentationScores, score_segmentation
 from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_constituents, score_heads, sentence_mean
 from nlpkit.perturbed_masking.treebank_lines import TreebankLines
 from nlpkit.wobert.spans import SpanScores
+from recipes.perturbed_masking_decoding import (
+    Decoder,
+    Example,
+    as_it_is,
+    by_matrix,
+    by_threshold,
+    by_threshold_of_dev,
+    every_few_characters,
+    leaning,
+)
 
-Matrix = NDArray[np.float32]
 #: Counts a sentence: a dataclass whose fields add up.
 Counts = AttachmentScores | SpanScores | SegmentationScores
-
-
-class Example(NamedTuple):
-    """A sentence as the model gets it, and what is to be found in it."""
-
-    sentence: str | tuple[str, ...]
-    gold: Any
-    scored: list[bool] | None = None
-
-    @property
-    def words(self) -> int:
-        """Words of a sentence given in words, characters of a text."""
-        return len(self.sentence)
-
-    @property
-    def text(self) -> str:
-        """The sentence as a text."""
-        return self.sentence if isinstance(self.sentence, str) else "".join(self.sentence)
-
-    @property
-    def root(self) -> int:
-        """The root of the gold heads, 1-based."""
-        return int(self.gold.index(0)) + 1
-
-
-class Decoding(NamedTuple):
-    """All predictions of one decoder for some examples, and what it learnt from their gold, if anything."""
-
-    predictions: list[Any]
-    learnt: dict[str, float]
-
-
-#: Examples and their matrices to predictions; what was learnt on dev comes back in as keyword arguments.
-Decoder = Callable[..., Decoding]
 
 
 @dataclass(frozen=True)
@@ -124,70 +87,8 @@ def read_segmented(path: Path, count_punctuation: bool) -> Iterator[Example]:
             yield Example("".join(words), words)
 
 
-def by_matrix(decode: Callable[..., Any], prepare: Callable[[Matrix], Any], gold_root: bool = False) -> Decoder:
-    """A decoder of each matrix by itself."""
-
-    def decoder(examples: Sequence[Example], matrices: Sequence[Matrix]) -> Decoding:
-        roots = [{"root": example.root} if gold_root else {} for example in examples]
-        return Decoding([decode(prepare(matrix), **root) for matrix, root in zip(matrices, roots, strict=True)], {})
-
-    return decoder
-
-
-def by_threshold(choose: Threshold, relative: bool) -> Decoder:
-    """A segmenter whose threshold is found on the texts alone."""
-
-    def decoder(examples: Sequence[Example], matrices: Sequence[Matrix]) -> Decoding:
-        linked = link(examples, matrices, relative)
-        threshold = find_threshold(choose, linked)
-        return Decoding([text.cut(threshold) for text in linked], {})
-
-    return decoder
-
-
-def by_threshold_of_dev(
-    examples: Sequence[Example], matrices: Sequence[Matrix], relative: bool, threshold: float | None = None
-) -> Decoding:
-    """A segmenter whose threshold is given, or the best on the gold of these examples, out of fifty quantiles."""
-    linked = link(examples, matrices, relative)
-
-    def f1(threshold: float) -> float:
-        counts = [
-            score_segmentation(one.gold, text.cut(threshold)) for one, text in zip(examples, linked, strict=True)
-        ]
-        return sum(counts, SegmentationScores(0, 0, 0)).f1
-
-    if threshold is None:
-        strengths = np.concatenate([np.zeros(1), *(run for text in linked for run in text.runs())])
-        threshold = max(map(float, np.quantile(strengths, np.linspace(0.02, 0.98, 49))), key=f1)
-    return Decoding([text.cut(threshold) for text in linked], {"threshold": threshold})
-
-
-def link(examples: Sequence[Example], matrices: Sequence[Matrix], relative: bool) -> list[LinkedText]:
-    """Texts with the strengths of their links, or these less those beside them."""
-    linked = [
-        LinkedText(example.text, tuple(split_characters(example.text)), neighbour_strengths(matrix))
-        for example, matrix in zip(examples, matrices, strict=True)
-    ]
-    return [text.relative() for text in linked] if relative else linked
-
-
-def every_few_characters(text: str, size: int) -> list[str]:
-    """Cut behind every so many units of each run that may join at all."""
-    spans = tuple(split_characters(text))
-    place, ties = 0, []
-    for strength, _ in LinkedText(text, spans, np.zeros(max(len(spans) - 1, 0))).joints():
-        place = 0 if strength is None else place + 1
-        ties.append(float(place % size > 0))
-    return LinkedText(text, spans, np.array(ties[1:])).cut(1.0)
-
-
-def _as_it_is(matrix: Matrix) -> Matrix:
-    return matrix
-
-
 _PREPARATIONS: dict[str, Callable[[Any], Any]] = {
-    "": _as_it_is,
+    "": as_it_is,
     " of shares": share_of_heads,
     " of proportions": proportions,
     " of products corrected": average_product_correction,
@@ -206,9 +107,16 @@ DEPENDENCIES = Task(
         for group, gold_root in (("root found", False), ("gold root", True))
     }
     | {
+        f"{group}, leaning on neighbours": {
+            f"eisner of {name}, leaning": leaning(eisner, prepare, gold_root)
+            for name, prepare in (("proportions", proportions), ("symmetric means", symmetric))
+        }
+        for group, gold_root in (("root found", False), ("gold root", True))
+    }
+    | {
         "gold root, as published": {
-            "eisner": by_matrix(partial(eisner, faithful=True), _as_it_is, gold_root=True),
-            "edmonds": by_matrix(partial(edmonds, faithful=True), _as_it_is, gold_root=True),
+            "eisner": by_matrix(partial(eisner, faithful=True), as_it_is, gold_root=True),
+            "edmonds": by_matrix(partial(edmonds, faithful=True), as_it_is, gold_root=True),
         }
     },
     baselines={
@@ -224,6 +132,8 @@ DEPENDENCIES = Task(
     floors={
         "root found": "right chain",
         "gold root": "right chain, gold root",
+        "root found, leaning on neighbours": "right chain",
+        "gold root, leaning on neighbours": "right chain, gold root",
         "gold root, as published": "right chain, gold root, as published",
     },
     score=lambda example, heads: score_heads(example.gold, heads, scored=example.scored),
@@ -233,10 +143,10 @@ CONSTITUENTS = Task(
     read=read_constituents,
     decoders={
         "biased to the right": {
-            "mart": by_matrix(mart, _as_it_is),
+            "mart": by_matrix(mart, as_it_is),
             "mart of products corrected": by_matrix(mart, average_product_correction),
         },
-        "biased to the right, as published": {"mart": by_matrix(partial(mart, faithful=True), _as_it_is)},
+        "biased to the right, as published": {"mart": by_matrix(partial(mart, faithful=True), as_it_is)},
         "unbiased": {
             f"{decode.__name__}{name}": by_matrix(decode, _PREPARATIONS[name])
             for decode in (top_down, cky)

@@ -75,3 +75,36 @@ def symmetric(impact: ArrayLike) -> NDArray[np.float64]:
     """
     scores = np.asarray(impact, dtype=np.float64)
     return (scores + scores.T) / 2
+
+
+def lean_on_neighbours(impact: ArrayLike, *, before: float = 0.0, after: float = 0.0) -> NDArray[np.float64]:
+    """Impact in units of its mean, with a bonus for the nearest words as heads: what the chains know, in two numbers.
+
+    Most heads stand next to their dependents, and in some languages rather before than behind them. Impact says which
+    do not. With large bonuses every decoder gives a chain.
+
+    Args:
+        impact: shape ``(n, n)``; the diagonal is not read.
+        before: bonus for the unit before a dependent as its head; 1 is the mean impact of a pair.
+        after: the same for the unit behind it.
+
+    Returns:
+        Shape ``(n, n)``, the diagonal 0.
+
+    Example:
+        >>> lean_on_neighbours([[0.0, 1.0, 3.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]], before=1.0)
+        array([[0. , 0.5, 1.5],
+               [2. , 0. , 1. ],
+               [1. , 2. , 0. ]])
+    """
+    scores = np.array(impact, dtype=np.float64)
+    np.fill_diagonal(scores, 0.0)
+    size = len(scores)
+    if size < 2:
+        return np.zeros_like(scores)
+    mean = scores.sum() / (size * (size - 1))
+    scores /= mean or 1.0
+    place = np.arange(size - 1)
+    scores[place + 1, place] += before
+    scores[place, place + 1] += after
+    return scores

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from nlpkit.perturbed_masking.corrections import average_product_correction, proportions, symmetric
+from nlpkit.perturbed_masking.corrections import (
+    average_product_correction,
+    lean_on_neighbours,
+    proportions,
+    symmetric,
+)
+from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner, left_chain, right_chain
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
@@ -36,6 +44,7 @@ def test_nothing_stays_nothing() -> None:
     for size in (0, 1, 3):
         assert not average_product_correction(np.zeros((size, size))).any()
         assert not proportions(np.zeros((size, size))).any()
+        assert not lean_on_neighbours(np.zeros((size, size))).any()
 
 
 def test_proportions_sum_to_one_and_do_not_read_the_diagonal() -> None:
@@ -50,3 +59,21 @@ def test_proportions_sum_to_one_and_do_not_read_the_diagonal() -> None:
 def test_symmetric_is_the_mean_of_both_directions() -> None:
     matrix = np.arange(9.0).reshape(3, 3)
     assert symmetric(matrix)[0, 1] == symmetric(matrix)[1, 0] == 2.0
+
+
+def test_leaning_adds_to_neighbours_alone_and_does_not_depend_on_scale() -> None:
+    matrix = np.random.default_rng(2).random((6, 6))
+    plain, leant = lean_on_neighbours(matrix), lean_on_neighbours(matrix, before=0.5, after=2.0)
+    np.testing.assert_allclose(plain[~np.eye(6, dtype=bool)].mean(), 1.0)
+    for head in range(6):
+        for dependent in range(6):
+            bonus = {1: 0.5, -1: 2.0}.get(dependent - head, 0.0)
+            assert leant[dependent, head] - plain[dependent, head] == pytest.approx(bonus)
+    np.testing.assert_allclose(lean_on_neighbours(7 * matrix, before=0.5, after=2.0), leant)
+
+
+@pytest.mark.parametrize("decode", [eisner, edmonds])
+def test_leaning_far_enough_gives_a_chain(decode: Callable[..., list[int]]) -> None:
+    matrix = np.random.default_rng(3).random((8, 8))
+    assert decode(lean_on_neighbours(matrix, before=1e3), root=1) == left_chain(8)
+    assert decode(lean_on_neighbours(matrix, after=1e3), root=8) == right_chain(8)

@@ -90,7 +90,10 @@ def test_what_is_best_on_dev_is_scored_on_test(
     chains = [score_heads(gold, right_chain(len(gold))) for _, gold in TREES[:3]]
     assert chain["uas"] == sum(score.directed for score in chains) / 12
     twin = [row for row in rows if row["model"] == "small, random weights" and row["stage"] == "grid"]
-    assert len(twin) == 2 * len(grid) + 3 * 2 * 2  # with either root, and both decoders as published
+    # With either root; both decoders as published; with either root, leaning, two ways to prepare.
+    assert len(twin) == 2 * len(grid) + 3 * 2 * 2 + 2 * 3 * 2 * 2
+    leaning = [row["learnt"] for row in chosen if row["group"] == "root found, leaning on neighbours"]
+    assert leaning[0] == leaning[1] and set(leaning[0]) == {"before", "after"}  # learnt on dev, kept for the test
     table = (tmp_path / "results.md").read_text("utf-8")
     assert f"| small | {measure.layer} | {measure.distance} | mean | {best['decoder']}, root found |" in table
     assert "Sentences of at most 8 words; punctuation counts." in table
