@@ -154,7 +154,7 @@ def ipet(run: RunData) -> RunOutcome:
             )
             size *= 5
     with fast_arithmetic():
-        taught = soft_examples(unlabelled, ensemble.scores(unlabelled))
+        taught = soft_examples(unlabelled, ensemble.scores(unlabelled), ensemble.labels)
     set_seed(run.seed)
     student = _headed(run, settings)
     longer = replace(settings, max_steps=settings.distillation_steps, batch_size=16)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -110,20 +110,26 @@ def distillation_loss(
 
 @dataclass(frozen=True)
 class SoftExample(Example):
-    """An example with a teacher's scores of the labels."""
+    """An example with a teacher's score of each label."""
 
-    scores: tuple[float, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
-def soft_examples(examples: Sequence[Example], teacher_scores: Tensor) -> list[SoftExample]:
+def soft_examples(examples: Sequence[Example], teacher_scores: Tensor, labels: Sequence[str]) -> list[SoftExample]:
     """Examples for `SoftLabelLoss`.
 
     Args:
         examples: usually without labels.
         teacher_scores: ``(examples, labels)``.
+        labels: the teacher's, in the order of its scores; the student may have another order. Empty where each
+            example brings candidates of its own.
+
+    Raises:
+        ValueError: not as many labels as scores, or not as many rows as examples.
     """
+    names = list(labels) or [str(number) for number in range(teacher_scores.shape[1])]
     return [
-        SoftExample(example.fields, example.label, example.candidates, tuple(row))
+        SoftExample(example.fields, example.label, example.candidates, dict(zip(names, row, strict=True)))
         for example, row in zip(examples, teacher_scores.tolist(), strict=True)
     ]
 
@@ -153,12 +159,19 @@ class SoftLabelLoss(Objective[TextClassifier]):
 
         Raises:
             TypeError: an example without a teacher's scores.
+            ValueError: the teacher scored other labels than the student has.
         """
-        plain = next((row.example for row in rows if not isinstance(row.example, SoftExample)), None)
-        if plain is not None:
-            raise TypeError(f"{plain!r} has no scores of a teacher; make training examples with soft_examples")
-        scores = [row.example.scores for row in rows if isinstance(row.example, SoftExample)]
-        return self.classifier.collate_rows(rows) | {"teacher": torch.tensor(scores)}
+        teacher = torch.tensor([self._scores(row.example) for row in rows])
+        return self.classifier.collate_rows(rows) | {"teacher": teacher}
+
+    def _scores(self, example: Example) -> list[float]:
+        """The teacher's scores in the order of the student's labels."""
+        if not isinstance(example, SoftExample):
+            raise TypeError(f"{example!r} has no scores of a teacher; make training examples with soft_examples")
+        labels = self.classifier.labels or tuple(example.scores)
+        if set(labels) != set(example.scores):
+            raise ValueError(f"the student's labels are {list(labels)}; its teacher scored {list(example.scores)}")
+        return [example.scores[label] for label in labels]
 
     def items(self, batch: Batch) -> Tensor:
         """Number of examples, ``(1,)``."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from nlpkit.pet.ensemble import Ensemble, SoftLabelLoss, distillation_loss, soft_examples, weighted_mean
 from nlpkit.pet.examples import Example
 from nlpkit.pet.trainer import PetTrainer
+from nlpkit.pet.training_rows import TrainingRow
 from tests.pet.models import TEXTS, labelled_examples, small_classifier
 from tests.pet.test_trainer import settings
 
@@ -54,10 +55,21 @@ def test_at_infinite_temperature_distillation_matches_logits() -> None:
 def test_a_student_learns_its_teachers_opinion(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
     student = small_classifier(small_vocabulary)
     wanted = torch.eye(3)[torch.tensor([2, 0, 1, 1, 0, 2, 1, 0])] * 6
-    examples = soft_examples([Example.of(text) for text in TEXTS], wanted)
+    examples = soft_examples([Example.of(text) for text in TEXTS], wanted, student.labels)
     arguments = settings(tmp_path, max_steps=40, per_device_train_batch_size=8)
     PetTrainer(SoftLabelLoss(student, temperature=2.0), arguments, examples).train()
     assert student.scores(TEXTS).argmax(dim=1).tolist() == wanted.argmax(dim=1).tolist()
+
+
+def test_a_student_may_have_its_labels_in_another_order(small_vocabulary: dict[str, int]) -> None:
+    student = small_classifier(small_vocabulary)
+    scores = torch.randn(len(TEXTS), 3)
+    examples = soft_examples([Example.of(text) for text in TEXTS], scores.flip(1), student.labels[::-1])
+    rows = [TrainingRow(example, number) for number, example in enumerate(examples)]
+    torch.testing.assert_close(SoftLabelLoss(student).collate(rows)["teacher"], scores)
+    strangers = soft_examples([Example.of(TEXTS[0])], scores[:1], ["x", "y", "z"])
+    with pytest.raises(ValueError, match=r"the student's labels are .*; its teacher scored \['x', 'y', 'z'\]"):
+        SoftLabelLoss(student).collate([TrainingRow(strangers[0], 0)])
 
 
 def test_a_student_needs_a_teachers_scores(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
