@@ -156,16 +156,22 @@ def evaluate(
         lambda: grid_rows(task, data["dev"], every, measured(task, masking, every, data["dev"], folder / "grid")),
     )
     metric = next(iter(task.metrics))
+    grid = results.select("grid", model, "dev")
+    best = {
+        group: max((row for row in grid if row["group"] == group), key=lambda row: row[metric])
+        for group in task.decoders
+    }
+    chosen = {group: Measure(row["layer"], row["distance"], row["merge"]) for group, row in best.items()}
     for name, examples in data.items():
 
         def chosen_rows(name: str = name, examples: list[Example] = examples) -> Iterator[Row]:
-            for group in task.decoders:
-                grid = [row for row in results.select("grid", model, "dev") if row["group"] == group]
-                best = max(grid, key=lambda row: row[metric])
-                measure = Measure(best["layer"], best["distance"], best["merge"])
-                place = folder / name / "-".join(map(str, measure))
-                matrices = [several[0] for several in measured(task, masking, [measure], examples, place)]
-                yield scored_row(task, examples, measure, group, best["decoder"], matrices, best["learnt"], True)
+            # One pass serves all groups; the matrices of dev are there.
+            asked, place = (every, "grid") if name == "dev" else (list(dict.fromkeys(chosen.values())), name)
+            impact = list(measured(task, masking, asked, examples, folder / place))
+            for group, row in best.items():
+                number = asked.index(chosen[group])
+                matrices = [several[number] for several in impact]
+                yield scored_row(task, examples, asked[number], group, row["decoder"], matrices, row["learnt"], True)
 
         results.add("chosen", model, name, chosen_rows)
 
