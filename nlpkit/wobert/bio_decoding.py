@@ -1,4 +1,4 @@
-"""The best BIO labelling as a whole: no ``I-X`` without a span of ``X`` to continue."""
+"""BIO labels as scores: of a token's later characters, and the best labelling as a whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+#: What is taken off ``B-X`` for a character inside a token: an entity may begin there, but few do.
+BEGINS_INSIDE = 4.0
+
+
+def continue_inside(scores: Tensor, names: Sequence[str]) -> Tensor:
+    """What scores of a token's labels say of its characters but the first: ``B-X`` has become ``I-X`` there.
+
+    Args:
+        scores: logits, shape ``(..., labels)``.
+        names: of the labels in their order. Those that are not BIO stay as they are.
+
+    Returns:
+        Same shape: ``I-X`` takes over the probability of ``B-X``, which keeps ``exp(-4)`` of it.
+
+    Example:
+        >>> continue_inside(torch.tensor([0.0, 3.0, -50.0]), ["O", "B-LOC", "I-LOC"])
+        tensor([ 0., -1.,  3.])
+    """
+    begins = [number for number, name in enumerate(names) if name[:2] == "B-" and f"I-{name[2:]}" in names]
+    continued = [names.index(f"I-{names[number][2:]}") for number in begins]
+    inside = scores.clone()
+    inside[..., continued] = torch.logaddexp(scores[..., begins], scores[..., continued])
+    inside[..., begins] = scores[..., begins] - BEGINS_INSIDE
+    return inside
 
 
 def decode_bio(logits: Tensor, mask: Tensor, names: Sequence[str]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from nlpkit import WoBertForMaskedLM, WoBertTokenizer
 from nlpkit.wobert.alignment import align_labels
+from nlpkit.wobert.modeling import WoBertForTokenClassification
 from nlpkit.wobert.spans import Span, score_spans, spans_to_bio
 from nlpkit.wobert.tagging import WoBertCharacterConfig, WoBertForCharacterClassification, tag_texts
 from nlpkit.wobert.tagging_collator import CharacterTaggingCollator
@@ -124,6 +126,40 @@ def test_encoder_of_a_masked_language_model_is_taken_over(tmp_path: Path) -> Non
     for name, weight in pretrained.bert.named_parameters():
         assert torch.equal(model.bert.get_parameter(name), weight)
     assert model.config.use_characters
+
+
+def test_without_a_correction_it_is_token_classification_with_labels_shared(
+    collator: CharacterTaggingCollator,
+) -> None:
+    model = make_model().double()
+    torch.nn.init.zeros_(model.correction.weight)
+    tokens = WoBertForTokenClassification(model.config).double().eval()
+    tokens.load_state_dict(model.state_dict(), strict=False)
+    batch = collator(EXAMPLES)
+    found = model(**batch).logits.softmax(-1)
+    expected = tokens(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
+    for row, places in enumerate(batch["character_to_token"].tolist()):
+        for character, token in enumerate(places):
+            if token < 0:
+                continue
+            wanted = expected[row, token].clone()
+            if character and places[character - 1] == token:
+                for begin, inside in ((1, 2), (3, 4)):
+                    wanted[inside] += wanted[begin]
+                    wanted[begin] *= math.exp(-4)
+                wanted /= wanted.sum()
+            torch.testing.assert_close(found[row, character], wanted)
+
+
+def test_labels_that_are_not_bio_are_shared_as_they_are(collator: CharacterTaggingCollator) -> None:
+    model = make_model()
+    torch.nn.init.zeros_(model.correction.weight)
+    model.config.id2label = dict(enumerate(["B", "M", "E", "S", "B-LOC"]))
+    batch = collator(EXAMPLES[1:2])
+    assert batch["character_to_token"][0].tolist()[:4] == [1, 1, 1, 1]
+    logits = model(**batch).logits[0]
+    for character in (1, 2, 3):
+        assert torch.equal(logits[character], logits[0])
 
 
 def test_extreme_states_under_bf16_give_finite_loss_and_gradients(collator: CharacterTaggingCollator) -> None:
