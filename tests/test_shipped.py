@@ -45,9 +45,13 @@ def test_a_wheel_brings_the_models_along(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("nlpkit-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
-    script = "import nlpkit; print(nlpkit.model_path('wobert-mini-zh'))"
+    script = (
+        "import nlpkit; from nlpkit.shipped import settings_path; "
+        "print(nlpkit.model_path('wobert-mini-zh'), next(settings_path('fewclue').glob('eprstmt.yaml')), sep='\\n')"
+    )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     output = subprocess.run(
         [sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path, capture_output=True, text=True
     )
-    assert Path(output.stdout.strip()).is_relative_to(tmp_path / "installed")
+    found = output.stdout.split()
+    assert len(found) == 2 and all(Path(path).is_relative_to(tmp_path / "installed") for path in found)

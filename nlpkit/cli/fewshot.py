@@ -18,7 +18,9 @@ def fewshot(
     model: Model = "wobert-mini-zh",
     splits: Annotated[str | None, typer.Option(help="E.g. 0-4 or 0,2; all by default.")] = None,
     seeds: Annotated[str, typer.Option(help="E.g. 0-2; every split is run with each.")] = "0",
-    settings: Annotated[Path | None, typer.Option(help="Folder with a YAML file a task: patterns and so on.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Folder with a YAML file a task: patterns and so on. FewCLUE's own by default.")
+    ] = None,
     baseline: Annotated[str | None, typer.Option(help="Method to compare the others with.")] = None,
     test: Annotated[bool, typer.Option(help="Score the test too; --no-test while choosing settings.")] = True,
 ) -> None:
@@ -31,12 +33,16 @@ def fewshot(
     from nlpkit.fewshot.published import MAJORITY, ROBERTA_ROWS
     from nlpkit.fewshot.report import leak_report, write_report
     from nlpkit.fewshot.settings import fingerprint_of_model, settings_from_files
+    from nlpkit.shipped import settings_path
 
     methods = methods_named(method)
     if baseline is not None and baseline not in methods:
         raise ValueError(f"--baseline {baseline} is none of the methods of this call: {', '.join(methods)}")
     folders = task_folders(data, task)
     numbers = None if splits is None else parse_splits(splits)
+    is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
+    if settings is None and is_fewclue:
+        settings = settings_path("fewclue")
     common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(resolve_model(model))}
     typer.echo(leak_report(folders, numbers, out))
     results = run_grid(
@@ -48,7 +54,6 @@ def fewshot(
         settings_of=settings_from_files(settings, common),
         score_test=test,
     )
-    is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
     published = (MAJORITY, *ROBERTA_ROWS) if is_fewclue else ()
     typer.echo(write_report(results, out, baseline, published, Path(model).name))
     if failed := sum(result.error is not None for result in results):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from nlpkit.cli.fewshot import fewshot
 from nlpkit.fewshot.results import ResultsFile
 from nlpkit.fewshot.sampling import write_k_shot
-from tests.fewshot.written_folders import HOTELS, reviews
+from tests.fewshot.written_folders import HOTELS, reviews, write_lines
 
 app = typer.Typer()
 app.command()(fewshot)
@@ -46,6 +46,17 @@ def test_settings_of_a_task_reach_its_runs(arguments: list[str], tmp_path: Path)
     (tmp_path / "settings" / "hotels.yaml").write_text("pattern: '{review}'\n")
     call(*arguments, "--task", "all", "--method", "majority", "--settings", str(tmp_path / "settings"), "--no-test")
     assert '"pattern": "{review}"' in (tmp_path / "out" / "settings.json").read_text("utf-8")
+
+
+def test_the_tasks_of_fewclue_bring_their_settings(tmp_path: Path) -> None:
+    examples = [{"id": n, "sentence": "房间干净", "label": "Positive"} for n in range(2)]
+    for name in ("train_0", "dev_0", "test_public"):
+        write_lines(tmp_path / "eprstmt" / f"{name}.json", examples)
+    printed = call(
+        *("--data", str(tmp_path), "--task", "eprstmt", "--method", "zero-shot", "--out", str(tmp_path / "out"))
+    )
+    assert "| zero-shot | measured here |" in printed
+    assert "{mask}" in (tmp_path / "out" / "settings.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
