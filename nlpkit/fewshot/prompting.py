@@ -173,7 +173,8 @@ def _verbalizer(settings: PromptSettings) -> Verbalizer | None:
 def _prompted(run: RunData, settings: PromptSettings) -> PetClassifier:
     if not settings.patterns:
         raise ValueError(
-            f"the settings of {run.task.name} hold no patterns; write them into its YAML file (nlpkit fewshot --settings FOLDER)"
+            f"the settings of {run.task.name} hold no patterns; write them into its YAML file, and name its folder "
+            "with --settings"
         )
     return PetClassifier.from_pretrained(
         _model_folder(settings), settings.patterns[0], _verbalizer(settings), max_length=settings.max_length
