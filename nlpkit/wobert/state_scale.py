@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import LayerNorm
 from transformers import BertForMaskedLM, PreTrainedModel
 
-#: At less, new heads learn late (docs/pretraining.md). More would help them further, but divides the weights of the
-#: masked-LM head, which prompts are trained through, by as much.
+#: At less, new heads learn late (benchmarks/state_scale.py). More would help them further, but divides the weights of
+#: the masked-LM head, which prompts are trained through, by as much.
 USUAL_RMS = 0.5
 
 
