@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertForPreTraining, BertTokenizer
+from transformers import BertForMaskedLM, BertTokenizer
 
 from nlpkit.wobert.conversion import convert_checkpoint
 from nlpkit.wobert.modeling import WoBertForMaskedLM
@@ -20,22 +20,10 @@ from tests.wobert.published_checkpoints import (
     as_shards,
     edit_weights,
     logits,
-    published,
     refused,
     tensorflow_copy,
-    tiny,
     with_stored_ties,
 )
-
-
-@pytest.fixture
-def bert(tmp_path: Path) -> Path:
-    return published(tiny(BertForPreTraining), tmp_path / "bert")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def with_old_names(folder: Path) -> None:
