@@ -74,10 +74,12 @@ def main() -> None:
     for seed, scale in tqdm([(seed, scale) for seed in arguments.seeds for scale in arguments.scales], unit="run"):
         loss, sizes[scale] = last_loss(scale, seed, arguments.train_file)
         found[scale].append(loss)
-    rows = [
-        {"scale": scale, "rms": round(sizes[scale], 4), "loss": round(mean(losses), 4), "std": round(stdev(losses), 4)}
-        for scale, losses in found.items()
-    ]
+    rows = []
+    for scale, losses in found.items():
+        spread = stdev(losses) if len(losses) > 1 else 0.0
+        rows.append(
+            {"scale": scale, "rms": round(sizes[scale], 4), "loss": round(mean(losses), 4), "std": round(spread, 4)}
+        )
     table = Table("states times", "their RMS", "loss of the last ten steps", title="wobert-mini-zh, token tagging")
     for row in rows:
         table.add_row(f"{row['scale']:g}", f"{row['rms']:.3f}", f"{row['loss']:.3f} ± {row['std']:.3f}")

@@ -5,8 +5,8 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
     python recipes/perturbed_masking.py recipes/configs/perturbed_masking/english_dependencies.yaml --max_sentences 300
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
-the best one is scored on the test files. Impact are kept in ``output_dir``, so a run that is called again goes on
-where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table.
+the best one is scored on the test files. Impact matrices are kept in ``output_dir``, so a run that is called again
+goes on where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table.
 """
 
 from __future__ import annotations

@@ -130,18 +130,19 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
                 raise ValueError("character_ids is missing; give it, or set use_characters=False in the configuration")
             states = states + self.from_character(self.bert.embeddings.word_embeddings(character_ids))
         correction = self.correction(self.dropout(self.norm(F.gelu(states))))  # (batch, characters, labels)
-        logits = self._word_scores(words, character_to_token, place) + CORRECTION_SCALE * correction
+        logits = self._word_scores(words, character_to_token) + CORRECTION_SCALE * correction
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
         output = TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=encoded.hidden_states, attentions=encoded.attentions
         )
         return output.to_tuple() if return_dict is False else output
 
-    def _word_scores(self, words: Tensor, character_to_token: Tensor, place: Tensor) -> Tensor:
+    def _word_scores(self, words: Tensor, character_to_token: Tensor) -> Tensor:
         """Scores of each character by its word alone, ``(batch, characters, labels)``."""
         scores = self.classifier(words)  # (batch, tokens, labels)
         names = [self.config.id2label[number] for number in range(self.num_labels)]  # type: ignore[index]
-        starts = (place < self.config.place_reach)[:, :, None]  # no distance from the token's start
+        before = F.pad(character_to_token[:, :-1], (1, 0), value=-2)  # no token's number, nor that of none
+        starts = (character_to_token != before)[:, :, None]
         inside = expand_to_characters(continue_inside(scores, names), character_to_token)
         return torch.where(starts, expand_to_characters(scores, character_to_token), inside)
 

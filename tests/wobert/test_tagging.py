@@ -128,10 +128,11 @@ def test_encoder_of_a_masked_language_model_is_taken_over(tmp_path: Path) -> Non
     assert model.config.use_characters
 
 
+@pytest.mark.parametrize("place_reach", [1, 4])
 def test_without_a_correction_it_is_token_classification_with_labels_shared(
-    collator: CharacterTaggingCollator,
+    collator: CharacterTaggingCollator, place_reach: int
 ) -> None:
-    model = make_model().double()
+    model = make_model(place_reach=place_reach).double()
     torch.nn.init.zeros_(model.correction.weight)
     tokens = WoBertForTokenClassification(model.config).double().eval()
     tokens.load_state_dict(model.state_dict(), strict=False)
