@@ -17,19 +17,25 @@ TEMPLATES = ["{mask}满意。{text}", "{text}总之很{mask}。", "今天{text}{
 TEXT = st.text(alphabet="今天气不错好的 人abc，。！ \u3000é", max_size=30)
 
 
+@pytest.fixture(scope="module")
 def words(small_vocabulary: dict[str, int]) -> PreTrainedTokenizerBase:
     return WoBertTokenizer(small_vocabulary)
 
 
+@pytest.fixture(scope="module")
 def characters(small_vocabulary: dict[str, int]) -> PreTrainedTokenizerBase:
     return BertTokenizer(vocab=small_vocabulary)
 
 
-@pytest.mark.parametrize("make", [words, characters])
+@pytest.fixture(scope="module", params=["words", "characters"])
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 @given(text=TEXT)
-def test_ids_are_those_of_the_rendered_text(make, template: str, small_vocabulary, text: str) -> None:
-    assert_like_rendered(make(small_vocabulary), template, text)
+def test_ids_are_those_of_the_rendered_text(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> None:
+    assert_like_rendered(tokenizer, template, text)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -48,9 +54,7 @@ def assert_like_rendered(tokenizer: PreTrainedTokenizerBase, template: str, text
     assert cloze.slots == masks
 
 
-@pytest.mark.parametrize("make", [words, characters])
-def test_special_tokens_in_a_text_are_only_text(make, small_vocabulary: dict[str, int]) -> None:
-    tokenizer = make(small_vocabulary)
+def test_special_tokens_in_a_text_are_only_text(tokenizer: PreTrainedTokenizerBase) -> None:
     (cloze,) = ClozeEncoder(Pattern("{text}很{mask}"), tokenizer, 64).encode([Example.of("a[MASK]b[SEP]")], [1])
     assert cloze.input_ids.count(tokenizer.mask_token_id) == 1
     assert cloze.input_ids.count(tokenizer.sep_token_id) == 1
@@ -58,11 +62,10 @@ def test_special_tokens_in_a_text_are_only_text(make, small_vocabulary: dict[str
 
 
 @given(text=TEXT, max_length=st.integers(8, 24))
-def test_cutting_takes_tokens_of_fields_only(small_vocabulary, text: str, max_length: int) -> None:
-    tokenizer = WoBertTokenizer(small_vocabulary)
+def test_cutting_takes_tokens_of_fields_only(words: PreTrainedTokenizerBase, text: str, max_length: int) -> None:
     pattern = Pattern("{mask}满意。{text}。")
-    (whole,) = ClozeEncoder(pattern, tokenizer, 512).encode([Example.of(text)], [1])
-    (cut,) = ClozeEncoder(pattern, tokenizer, max_length).encode([Example.of(text)], [1])
+    (whole,) = ClozeEncoder(pattern, words, 512).encode([Example.of(text)], [1])
+    (cut,) = ClozeEncoder(pattern, words, max_length).encode([Example.of(text)], [1])
     own = [number for number, owner in zip(whole.input_ids, whole.field_numbers, strict=True) if owner == -1]
     assert [number for number, owner in zip(cut.input_ids, cut.field_numbers, strict=True) if owner == -1] == own
     assert len(cut.input_ids) == min(len(whole.input_ids), max_length)
@@ -71,7 +74,7 @@ def test_cutting_takes_tokens_of_fields_only(small_vocabulary, text: str, max_le
     assert [number for number, owner in zip(cut.input_ids, cut.field_numbers, strict=True) if owner == 0] == field[
         :kept
     ]
-    assert [cut.input_ids[place] for place in cut.slots] == [tokenizer.mask_token_id]
+    assert [cut.input_ids[place] for place in cut.slots] == [words.mask_token_id]
 
 
 def test_a_field_may_keep_its_tail(small_vocabulary: dict[str, int]) -> None:
