@@ -94,10 +94,11 @@ def forward(masking: PerturbedMasking, batch: torch.Tensor, passes: int) -> floa
     return perf_counter() - begin
 
 
-def compare_rates(masking: PerturbedMasking, words: int, count: int, sizes: list[int], rounds: int) -> dict[str, Any]:
+def compare_rates(masking: PerturbedMasking, words: int, least: int, sizes: list[int], rounds: int) -> dict[str, Any]:
     """Tokens a second at one length: through the engine, and through the bare model at each size of batch."""
-    sentences = draw_sentences(masking.tokenizer, [words] * count, seed=words)
     length = words + 2
+    count = -(-least // (count_copies(words) * length))
+    sentences = draw_sentences(masking.tokenizer, [words] * count, seed=words)
     copies = count * count_copies(words)
     batches = {
         tokens: torch.randint(5, 1000, (max(1, tokens // length), length), device=masking.encoder.device)
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--model", default="wobert-mini-zh", help="a folder, or the name of a shipped model")
     parser.add_argument("--words", type=int, nargs="+", default=[10, 20, 40], help="lengths of sentences")
     parser.add_argument("--loop_words", type=int, nargs="+", default=[5, 10, 15, 20, 25], help="for the double loop")
-    parser.add_argument("--sentences", type=int, default=8, help="of each length, for the rates")
+    parser.add_argument("--tokens", type=int, default=49_152, help="in copies of each length, for the rates, or more")
     parser.add_argument(
         "--batch_tokens", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192], help="bare batches"
     )
@@ -147,9 +148,7 @@ def main() -> None:
     masking.impact(draw_sentences(masking.tokenizer, [5], seed=0))
     loops = compare_loops(masking, draw_sentences(masking.tokenizer, options.loop_words, seed=1), options.rounds)
     lengths = tqdm(options.words, desc="rates by length")
-    rates = [
-        compare_rates(masking, words, options.sentences, options.batch_tokens, options.rounds) for words in lengths
-    ]
+    rates = [compare_rates(masking, words, options.tokens, options.batch_tokens, options.rounds) for words in lengths]
 
     console = Console()
     times = {name: median(values) for name, values in loops["seconds"].items()}

@@ -22,9 +22,9 @@ def default_batch_tokens(device: torch.device) -> int:
 
     Example:
         >>> default_batch_tokens(torch.device("cpu"))
-        2048
+        4096
     """
-    return 2048 if device.type == "cpu" else 65_536
+    return 4096 if device.type == "cpu" else 65_536
 
 
 def measure_impacts(
