@@ -36,6 +36,7 @@ class PromptSettings:
         generations: of iPET.
         first_size: examples of iPET's first new training set, five times as many in each further.
         distillation_steps: of iPET's final classifier.
+        distillation_learning_rate: its peak; a new head wants a higher one than label words do. By default the same.
         most_unlabelled: unlabelled texts that are looked at.
         calibration_texts: of these, the first so many calibrate a prompted model; PET and iPET start from there, and 0
             leaves it out.
@@ -62,6 +63,7 @@ class PromptSettings:
     generations: int = 2
     first_size: int = 160
     distillation_steps: int = 200
+    distillation_learning_rate: float | None = None
     most_unlabelled: int = 2000
     calibration_texts: int = 400
 
@@ -77,8 +79,9 @@ class PromptSettings:
         if unknown:
             raise ValueError(f"settings of {run.task.name} name {unknown[0]!r}; known are {', '.join(sorted(known))}")
         given: dict[str, Any] = dict(run.settings)
-        if isinstance(given.get("learning_rate"), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number
-            given["learning_rate"] = float(given["learning_rate"])
+        for name in ("learning_rate", "distillation_learning_rate"):
+            if isinstance(given.get(name), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number
+                given[name] = float(given[name])
         for name in ("patterns", "fields"):
             given[name] = tuple(given.get(name, ()))
         if run.task.read_candidates is None:

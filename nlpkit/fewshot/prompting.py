@@ -157,7 +157,12 @@ def ipet(run: RunData) -> RunOutcome:
         taught = soft_examples(unlabelled, ensemble.scores(unlabelled), ensemble.labels)
     set_seed(run.seed)
     student = _headed(run, settings)
-    longer = replace(settings, max_steps=settings.distillation_steps, batch_size=16)
+    longer = replace(
+        settings,
+        max_steps=settings.distillation_steps,
+        batch_size=16,
+        learning_rate=settings.distillation_learning_rate or settings.learning_rate,
+    )
     _train(run, longer, SoftLabelLoss(student, temperature=2.0), taught)
     return RunOutcome(_predict(student), {"dev_of_generations": history})
 

@@ -80,6 +80,12 @@ def test_examples_with_candidates_of_their_own(name: str, tmp_path: Path) -> Non
     assert set(METHODS[name](run).predict(examples)) <= {"0", "1"}
 
 
+def test_the_student_of_ipet_learns_what_its_teachers_think_at_a_rate_of_its_own(run: RunData) -> None:
+    settings = SETTINGS | {"distillation_steps": 20, "distillation_learning_rate": "3e-4"}
+    taught = replace(run, settings=settings)
+    assert METHODS["ipet"](taught).predict(run.unlabelled) == [example.label for example in run.train]
+
+
 def test_several_words_a_label_are_reduced_to_the_first() -> None:
     settings = PromptSettings(model="any", words={"good": ["好", "不错"], "bad": "差"})
     assert settings.with_first_words().words == {"good": "好", "bad": "差"}
@@ -98,3 +104,5 @@ def test_methods_with_patterns_ask_for_one(run: RunData) -> None:
 
 def test_rates_that_yaml_reads_as_text_are_numbers(run: RunData) -> None:
     assert PromptSettings.of(run).learning_rate == 1e-5
+    faster = replace(run, settings=SETTINGS | {"distillation_learning_rate": "3e-4"})
+    assert PromptSettings.of(faster).distillation_learning_rate == 3e-4
