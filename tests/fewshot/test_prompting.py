@@ -80,10 +80,11 @@ def test_examples_with_candidates_of_their_own(name: str, tmp_path: Path) -> Non
     assert set(METHODS[name](run).predict(examples)) <= {"0", "1"}
 
 
-def test_the_student_of_ipet_learns_what_its_teachers_think_at_a_rate_of_its_own(run: RunData) -> None:
-    settings = SETTINGS | {"distillation_steps": 20, "distillation_learning_rate": "3e-4"}
-    taught = replace(run, settings=settings)
-    assert METHODS["ipet"](taught).predict(run.unlabelled) == [example.label for example in run.train]
+@pytest.mark.parametrize(("rate", "learns"), [("3e-4", True), ("1e-9", False)])
+def test_the_student_of_ipet_learns_from_its_teachers_at_its_own_rate(rate: str, learns: bool, run: RunData) -> None:
+    settings = SETTINGS | {"learning_rate": 1e-9, "distillation_steps": 20, "distillation_learning_rate": rate}
+    predicted = METHODS["ipet"](replace(run, settings=settings)).predict(run.unlabelled)
+    assert (predicted == [example.label for example in run.train]) == learns
 
 
 def test_several_words_a_label_are_reduced_to_the_first() -> None:
