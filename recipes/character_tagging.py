@@ -17,7 +17,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
 from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import last_complete_checkpoint
+from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.alignment import (
@@ -108,6 +108,8 @@ class CharacterSegmenter:
 def main(argv: list[str]) -> dict[str, Any]:
     """Run the recipe and return what ``results.json`` holds."""
     settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
+    facts = asdict(settings) | {"seeds": []} | training_facts(args)
+    check_same_run(args.output_dir, facts, resuming=any(Path(args.output_dir).glob("seed-*")))
     folder = settings.model if Path(settings.model).exists() else str(model_path(settings.model))
     segmenter: dict[str, Any] = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
     tokenizer = WoBertTokenizer.from_pretrained(folder, **segmenter)

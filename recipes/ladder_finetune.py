@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from time import perf_counter
@@ -30,6 +30,7 @@ from nlpkit.ladder_side_tuning import LadderConfig, cache_taps, get_ladder_model
 from nlpkit.ladder_side_tuning.building import head_modules
 from nlpkit.ladder_side_tuning.configuration import INITS
 from nlpkit.ladder_side_tuning.modeling import LadderModel
+from nlpkit.training.checkpoints import check_same_run, training_facts
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
@@ -100,6 +101,8 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     ]
     task = make_task(settings, tokenizer)
     output = Path(args.output_dir)
+    facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
+    check_same_run(output, facts, resuming=any(output.glob("*/seed-*/result.json")))
     results = []
     for seed in settings.seeds:
         for method in settings.methods:

@@ -26,7 +26,7 @@ from transformers import TrainingArguments, set_seed
 
 from nlpkit import __version__
 from nlpkit.files import written_whole
-from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint
+from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, rows_a_step
 from nlpkit.training.masked_lm import MaskedLMTrainer
 from nlpkit.training.masking import MaskedTokenCollator
 from nlpkit.training.metrics_log import MetricsLog
@@ -250,11 +250,6 @@ def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: Pac
         "seed": args.seed,
         "shuffle_buffer_and_workers": streamed,
     }
-
-
-def rows_a_step(args: TrainingArguments) -> int:
-    """Rows of an optimizer step, over all processes and accumulated batches."""
-    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def save_final(

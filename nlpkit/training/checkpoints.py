@@ -5,7 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+#: Settings of the Trainer that decide what a run learns, beside the rows of a step.
+_DECISIVE = (
+    "num_train_epochs",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "optim",
+    "bf16",
+    "fp16",
+)
 
 
 def last_complete_checkpoint(folder: str | Path) -> Path | None:
@@ -62,6 +78,24 @@ def check_same_run(folder: str | Path, facts: Mapping[str, Any], resuming: bool)
             f"{folder} holds a run begun with other settings: {'; '.join(changed)}. "
             "Restore them to resume, or choose another output_dir"
         )
+
+
+def training_facts(args: TrainingArguments) -> dict[str, Any]:
+    """What of the Trainer's settings must not change between the runs of one table, for :func:`check_same_run`.
+
+    Args:
+        args: the settings.
+
+    Returns:
+        JSON values by name; ``rows_a_step`` counts those of all processes and accumulated batches.
+    """
+    values = args.to_dict()
+    return {"rows_a_step": rows_a_step(args)} | {name: values[name] for name in _DECISIVE}
+
+
+def rows_a_step(args: TrainingArguments) -> int:
+    """Rows of an optimizer step, over all processes and accumulated batches."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def _is_complete(checkpoint: Path) -> bool:

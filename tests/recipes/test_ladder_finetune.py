@@ -99,6 +99,8 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     lines = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == second
     assert (tmp_path / "runs" / "table.md").read_text("utf-8") == quality_table(second)
+    with pytest.raises(ValueError, match=r"begun with other settings: reduction was 2 and is now 4"):
+        main([*settings, "--reduction", "4"])
 
 
 @pytest.mark.slow
