@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
+from nlpkit.training.attention import SDPA_IN_FP32
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ class NarrowedConfig:
     """A view of a model's configuration in which only the widths differ.
 
     A view and not a copy: blocks read the kind of attention from their configuration when they run, and after
-    ``model.set_attn_implementation`` the side blocks must follow, since they share the backbone's masks.
+    ``model.set_attn_implementation`` the side blocks must follow, since they share the backbone's masks. Only where
+    the backbone's attention is ``"sdpa"`` theirs is :func:`nlpkit.training.attention.sdpa_in_fp32`, which takes the
+    same masks: narrow heads gain nothing from bf16, and its backward pass is several times slower on CPUs.
 
     Example:
         >>> from types import SimpleNamespace
@@ -164,6 +167,11 @@ class NarrowedConfig:
     def __init__(self, config: Any, changed: Mapping[str, Any]) -> None:
         self.__dict__.update(changed)
         self._config = config
+
+    @property
+    def _attn_implementation(self) -> str | None:
+        name: str | None = self._config._attn_implementation
+        return SDPA_IN_FP32 if name == "sdpa" else name
 
     def __getattr__(self, name: str) -> Any:
         # Before _config is there (copying, unpickling) Python asks for special methods only.

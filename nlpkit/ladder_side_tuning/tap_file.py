@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 #: Of a digest, in bytes.
 KEY_SIZE = 16
+_FORMAT_NAMES = {
+    torch.int64: "I64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+}
 
 
 def quantise(taps: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,22 +53,46 @@ def write_shard(path: Path, rows: Sequence[tuple[bytes, Mapping[str, Tensor]]], 
     Raises:
         OSError: it cannot be written; then there is no file.
     """
-    keys = torch.frombuffer(bytearray(b"".join(digest for digest, _ in rows)), dtype=torch.uint8)
-    tensors = {"keys": keys.view(len(rows), KEY_SIZE)}
-    for stack in rows[0][1]:
-        taps = torch.cat([found[stack] for _, found in rows])
-        lengths = torch.tensor([0, *(len(found[stack]) for _, found in rows)])
-        tensors[f"{stack}:offsets"] = lengths.cumsum(dim=0)
+    digests, found = zip(*rows, strict=True)
+    keys = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)
+    tensors = {"keys": [keys.view(len(rows), KEY_SIZE)]}
+    for stack in found[0]:
+        taps = [of_row[stack] for of_row in found]
+        tensors[f"{stack}:offsets"] = [torch.tensor([0, *map(len, taps)]).cumsum(dim=0)]
         if dtype == "int8":
-            taps, tensors[f"{stack}:scales"] = quantise(taps)
-        tensors[f"{stack}:taps"] = taps.to(DTYPES[dtype]).contiguous()
+            rounded = [quantise(part) for part in taps]
+            taps, tensors[f"{stack}:scales"] = [part for part, _ in rounded], [scales for _, scales in rounded]
+        tensors[f"{stack}:taps"] = [part.to(DTYPES[dtype]) for part in taps]
     draft = path.with_suffix(".tmp")
     try:
-        # Not save_file, which writes through a memory map in some versions, where a full disk kills the process.
-        draft.write_bytes(save(tensors))
+        with draft.open("wb") as file:
+            _write_tensors(file, tensors)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _write_tensors(file: BinaryIO, tensors: Mapping[str, Sequence[Tensor]]) -> None:
+    """Write a safetensors file, each tensor from parts that are joined along their first dimension in the file alone.
+
+    Source: the format as described in the documentation of safetensors: the header's length, 8 bytes, little-endian;
+    the header, JSON; the tensors without gaps. The library itself wants each tensor in one piece, and its
+    ``save_file`` writes through a memory map in some versions, where a full disk kills the process.
+    """
+    # Large elements first, so that all are aligned.
+    order = sorted(tensors, key=lambda name: -tensors[name][0].element_size())
+    header, end = {}, 0
+    for name in order:
+        parts = tensors[name]
+        begin, end = end, end + sum(part.nbytes for part in parts)
+        shape = [sum(map(len, parts)), *parts[0].shape[1:]]
+        header[name] = {"dtype": _FORMAT_NAMES[parts[0].dtype], "shape": shape, "data_offsets": [begin, end]}
+    written = json.dumps(header).encode()
+    written += b" " * (-len(written) % 8)
+    file.write(struct.pack("<Q", len(written)) + written)
+    for name in order:
+        for part in tensors[name]:
+            file.write(part.contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 class Shard:
