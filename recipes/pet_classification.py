@@ -18,6 +18,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.examples import Example
 from nlpkit.pet.heads import HeadClassifier
 from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective
-from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments, measure
+from nlpkit.pet.prediction import TextClassifier
+from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
 from nlpkit.pet.verbalizer import Verbalizer
 from nlpkit.shipped import model_path
 from nlpkit.training.checkpoints import check_same_run
@@ -75,9 +77,7 @@ def main(argv: list[str]) -> str:
     if unknown:
         raise ValueError(f"there is no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
     parts = {name: list(read_reviews(Path(settings.data), name)) for name in ("train", "valid", "test")}
-    seen = {example.fields["text"] for example in parts["train"]}
-    parts["unseen test"] = [example for example in parts["test"] if example.fields["text"] not in seen]
-    print(f"{len(parts['test']) - len(parts['unseen test'])} of {len(parts['test'])} test texts stand in train too")
+    print(f"{len(parts['test']) - sum(unseen(parts))} of {len(parts['test'])} test texts stand in train too")
     results = Path(settings.output_dir) / "results.jsonl"
     done = {run_key(run): run for run in read_lines(results)}
     growing = {"data": "", "output_dir": "", "stages": [], "seeds": [], "trained_patterns": 0}
@@ -119,12 +119,25 @@ def one_run(
         if stage == "fine-tuning"
         else prompted(stage, folder, [pattern] if STAGES[stage] == "one" else settings.patterns, seed, parts, settings)
     )
-    with fast_arithmetic():
-        scores = {
-            asked: {part: measure(classifier, parts[part])["accuracy"] for part in PARTS}
-            for asked, classifier in classifiers.items()
-        }
+    scores = {asked: accuracies(classifier, parts) for asked, classifier in classifiers.items()}
     return {"stage": stage, "pattern": pattern, "seed": seed, "accuracy": scores}
+
+
+def accuracies(classifier: TextClassifier, parts: dict[str, list[Example]]) -> dict[str, float]:
+    """The accuracy on each of ``PARTS``."""
+    hits = {}
+    for part in ("valid", "test"):
+        with fast_arithmetic():
+            predicted = classifier.predict(parts[part])
+        hits[part] = [label == example.label for label, example in zip(predicted, parts[part], strict=True)]
+    hits["unseen test"] = list(compress(hits["test"], unseen(parts)))
+    return {part: statistics.mean(map(float, hits[part])) for part in PARTS}
+
+
+def unseen(parts: dict[str, list[Example]]) -> list[bool]:
+    """Whether each test text does not stand in train."""
+    seen = {example.fields["text"] for example in parts["train"]}
+    return [example.fields["text"] not in seen for example in parts["test"]]
 
 
 def fine_tuned(

@@ -184,7 +184,7 @@ class PetTrainer(Trainer):
 
 
 def measure(classifier: TextClassifier, examples: Sequence[Example], batch_size: int = 64) -> dict[str, float]:
-    """Accuracy, and cross-entropy in nats, of a classifier without calibration.
+    """Accuracy, and cross-entropy in nats, of a classifier's scores, calibrated ones if it is.
 
     Args:
         classifier: what is measured.
