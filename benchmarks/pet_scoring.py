@@ -49,6 +49,7 @@ def classifiers(shape: str, length: int) -> tuple[PetClassifier, HeadClassifier]
         head = WoBertForSequenceClassification(WoBertConfig(vocab_size=21_128, num_labels=2))
     for model in (prompted.model, head):
         model.set_attn_implementation("eager")
+        model.eval()  # no dropout in either shape, so that ways of scoring can be compared
     return prompted, HeadClassifier(head, tokenizer, list(WORDS), max_length=length)
 
 
