@@ -82,7 +82,8 @@ def test_examples_with_candidates_of_their_own(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("rate", "learns"), [("3e-4", True), ("1e-9", False)])
 def test_the_student_of_ipet_learns_from_its_teachers_at_its_own_rate(rate: str, learns: bool, run: RunData) -> None:
-    settings = SETTINGS | {"learning_rate": 1e-9, "distillation_steps": 20, "distillation_learning_rate": rate}
+    settings = SETTINGS | {"learning_rate": 1e-9, "generations": 0, "max_steps": 1}
+    settings |= {"distillation_steps": 20, "distillation_learning_rate": rate}
     predicted = METHODS["ipet"](replace(run, settings=settings)).predict(run.unlabelled)
     assert (predicted == [example.label for example in run.train]) == learns
 
