@@ -48,8 +48,8 @@ class WordSplitter:
         ValueError: ``fallback`` is neither of the two.
 
     Note:
-        One look-up a word: about twice as fast as BERT's own tokenizer in Rust. Unknown words are remembered once split;
-        the memory is bounded and neither pickled nor hashed. Safe to share between threads.
+        One look-up a word: about twice as fast as BERT's own tokenizer in Rust. Unknown words are remembered once
+        split; the memory is bounded and neither pickled nor hashed. Safe to share between threads.
 
     Example:
         >>> from nlpkit.wobert.segmenters import RjiebaSegmenter
