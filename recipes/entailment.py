@@ -1,0 +1,148 @@
+"""Teach a model entailment, which EFL starts from: does the first text entail the second?
+
+Source: *Entailment as few-shot learner* (Wang et al., 2021, arXiv 2104.14690, section 3): the model is trained on
+pairs of inference first, then on a few examples rewritten as such pairs.
+
+    python recipes/ladder_tasks.py ocnli SHARED/clue/ocnli data/ocnli
+    python recipes/entailment.py recipes/configs/entailment/ocnli.yaml
+
+Files hold a JSON object a line with ``text``, ``text_pair`` and ``label``. The result has one output, the logarithm
+of the odds of entailment; FewCLUE's EFL takes it by ``entailment_model: FOLDER`` in a task's settings. Call it again
+after an interruption: it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    EvalPrediction,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from nlpkit.files import written_whole
+from nlpkit.shipped import model_path
+from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
+from nlpkit.training.metrics_log import MetricsLog
+from nlpkit.training.recipe_arguments import parse_recipe_arguments
+
+
+@dataclass
+class EntailmentTrainingArguments(TrainingArguments):
+    """The Trainer's settings, with this recipe's defaults."""
+
+    output_dir: str = "runs/entailment"
+    num_train_epochs: float = 4.0
+    per_device_train_batch_size: int = 32
+    per_device_eval_batch_size: int = 64
+    learning_rate: float = 2e-4
+    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of the whole run"})
+    weight_decay: float = 0.01
+    optim: str = "adamw_torch_fused"
+    logging_steps: float = 50
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = True
+    metric_for_best_model: str | None = "accuracy"
+    train_sampling_strategy: str = "group_by_length"
+    remove_unused_columns: bool = False
+    use_cpu: bool = not torch.cuda.is_available()
+    dataloader_pin_memory: bool = torch.cuda.is_available()
+    report_to: str = "none"
+
+
+@dataclass
+class EntailmentArguments:
+    """What to train on what."""
+
+    train_file: str = field(metadata={"help": "JSON lines with text, text_pair and label"})
+    dev_file: str
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    entailed: str = field(default="entailment", metadata={"help": "the label of pairs whose first text entails"})
+    max_length: int = 64
+
+
+def main(argv: list[str]) -> dict[str, float]:
+    """Run the recipe and return what ``results.json`` holds."""
+    settings, args = parse_recipe_arguments([EntailmentArguments, EntailmentTrainingArguments], argv)
+    output = Path(args.output_dir)
+    checkpoint = last_complete_checkpoint(output)
+    check_same_run(output, asdict(settings) | training_facts(args), resuming=checkpoint is not None)
+    set_seed(args.seed)
+    folder = settings.model if Path(settings.model).is_dir() else str(model_path(settings.model))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # One output with binary cross-entropy, which transformers calls by the case of several labels.
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=1, problem_type="multi_label_classification", dtype=torch.float32
+    )
+    trainer = Trainer(
+        model=model,
+        args=args,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=read_pairs(settings.train_file, tokenizer, settings),
+        eval_dataset=read_pairs(settings.dev_file, tokenizer, settings),  # type: ignore[arg-type]
+        compute_metrics=scores,
+        callbacks=[MetricsLog(output / "metrics.jsonl")],
+    )
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    found = trainer.evaluate()
+    results = {name: found[f"eval_{name}"] for name in ("accuracy", "always_one_answer", "loss")}
+    if args.process_index == 0:
+        with written_whole(output / "model") as draft:
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    print(json.dumps(results, indent=1))
+    return results
+
+
+def read_pairs(file: str, tokenizer: Any, settings: EntailmentArguments) -> list[dict[str, Any]]:
+    """Tokenized pairs with 1.0 for entailment and 0.0 for anything else.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is no JSON object with the three fields, or no pair of the file is entailed.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_tasks.py ocnli writes some")
+    rows = []
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                pair, label = (row["text"], row["text_pair"]), row["label"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{file}, line {number}: need text, text_pair and label as JSON ({error!r})"
+                ) from error
+            encoded = tokenizer(*pair, truncation=True, max_length=settings.max_length)
+            rows.append({**encoded, "labels": [float(label == settings.entailed)]})
+    if not any(row["labels"][0] for row in rows):
+        raise ValueError(f"no pair of {file} has the label {settings.entailed!r}; name the right one by --entailed")
+    return rows
+
+
+def scores(prediction: EvalPrediction) -> dict[str, float]:
+    """Accuracy, and that of giving the more frequent answer always."""
+    truth = prediction.label_ids[:, 0] > 0.5  # type: ignore[call-overload]
+    said = prediction.predictions[:, 0] > 0  # type: ignore[call-overload]
+    return {
+        "accuracy": float((said == truth).mean()),
+        "always_one_answer": float(max(truth.mean(), 1 - truth.mean())),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
