@@ -91,7 +91,7 @@ def main(argv: list[str]) -> dict[str, float]:
         args=args,
         data_collator=DataCollatorWithPadding(tokenizer),
         train_dataset=read_pairs(settings.train_file, tokenizer, settings),
-        eval_dataset=read_pairs(settings.dev_file, tokenizer, settings),  # type: ignore[arg-type]
+        eval_dataset=read_pairs(settings.dev_file, tokenizer, settings),
         compute_metrics=scores,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
