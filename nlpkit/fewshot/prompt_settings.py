@@ -38,8 +38,8 @@ class PromptSettings:
         distillation_steps: of iPET's final classifier.
         distillation_learning_rate: its peak; a new head wants a higher one than label words do. By default the same.
         most_unlabelled: unlabelled texts that are looked at.
-        calibration_texts: of these, the first so many calibrate a prompted model; PET and iPET start from there, and 0
-            leaves it out.
+        calibration_texts: of these, the first so many calibrate a prompted model; PET, iPET, P-tuning and LM-BFF start
+            from there, and 0 leaves it out.
     """
 
     model: str

@@ -86,7 +86,7 @@ def p_tuning(run: RunData) -> RunOutcome:
     classifier = PetClassifier(
         model, tokenizer, settings.soft_pattern, _verbalizer(settings), settings.max_length, soft_token_ids=ids
     )
-    return _trained(run, settings, PTuningLoss(LabelLoss(classifier), train="all"))
+    return _trained(run, settings, PTuningLoss(LabelLoss(_calibrate(classifier, run, settings)), train="all"))
 
 
 def adapet(run: RunData) -> RunOutcome:
@@ -115,7 +115,7 @@ def lm_bff(run: RunData) -> RunOutcome:
         text_encoder=mean_states(AutoModel.from_pretrained(folder, dtype="float32").eval(), tokenizer),
         seed=run.seed,
     )
-    return _trained(run, settings, LabelLoss(classifier))
+    return _trained(run, settings, LabelLoss(_calibrate(classifier, run, settings)))
 
 
 def efl(run: RunData) -> RunOutcome:
@@ -187,7 +187,11 @@ def _prompted(run: RunData, settings: PromptSettings) -> PetClassifier:
 
 
 def _calibrated(run: RunData, settings: PromptSettings) -> PetClassifier:
-    classifier = _prompted(run, settings)
+    return _calibrate(_prompted(run, settings), run, settings)
+
+
+def _calibrate(classifier: PetClassifier, run: RunData, settings: PromptSettings) -> PetClassifier:
+    """Take out what the model prefers anyway, for methods that compare labels with one another."""
     texts = _unlabelled(run, settings)[: settings.calibration_texts]
     if classifier.labels and texts:
         with fast_arithmetic():
