@@ -32,7 +32,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedModel, Tr
 from nlpkit.shipped import model_path
 from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
 from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
 from nlpkit.wobert.alignment import (
     AlignmentLoss,
     align_labels,
@@ -53,25 +53,16 @@ Parts = dict[str, list[Example]]
 
 
 @dataclass
-class TaggingTrainingArguments(TrainingArguments):
+class TaggingTrainingArguments(FineTuningDefaults, TrainingArguments):
     """The Trainer's settings, with this recipe's defaults."""
 
     output_dir: str = "runs/character_tagging"
     num_train_epochs: float = 2.0
     per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
     learning_rate: float = 2e-4
-    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of the whole run"})
-    weight_decay: float = 0.01
-    optim: str = "adamw_torch_fused"
-    logging_steps: float = 50
     save_steps: float = 200
     save_total_limit: int | None = 1
     train_sampling_strategy: str = "group_by_length"
-    remove_unused_columns: bool = False
-    use_cpu: bool = not torch.cuda.is_available()
-    dataloader_pin_memory: bool = torch.cuda.is_available()
-    report_to: str = "none"
 
 
 @dataclass

@@ -34,32 +34,23 @@ from nlpkit.files import written_whole
 from nlpkit.shipped import model_path
 from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
 from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
 
 
 @dataclass
-class EntailmentTrainingArguments(TrainingArguments):
+class EntailmentTrainingArguments(FineTuningDefaults, TrainingArguments):
     """The Trainer's settings, with this recipe's defaults."""
 
     output_dir: str = "runs/entailment"
     num_train_epochs: float = 4.0
     per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
     learning_rate: float = 2e-4
-    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of the whole run"})
-    weight_decay: float = 0.01
-    optim: str = "adamw_torch_fused"
-    logging_steps: float = 50
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = "accuracy"
     train_sampling_strategy: str = "group_by_length"
-    remove_unused_columns: bool = False
-    use_cpu: bool = not torch.cuda.is_available()
-    dataloader_pin_memory: bool = torch.cuda.is_available()
-    report_to: str = "none"
 
 
 @dataclass

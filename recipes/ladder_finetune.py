@@ -32,31 +32,22 @@ from nlpkit.ladder_side_tuning.configuration import INITS
 from nlpkit.ladder_side_tuning.modeling import LadderModel
 from nlpkit.training.checkpoints import check_same_run, training_facts
 from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
 
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
 
 
 @dataclass
-class LadderTrainingArguments(Seq2SeqTrainingArguments):
+class LadderTrainingArguments(FineTuningDefaults, Seq2SeqTrainingArguments):
     """The Trainer's settings, with this recipe's defaults."""
 
     output_dir: str = "runs/ladder_finetune"
     num_train_epochs: float = 5.0
     per_device_train_batch_size: int = 16
-    per_device_eval_batch_size: int = 64
-    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of the whole run"})
-    weight_decay: float = 0.01
-    optim: str = "adamw_torch_fused"
-    logging_steps: float = 50
     save_strategy: str = "no"
-    remove_unused_columns: bool = False
     # The Trainer does not find them by itself behind PEFT's wrapper.
     label_names: list[str] | None = field(default_factory=lambda: ["labels"])
-    use_cpu: bool = not torch.cuda.is_available()
-    dataloader_pin_memory: bool = torch.cuda.is_available()
-    report_to: str = "none"
 
 
 @dataclass

@@ -5,12 +5,37 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from transformers import HfArgumentParser
+
+
+@dataclass
+class FineTuningDefaults:
+    """Defaults of the recipes that fine-tune, ahead of those of whichever settings of the Trainer they extend.
+
+    Example:
+        >>> from transformers import TrainingArguments
+        >>> @dataclass
+        ... class TaggingTrainingArguments(FineTuningDefaults, TrainingArguments):
+        ...     num_train_epochs: float = 2.0
+        >>> TaggingTrainingArguments("runs").warmup_steps
+        0.1
+    """
+
+    per_device_eval_batch_size: int = 64
+    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of the whole run"})
+    weight_decay: float = 0.01
+    optim: str = "adamw_torch_fused"
+    logging_steps: float = 50
+    remove_unused_columns: bool = False
+    use_cpu: bool = not torch.cuda.is_available()
+    dataloader_pin_memory: bool = torch.cuda.is_available()
+    report_to: str | list[str] | None = "none"
 
 
 class _RecipeArgumentParser(HfArgumentParser):

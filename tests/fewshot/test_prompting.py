@@ -12,6 +12,7 @@ from nlpkit.fewshot.methods import METHODS
 from nlpkit.fewshot.prompt_settings import PromptSettings
 from nlpkit.fewshot.protocol import RunData
 from nlpkit.fewshot.tasks import FewShotTask
+from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.examples import Example
 
 HOTELS = FewShotTask("hotels", ("review",), ("bad", "good"), label_names={"bad": "差", "good": "好"})
@@ -68,6 +69,16 @@ def test_a_seed_settles_what_a_method_learns(name: str, run: RunData) -> None:
 def test_the_shipped_model_tells_good_from_bad_reviews(name: str, run: RunData) -> None:
     predicted = METHODS[name](run).predict(run.dev)
     assert predicted == [example.label for example in run.dev]
+
+
+@pytest.mark.parametrize(("name", "times"), [("pet", 1), ("p-tuning", 1), ("lm-bff", 1), ("ipet", 4), ("adapet", 0)])
+def test_what_compares_labels_starts_from_calibrated_scores(
+    name: str, times: int, run: RunData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate, calls = PetClassifier.calibrate, []
+    monkeypatch.setattr(PetClassifier, "calibrate", lambda own, texts: calls.append(own) or calibrate(own, texts))
+    METHODS[name](replace(run, settings=SETTINGS | {"max_steps": 1}))
+    assert [classifier.prior is not None for classifier in calls] == [True] * times
 
 
 @pytest.mark.parametrize("name", ["zero-shot", "fine-tuning", "pet", "pet-mlm"])

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import BERT, FAMILIES, NarrowedConfig, find_stacks
+from nlpkit.training.attention import SDPA_IN_FP32
 from tests.ladder_side_tuning.small_models import (
     MAKERS,
     RELATIVES,
@@ -120,9 +121,10 @@ def test_side_blocks_follow_the_kind_of_attention() -> None:
     )
     ladder = get_ladder_model(model, LadderConfig(reduction=2)).eval()
     ids = torch.tensor([[1, 2, 3]])
+    side = ladder.encoder.layer[0].side.block
+    assert side.attention.self.config._attn_implementation == SDPA_IN_FP32
     with_sdpa = ladder(ids).last_hidden_state
     ladder.set_attn_implementation("eager")
-    side = ladder.encoder.layer[0].side.block
     assert side.attention.self.config._attn_implementation == "eager"
     torch.testing.assert_close(ladder(ids).last_hidden_state, with_sdpa)
 

@@ -45,16 +45,8 @@ def test_it_learns_and_its_model_answers_in_efl(options: list[str], tmp_path: Pa
 
 
 def test_other_settings_are_refused_in_mid_run(options: list[str]) -> None:
-    main(
-        [
-            *options,
-            "--max_steps=4",
-            "--eval_strategy=steps",
-            "--save_strategy=steps",
-            "--save_steps=2",
-            "--eval_steps=2",
-        ]
-    )
+    by_steps = [f"--{name}_strategy=steps" for name in ("eval", "save")] + ["--save_steps=2", "--eval_steps=2"]
+    main([*options, "--max_steps=4", *by_steps])
     with pytest.raises(ValueError, match="begun with other settings: max_length was 16 and is now 8"):
         main([*options, "--max_steps=4", "--max_length=8"])
 
