@@ -36,7 +36,7 @@ _HOME = {
     "get_ladder_model": "nlpkit.ladder_side_tuning.building",
     "answer_together": "nlpkit.ladder_side_tuning.answering",
     "load_ladder_model": "nlpkit.ladder_side_tuning.saving",
-    "cache_taps": "nlpkit.ladder_side_tuning.tap_cache",
+    "cache_taps": "nlpkit.ladder_side_tuning.caching",
     "model_path": "nlpkit.shipped",
 }
 
@@ -45,9 +45,9 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from nlpkit.ladder_side_tuning.answering import answer_together
     from nlpkit.ladder_side_tuning.building import get_ladder_model
+    from nlpkit.ladder_side_tuning.caching import cache_taps
     from nlpkit.ladder_side_tuning.configuration import LadderConfig
     from nlpkit.ladder_side_tuning.saving import load_ladder_model
-    from nlpkit.ladder_side_tuning.tap_cache import cache_taps
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
     from nlpkit.pet.classifier import PetClassifier
     from nlpkit.pet.pattern import Pattern

@@ -12,10 +12,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily, find_stacks
+from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
 from nlpkit.ladder_side_tuning.initialisation import initialise
 from nlpkit.ladder_side_tuning.modeling import LadderModel, ladder_class
 from nlpkit.ladder_side_tuning.side_network import build_side_network
+from nlpkit.ladder_side_tuning.stacks import find_stacks
 
 
 def get_ladder_model(

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from nlpkit.ladder_side_tuning.families import BlockFamily, Stack
+from nlpkit.ladder_side_tuning.families import BlockFamily
+from nlpkit.ladder_side_tuning.stacks import Stack
 
 
 def keep_largest(scores: Tensor, count: int) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import Stack, build_narrow_block
 from nlpkit.ladder_side_tuning.merging import choose_layers
+from nlpkit.ladder_side_tuning.narrow_blocks import build_narrow_block
 from nlpkit.ladder_side_tuning.rungs import Climb, Rung, SideBlock, TapsGathered
+from nlpkit.ladder_side_tuning.stacks import Stack
 
 
 class Landing(nn.Module):

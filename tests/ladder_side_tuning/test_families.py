@@ -12,7 +12,9 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import BERT, FAMILIES, NarrowedConfig, find_stacks
+from nlpkit.ladder_side_tuning.families import BERT, FAMILIES
+from nlpkit.ladder_side_tuning.narrow_blocks import NarrowedConfig
+from nlpkit.ladder_side_tuning.stacks import find_stacks
 from nlpkit.training.attention import SDPA_IN_FP32
 from tests.ladder_side_tuning.small_models import (
     MAKERS,

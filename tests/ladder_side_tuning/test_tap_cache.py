@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nlpkit.ladder_side_tuning.building import get_ladder_model
+from nlpkit.ladder_side_tuning.caching import cache_taps, estimate_tap_bytes
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.tap_cache import TapCache, cache_taps, estimate_tap_bytes
+from nlpkit.ladder_side_tuning.tap_cache import TapCache
 from nlpkit.ladder_side_tuning.tap_file import quantise
 from nlpkit.ladder_side_tuning.tap_keys import row_keys
 from tests.ladder_side_tuning.small_models import SEQ2SEQ, answers, small_model

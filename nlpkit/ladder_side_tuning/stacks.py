@@ -1,0 +1,96 @@
+"""Where a model keeps its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack of blocks found in a model.
+
+    Args:
+        name: path of the module that runs the blocks, e.g. ``"bert.encoder"``; empty if that is the model itself.
+        blocks_name: its attribute that holds them.
+        role: ``"encoder"`` or ``"decoder"``; the latter only in encoder-decoder models.
+        family: their kind.
+    """
+
+    name: str
+    blocks_name: str
+    role: str
+    family: BlockFamily
+
+    def module(self, model: nn.Module) -> nn.Module:
+        """The module that runs the blocks."""
+        return model.get_submodule(self.name)
+
+    def config(self, model: Any) -> Any:
+        """The configuration that the blocks were built from: the module's own, or else the model's."""
+        return getattr(self.module(model), "config", model.config)
+
+    def blocks(self, model: nn.Module) -> nn.ModuleList:
+        """The blocks."""
+        blocks: nn.ModuleList = getattr(self.module(model), self.blocks_name)
+        return blocks
+
+
+def find_stacks(model: PreTrainedModel, families: Sequence[BlockFamily] = FAMILIES) -> list[Stack]:
+    """Find the stacks of blocks in a model, the encoder before the decoder.
+
+    Args:
+        model: any model of transformers or made of one.
+        families: the kinds of block to look for.
+
+    Returns:
+        One stack, or two for an encoder-decoder model.
+
+    Raises:
+        ValueError: none is of a known kind, or there are more than the model's kind explains.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+        ...                              intermediate_size=8))
+        >>> [(stack.name, stack.blocks_name, len(stack.blocks(model))) for stack in find_stacks(model)]
+        [('encoder', 'layer', 2)]
+    """
+    found = list(_known_stacks(model, families))
+    expected = 2 if model.config.is_encoder_decoder else 1
+    if not found:
+        supported = ", ".join(name for family in families for name in family.blocks)
+        raise ValueError(
+            f"{type(model).__name__} is made of {_likely_block(model)}, which no family describes; a ladder is built "
+            f"beside {supported}. Describe its widths in a nlpkit.ladder_side_tuning.families.BlockFamily and pass "
+            "families=(*FAMILIES, yours)"
+        )
+    if len(found) != expected:
+        raise ValueError(
+            f"{type(model).__name__} has {len(found)} stacks of blocks ({', '.join(name for name, _, _ in found)}); "
+            f"expected {expected}. Build the ladder on one of its parts"
+        )
+    roles = ("encoder", "decoder")[:expected]
+    return [Stack(name, blocks, role, family) for role, (name, blocks, family) in zip(roles, found, strict=True)]
+
+
+def _known_stacks(model: nn.Module, families: Sequence[BlockFamily]) -> Iterator[tuple[str, str, BlockFamily]]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module):
+            family = next((family for family in families if family.holds(module[0])), None)
+            if family is not None:
+                parent, _, attribute = name.rpartition(".")
+                yield parent, attribute, family
+
+
+def _likely_block(model: nn.Module) -> str:
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    # A list within a block cannot hold more parameters than the list of blocks.
+    largest = max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()), default=None)
+    return "no list of blocks" if largest is None else type(largest[0]).__name__
