@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -162,16 +162,24 @@ def evaluate(
         for group in task.decoders
     }
     chosen = {group: Measure(row["layer"], row["distance"], row["merge"]) for group, row in best.items()}
+    asked = list(dict.fromkeys(chosen.values()))
+    tests = [examples for name, examples in data.items() if name != "dev"]
+    # What stands in several files goes through the model once; the matrices of dev are there.
+    distinct = {example.sentence: example for example in chain.from_iterable(tests)}
+    of_test = dict(
+        zip(distinct, measured(task, masking, asked, list(distinct.values()), folder / "test"), strict=True)
+    )
     for name, examples in data.items():
 
         def chosen_rows(name: str = name, examples: list[Example] = examples) -> Iterator[Row]:
-            # One pass serves all groups; the matrices of dev are there.
-            asked, place = (every, "grid") if name == "dev" else (list(dict.fromkeys(chosen.values())), name)
-            impact = list(measured(task, masking, asked, examples, folder / place))
+            if name == "dev":
+                impact, places = list(measured(task, masking, every, examples, folder / "grid")), every
+            else:
+                impact, places = [of_test[example.sentence] for example in examples], asked
             for group, row in best.items():
-                number = asked.index(chosen[group])
+                number = places.index(chosen[group])
                 matrices = [several[number] for several in impact]
-                yield scored_row(task, examples, asked[number], group, row["decoder"], matrices, row["learnt"], True)
+                yield scored_row(task, examples, chosen[group], group, row["decoder"], matrices, row["learnt"], True)
 
         results.add("chosen", model, name, chosen_rows)
 

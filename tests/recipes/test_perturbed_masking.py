@@ -11,6 +11,7 @@ import pytest
 
 from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner, right_chain
 from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact_folder import ImpactFolder
 from nlpkit.perturbed_masking.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.segmentation import MeanWordLength
@@ -106,6 +107,15 @@ def test_what_is_best_on_dev_is_scored_on_test(
     assert main(argv) == rows
     with pytest.raises(ValueError, match="max_words was 8 and is now 7"):
         main([*argv, "--max_words", "7"])
+
+
+def test_what_stands_in_two_files_is_measured_once(files: dict[str, str], tmp_path: Path) -> None:
+    argv = options(files, tmp_path, "dependencies", "dev.conllu", "test.conllu", "--random_twins", "false")
+    both = [f"held out={files['test.conllu']}", f"all={files['dev.conllu']}"]
+    rows = main([*argv, "--layers", "2", "--distances", "cosine", "--test_files", *both])
+    chosen = {(row["data"], row["group"]): row["uas"] for row in rows if row["stage"] == "chosen"}
+    assert chosen["all", "root found"] == chosen["dev", "root found"]
+    assert len(list(ImpactFolder(tmp_path / "impact" / "small" / "test"))) == len(TREES)
 
 
 def test_segmentation_learns_its_threshold_on_dev_alone(files: dict[str, str], tmp_path: Path) -> None:
