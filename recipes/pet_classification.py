@@ -1,7 +1,8 @@
 """Sentiment with a masked LM: from no training at all to few labels and much unlabelled text.
 
 Source: kexue.fm/archives/7764, its experiment on one set of reviews: patterns before and after the text; the model as
-it is, after masked-LM training on the unlabelled texts, after a few labelled ones, and after both.
+it is, after masked-LM training on the unlabelled texts, after a few labelled ones, and after both. What knows no
+labels is also read calibrated on unlabelled texts.
 
     python recipes/pet_classification.py recipes/configs/pet_classification/sentiment.yaml --data sentiment-zh/bojone
 
@@ -18,10 +19,11 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import compress
+from itertools import compress, product
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 from transformers import PrinterCallback, set_seed
 
@@ -40,13 +42,15 @@ from nlpkit.training.recipe_arguments import parse_recipe_arguments
 #: Each stage to what its training knows of patterns: nothing, or the one that it shall be good at.
 STAGES = {
     "zero-shot": "none",
-    "calibrated": "none",
     "masked-lm": "none",
     "few-shot": "one",
     "semi-supervised": "one",
     "fine-tuning": "none",
 }
+#: Those that know no labels.
+UNTAUGHT = ("zero-shot", "masked-lm")
 NO_PATTERN = "no pattern"
+AS_IT_IS, CALIBRATED = "as it is", "calibrated"
 PARTS = ("valid", "test", "unseen test")
 
 
@@ -64,8 +68,9 @@ class SentimentArguments:
     labelled: int = field(default=168, metadata={"help": "the first so many training texts keep their labels"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     max_length: int = 128
-    few_shot_steps: int = 200
-    masked_lm_steps: int = 1000
+    few_shot_steps: int = field(default=200, metadata={"help": "of every stage that trains on labels"})
+    masked_lm_steps: int = field(default=500, metadata={"help": "of the stage that trains on texts alone"})
+    calibration_texts: int = 500
     learning_rate: float = 1e-4
     batch_size: int = 16
 
@@ -99,7 +104,7 @@ def planned_runs(settings: SentimentArguments) -> Iterator[tuple[str, str, int]]
     """Stage, the pattern trained with if any, and seed of every run; what nothing random enters is run once."""
     for stage in settings.stages:
         patterns = settings.patterns[: settings.trained_patterns] if STAGES[stage] == "one" else [NO_PATTERN]
-        seeds = settings.seeds[:1] if stage in ("zero-shot", "calibrated") else settings.seeds
+        seeds = settings.seeds[:1] if stage == "zero-shot" else settings.seeds
         yield from ((stage, pattern, seed) for pattern in patterns for seed in seeds)
 
 
@@ -119,17 +124,27 @@ def one_run(
         if stage == "fine-tuning"
         else prompted(stage, folder, [pattern] if STAGES[stage] == "one" else settings.patterns, seed, parts, settings)
     )
-    scores = {asked: accuracies(classifier, parts) for asked, classifier in classifiers.items()}
-    return {"stage": stage, "pattern": pattern, "seed": seed, "accuracy": scores}
-
-
-def accuracies(classifier: TextClassifier, parts: dict[str, list[Example]]) -> dict[str, float]:
-    """The accuracy on each of ``PARTS``."""
-    hits = {}
-    for part in ("valid", "test"):
+    readings: dict[str, dict[str, dict[str, float]]] = {}
+    for asked, classifier in classifiers.items():
         with fast_arithmetic():
-            predicted = classifier.predict(parts[part])
-        hits[part] = [label == example.label for label, example in zip(predicted, parts[part], strict=True)]
+            scores = {part: classifier.scores(parts[part]) for part in ("valid", "test")}
+            if stage in UNTAUGHT:
+                classifier.calibrate([text.without_label() for text in parts["train"][: settings.calibration_texts]])
+        readings.setdefault(AS_IT_IS, {})[asked] = accuracies(classifier, scores, parts)
+        if classifier.prior is not None:
+            adjusted = {part: classifier.adjusted(found) for part, found in scores.items()}
+            readings.setdefault(CALIBRATED, {})[asked] = accuracies(classifier, adjusted, parts)
+    return {"stage": stage, "pattern": pattern, "seed": seed, "accuracy": readings}
+
+
+def accuracies(
+    classifier: TextClassifier, scores: dict[str, Tensor], parts: dict[str, list[Example]]
+) -> dict[str, float]:
+    """The accuracy on each of ``PARTS`` of scores ``(texts, labels)``."""
+    hits = {}
+    for part, found in scores.items():
+        labels = [classifier.labels[number] for number in found.argmax(dim=1).tolist()]
+        hits[part] = [label == example.label for label, example in zip(labels, parts[part], strict=True)]
     hits["unseen test"] = list(compress(hits["test"], unseen(parts)))
     return {part: statistics.mean(map(float, hits[part])) for part in PARTS}
 
@@ -169,16 +184,11 @@ def prompted(
         train(FullVocabularyLoss(first, seed=seed), labelled, parts["valid"], settings, settings.few_shot_steps, seed)
     if stage == "semi-supervised":
         objective = FullVocabularyLoss(first, seed=seed)
-        train(objective, labelled, parts["valid"], settings, settings.masked_lm_steps, seed, unlabelled)
-    classifiers = {
+        train(objective, labelled, parts["valid"], settings, settings.few_shot_steps, seed, unlabelled)
+    return {
         pattern: PetClassifier(first.model, first.tokenizer, pattern, words, settings.max_length)
         for pattern in patterns
     }
-    if stage == "calibrated":
-        with fast_arithmetic():
-            for classifier in classifiers.values():
-                classifier.calibrate(unlabelled[:500])
-    return classifiers
 
 
 def train(
@@ -239,11 +249,12 @@ def as_table(runs: Sequence[dict[str, Any]], settings: SentimentArguments) -> st
     columns = [*settings.patterns, *([NO_PATTERN] if "fine-tuning" in settings.stages else [])]
     lines = ["| stage | part | " + " | ".join(f"`{column}`" for column in columns) + " |"]
     lines.append("| --- | --- |" + " ---: |" * len(columns))
-    for stage in settings.stages:
-        own = [run["accuracy"] for run in runs if run["stage"] == stage]
-        for part in PARTS:
+    for stage, reading in product(settings.stages, (AS_IT_IS, CALIBRATED)):
+        own = [run["accuracy"][reading] for run in runs if run["stage"] == stage and reading in run["accuracy"]]
+        title = f"{stage}, calibrated" if reading == CALIBRATED else stage
+        for part in PARTS if own else ():
             cells = [mean_and_deviation([100 * run[name][part] for run in own if name in run]) for name in columns]
-            lines.append(f"| {stage} | {part} | " + " | ".join(cells) + " |")
+            lines.append(f"| {title} | {part} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit import PetClassifier, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit.training.precision import fast_arithmetic
 from recipes.pet_classification import PARTS, main, read_reviews
 
 THINGS = ["房间", "早餐", "服务", "位置"]
@@ -64,26 +65,44 @@ def test_every_stage_is_measured_once_and_kept(settings: list[str], tmp_path: Pa
     table = main(settings)
     lines = (tmp_path / "run" / "results.jsonl").read_text("utf-8").splitlines()
     runs = [json.loads(line) for line in lines]
-    assert len(runs) == 2 + 4 * 2
+    assert len(runs) == 1 + 4 * 2
     assert {run["stage"] for run in runs} == {
         "zero-shot",
-        "calibrated",
         "masked-lm",
         "few-shot",
         "semi-supervised",
         "fine-tuning",
     }
-    measured = {(run["stage"], asked) for run in runs for asked in run["accuracy"]}
+    measured = {
+        (run["stage"], reading, asked): scores
+        for run in runs
+        for reading, patterns in run["accuracy"].items()
+        for asked, scores in patterns.items()
+    }
     trained = {("few-shot", PATTERNS[0]), ("semi-supervised", PATTERNS[0]), ("fine-tuning", "no pattern")}
-    assert measured == trained | set(product(["zero-shot", "calibrated", "masked-lm"], PATTERNS))
-    assert all(set(scores) == set(PARTS) for run in runs for scores in run["accuracy"].values())
-    assert table.count("\n") == 2 + 6 * 3
+    untaught = set(product(["zero-shot", "masked-lm"], ["as it is", "calibrated"], PATTERNS))
+    assert set(measured) == {(stage, "as it is", asked) for stage, asked in trained} | untaught
+    assert all(set(scores) == set(PARTS) for scores in measured.values())
+    assert table.count("\n") == 2 + 7 * 3
     assert (
         table.splitlines()[0]
         == "| stage | part | " + " | ".join(f"`{name}`" for name in [*PATTERNS, "no pattern"]) + " |"
     )
     assert main(settings) == table
     assert (tmp_path / "run" / "results.jsonl").read_text("utf-8").splitlines() == lines
+
+
+def test_the_model_as_it_is_is_read_with_and_without_its_prior(settings: list[str], tmp_path: Path) -> None:
+    main([*settings, "--stages", "zero-shot", "--calibration_texts", "6"])
+    (run,) = map(json.loads, (tmp_path / "run" / "results.jsonl").read_text("utf-8").splitlines())
+    classifier = PetClassifier.from_pretrained(tmp_path / "model", PATTERNS[1], {"1": "很", "0": "不"}, max_length=24)
+    valid, train = (list(read_reviews(tmp_path, part)) for part in ("valid", "train"))
+    for reading in ("as it is", "calibrated"):
+        with fast_arithmetic():
+            found = classifier.predict(valid)
+            classifier.calibrate([review.without_label() for review in train[:6]])
+        right = [label == review.label for label, review in zip(found, valid, strict=True)]
+        assert run["accuracy"][reading][PATTERNS[1]]["valid"] == sum(right) / len(right)
 
 
 def test_a_run_cut_off_is_completed(settings: list[str], tmp_path: Path) -> None:
