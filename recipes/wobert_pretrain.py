@@ -291,3 +291,6 @@ def facts_for_card(
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Else gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
+        torch.distributed.destroy_process_group()
