@@ -35,7 +35,7 @@ class FineTuningDefaults:
     remove_unused_columns: bool = False
     use_cpu: bool = not torch.cuda.is_available()
     dataloader_pin_memory: bool = torch.cuda.is_available()
-    report_to: str | list[str] | None = "none"
+    report_to: None | str | list[str] = "none"  # noqa: RUF036 - in this order alone HfArgumentParser can read it (5.23)
 
 
 class _RecipeArgumentParser(HfArgumentParser):
