@@ -34,7 +34,7 @@ class PromptSettings:
         mask_probability: of the blog's variant and PET.
         samplings: of LM-BFF's predictions.
         generations: of iPET.
-        first_size: examples of iPET's first new training set, five times as many in each further.
+        growth: how many times as many examples each of iPET's generations learns from as the one before.
         distillation_steps: of iPET's final classifier.
         distillation_learning_rate: its peak; a new head wants a higher one than label words do. By default the same.
         most_unlabelled: unlabelled texts that are looked at.
@@ -61,7 +61,7 @@ class PromptSettings:
     mask_probability: float = 0.15
     samplings: int = 4
     generations: int = 2
-    first_size: int = 160
+    growth: int = 5
     distillation_steps: int = 200
     distillation_learning_rate: float | None = None
     most_unlabelled: int = 2000

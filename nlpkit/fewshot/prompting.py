@@ -137,7 +137,7 @@ def ipet(run: RunData) -> RunOutcome:
     settings = PromptSettings.of(run)
     unlabelled = _unlabelled(run, settings)
     sets = [list(run.train)] * len(settings.patterns)
-    size, history = settings.first_size, []
+    history = []
     for generation in range(settings.generations + 1):
         members = []
         for number, (pattern, examples) in enumerate(zip(settings.patterns, sets, strict=True)):
@@ -150,9 +150,13 @@ def ipet(run: RunData) -> RunOutcome:
             with fast_arithmetic():
                 scores = [member.scores(unlabelled) for member in members]
             sets = next_training_sets(
-                unlabelled, scores, run.train, ensemble.labels, size, seed=run.seed * 100 + generation
+                unlabelled,
+                scores,
+                run.train,
+                ensemble.labels,
+                size=len(run.train) * settings.growth ** (generation + 1),
+                seed=run.seed * 100 + generation,
             )
-            size *= 5
     with fast_arithmetic():
         taught = soft_examples(unlabelled, ensemble.scores(unlabelled), ensemble.labels)
     set_seed(run.seed)

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "max_steps": 4,
     "batch_size": 4,
     "learning_rate": "1e-5",
-    "first_size": 2,
+    "growth": 2,
     "generations": 1,
     "distillation_steps": 2,
 }
