@@ -62,7 +62,7 @@ class PromptSettings:
     samplings: int = 4
     generations: int = 2
     growth: int = 5
-    distillation_steps: int = 200
+    distillation_steps: int = 600
     distillation_learning_rate: float | None = None
     most_unlabelled: int = 2000
     calibration_texts: int = 400
