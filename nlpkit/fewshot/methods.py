@@ -13,6 +13,7 @@ METHODS: Mapping[str, Method] = {
     "majority": majority,
     "zero-shot": prompting.zero_shot,
     "zero-shot-calibrated": prompting.zero_shot_calibrated,
+    "zero-shot-masked-lm": prompting.zero_shot_masked_lm,
     "fine-tuning": prompting.fine_tuning,
     "pet": prompting.pet,
     "pet-mlm": prompting.pet_mlm,

@@ -19,7 +19,7 @@ from nlpkit.pet.ensemble import Ensemble, SoftLabelLoss, soft_examples
 from nlpkit.pet.examples import Example
 from nlpkit.pet.heads import ChoiceClassifier, HeadClassifier
 from nlpkit.pet.ipet import next_training_sets
-from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, Objective, PetLoss
+from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective, PetLoss
 from nlpkit.pet.prediction import TextClassifier
 from nlpkit.pet.soft_prompt import PTuningLoss, add_soft_tokens
 from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
@@ -39,6 +39,19 @@ def zero_shot_calibrated(run: RunData) -> RunOutcome:
     settings = PromptSettings.of(run)
     classifier = _calibrated(run, settings)
     return _outcome(classifier, {"calibrated_on": _source_of_unlabelled(run)})
+
+
+def zero_shot_masked_lm(run: RunData) -> RunOutcome:
+    """Zero-shot, calibrated, after masked-LM training on the unlabelled texts; no label is looked at.
+
+    All splits have the same texts, so each draws its own order and masks.
+    """
+    settings = PromptSettings.of(run)
+    own = replace(run, seed=run.seed + 1000 * run.split)
+    set_seed(own.seed)
+    classifier = _prompted(run, settings)
+    _train(own, settings, MaskedTextLoss(classifier, seed=own.seed), _unlabelled(run, settings), selects=False)
+    return _outcome(_calibrate(classifier, run, settings), {"unlabelled": _source_of_unlabelled(run)})
 
 
 def fine_tuning(run: RunData) -> RunOutcome:
@@ -218,9 +231,13 @@ def _unlabelled(run: RunData, settings: PromptSettings) -> list[Example]:
 
 
 def _train(
-    run: RunData, settings: PromptSettings, objective: Objective[Any], examples: Sequence[Example]
+    run: RunData,
+    settings: PromptSettings,
+    objective: Objective[Any],
+    examples: Sequence[Example],
+    selects: bool = True,
 ) -> TextClassifier:
-    """Train on examples, select the step on dev, and return the classifier."""
+    """Train on examples, select the step on dev or take the last one, and return the classifier."""
     arguments = PetTrainingArguments(
         output_dir=str(run.folder),
         max_steps=settings.max_steps,
@@ -232,7 +249,7 @@ def _train(
         logging_strategy="no",
     )
     unlabelled = _unlabelled(run, settings) if objective.uses_unlabelled else ()
-    trainer = PetTrainer(objective, arguments, examples, list(run.dev), unlabelled)
+    trainer = PetTrainer(objective, arguments, examples, list(run.dev) if selects else None, unlabelled)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.discard_best()

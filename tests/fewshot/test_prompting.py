@@ -14,6 +14,7 @@ from nlpkit.fewshot.protocol import RunData
 from nlpkit.fewshot.tasks import FewShotTask
 from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.examples import Example
+from nlpkit.pet.trainer import PetTrainer
 
 HOTELS = FewShotTask("hotels", ("review",), ("bad", "good"), label_names={"bad": "差", "good": "好"})
 IDIOMS = FewShotTask("idioms", ("before",), ("0", "1"), read_candidates=lambda record: tuple(record["candidates"]))
@@ -65,10 +66,23 @@ def test_a_seed_settles_what_a_method_learns(name: str, run: RunData) -> None:
     assert METHODS[name](run).predict(texts) == METHODS[name](run).predict(texts)
 
 
-@pytest.mark.parametrize("name", ["zero-shot-calibrated", "pet"])
+@pytest.mark.parametrize("name", ["zero-shot-calibrated", "zero-shot-masked-lm", "pet"])
 def test_the_shipped_model_tells_good_from_bad_reviews(name: str, run: RunData) -> None:
     predicted = METHODS[name](run).predict(run.dev)
     assert predicted == [example.label for example in run.dev]
+
+
+def test_masked_lm_training_sees_no_label_and_draws_anew_in_each_split(
+    run: RunData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, seen = PetTrainer.train, []
+    monkeypatch.setattr(PetTrainer, "train", lambda own: seen.append(own) or train(own))
+    for split in (0, 1):
+        METHODS["zero-shot-masked-lm"](replace(run, split=split))
+    assert seen[0].args.seed != seen[1].args.seed
+    for trainer in seen:
+        assert trainer.eval_dataset is None
+        assert {row.example.label for row in trainer.train_dataset} == {None}
 
 
 @pytest.mark.parametrize(("name", "times"), [("pet", 1), ("p-tuning", 1), ("lm-bff", 1), ("ipet", 4), ("adapet", 0)])
