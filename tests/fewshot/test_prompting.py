@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from nlpkit.fewshot import prompting
 from nlpkit.fewshot.methods import METHODS
 from nlpkit.fewshot.prompt_settings import PromptSettings
 from nlpkit.fewshot.protocol import RunData
 from nlpkit.fewshot.tasks import FewShotTask
 from nlpkit.pet.classifier import PetClassifier
 from nlpkit.pet.examples import Example
+from nlpkit.pet.ipet import next_training_sets
 from nlpkit.pet.trainer import PetTrainer
 
 HOTELS = FewShotTask("hotels", ("review",), ("bad", "good"), label_names={"bad": "差", "good": "好"})
@@ -103,6 +105,19 @@ def test_examples_with_candidates_of_their_own(name: str, tmp_path: Path) -> Non
     del settings["words"], settings["hypotheses"]
     run = RunData(IDIOMS, 0, 7, examples, examples, (), settings, tmp_path)
     assert set(METHODS[name](run).predict(examples)) <= {"0", "1"}
+
+
+def test_each_generation_of_ipet_learns_from_more_than_the_one_before(
+    run: RunData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        prompting,
+        "next_training_sets",
+        lambda *args, size, **rest: sizes.append(size) or next_training_sets(*args, size=size, **rest),
+    )
+    METHODS["ipet"](replace(run, settings=SETTINGS | {"generations": 2, "growth": 3, "max_steps": 1}))
+    assert sizes == [3 * len(run.train), 9 * len(run.train)]
 
 
 @pytest.mark.parametrize(("rate", "learns"), [("3e-4", True), ("1e-9", False)])
