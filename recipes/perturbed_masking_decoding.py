@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlpkit.perturbed_masking.corrections import lean_on_neighbours
+from nlpkit.perturbed_masking.dependency_decoders import eisner
 from nlpkit.perturbed_masking.script import split_characters
 from nlpkit.perturbed_masking.segmentation import LinkedText, Threshold, find_threshold, neighbour_strengths
 from nlpkit.perturbed_masking.segmentation_scores import SegmentationScores, score_segmentation
-from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_heads
+from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_constituents, score_heads
+from nlpkit.perturbed_masking.trees import Tree
+from nlpkit.wobert.spans import SpanScores
 
 Matrix = NDArray[np.float32]
 #: What neighbours may be given as heads: the one before a word, the one behind it, or both.
-BONUSES = [pair for size in (0.5, 1.0, 2.0, 4.0) for pair in ((size, 0.0), (0.0, size), (size, size))]
+NEIGHBOUR_BONUSES = [
+    {"before": before, "after": after}
+    for size in (0.5, 1.0, 2.0, 4.0)
+    for before, after in ((size, 0.0), (0.0, size), (size, size))
+]
+#: What branching to the right may be given.
+RIGHT_BONUSES = [{"right_bonus": size} for size in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)]
 
 
 class Example(NamedTuple):
@@ -68,30 +78,45 @@ def known_roots(examples: Sequence[Example], gold_root: bool) -> list[dict[str, 
     return [{"root": example.root} if gold_root else {} for example in examples]
 
 
-def leaning(decode: Callable[..., Any], prepare: Callable[[Matrix], Any], gold_root: bool = False) -> Decoder:
-    """A decoder of matrices with bonuses for neighbours: given ones, or the best on the gold of these examples."""
+def learning(
+    decode: Callable[..., Any],
+    options: Sequence[dict[str, float]],
+    goodness: Callable[[Sequence[Example], list[Any]], float],
+    prepare: Callable[[Matrix], Any],
+    gold_root: bool = False,
+) -> Decoder:
+    """A decoder of each matrix by itself with given options, or with those of several that are best on this gold."""
 
-    def decoder(
-        examples: Sequence[Example], matrices: Sequence[Matrix], before: float | None = None, after: float = 0.0
-    ) -> Decoding:
-        prepared = [
-            (prepare(matrix), root) for matrix, root in zip(matrices, known_roots(examples, gold_root), strict=True)
-        ]
+    def decoder(examples: Sequence[Example], matrices: Sequence[Matrix], **learnt: float) -> Decoding:
+        roots = known_roots(examples, gold_root)
+        prepared = [prepare(matrix) for matrix in matrices]
 
-        def predict(before: float, after: float) -> list[Any]:
-            leant = ((lean_on_neighbours(matrix, before=before, after=after), root) for matrix, root in prepared)
-            return [decode(matrix, **root) for matrix, root in leant]
+        def predict(option: dict[str, float]) -> list[Any]:
+            return [decode(matrix, **root, **option) for matrix, root in zip(prepared, roots, strict=True)]
 
-        def uas(bonuses: tuple[float, float]) -> float:
-            pairs = zip(examples, predict(*bonuses), strict=True)
-            counts = [score_heads(example.gold, heads, scored=example.scored) for example, heads in pairs]
-            return sum(counts, AttachmentScores()).uas
-
-        if before is None:
-            before, after = max(BONUSES, key=uas)
-        return Decoding(predict(before, after), {"before": before, "after": after})
+        best = learnt or max(options, key=lambda option: goodness(examples, predict(option)))
+        return Decoding(predict(best), best)
 
     return decoder
+
+
+def leaning_eisner(matrix: Any, *, before: float, after: float, root: int | None = None) -> list[int]:
+    """The best projective tree where neighbours have a bonus as heads."""
+    return eisner(lean_on_neighbours(matrix, before=before, after=after), root=root)
+
+
+def uas(examples: Sequence[Example], predictions: list[list[int]]) -> float:
+    """Words with the right head."""
+    pairs = zip(examples, predictions, strict=True)
+    counts = [score_heads(example.gold, heads, scored=example.scored) for example, heads in pairs]
+    return sum(counts, AttachmentScores()).uas
+
+
+def span_f1(examples: Sequence[Example], predictions: list[Tree]) -> float:
+    """Constituents found, of all sentences together."""
+    pairs = zip(examples, predictions, strict=True)
+    counts = [score_constituents(example.gold, tree) for example, tree in pairs]
+    return SpanScores(*np.sum([astuple(count) for count in counts], axis=0).tolist()).f1
 
 
 def by_threshold(choose: Threshold, relative: bool) -> Decoder:

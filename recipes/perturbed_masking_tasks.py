@@ -11,7 +11,12 @@ from typing import Any
 from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
 from nlpkit.perturbed_masking.conllu_files import read_conllu
 from nlpkit.perturbed_masking.constituency_decoders import cky, left_branching, mart, right_branching, top_down
-from nlpkit.perturbed_masking.corrections import average_product_correction, proportions, symmetric
+from nlpkit.perturbed_masking.corrections import (
+    average_product_correction,
+    proportions,
+    relative_to_mean,
+    symmetric,
+)
 from nlpkit.perturbed_masking.dependency_decoders import (
     edmonds,
     eisner,
@@ -27,6 +32,8 @@ from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_constit
 from nlpkit.perturbed_masking.treebank_lines import TreebankLines
 from nlpkit.wobert.spans import SpanScores
 from recipes.perturbed_masking_decoding import (
+    NEIGHBOUR_BONUSES,
+    RIGHT_BONUSES,
     Decoder,
     Example,
     as_it_is,
@@ -34,7 +41,10 @@ from recipes.perturbed_masking_decoding import (
     by_threshold,
     by_threshold_of_dev,
     every_few_characters,
-    leaning,
+    leaning_eisner,
+    learning,
+    span_f1,
+    uas,
 )
 
 #: Counts a sentence: a dataclass whose fields add up.
@@ -108,7 +118,7 @@ DEPENDENCIES = Task(
     }
     | {
         f"{group}, leaning on neighbours": {
-            f"eisner of {name}, leaning": leaning(eisner, prepare, gold_root)
+            f"eisner of {name}, leaning": learning(leaning_eisner, NEIGHBOUR_BONUSES, uas, prepare, gold_root)
             for name, prepare in (("proportions", proportions), ("symmetric means", symmetric))
         }
         for group, gold_root in (("root found", False), ("gold root", True))
@@ -152,12 +162,21 @@ CONSTITUENTS = Task(
             for decode in (top_down, cky)
             for name in ("", " of products corrected")
         },
+        "leaning to the right": {
+            "cky, leaning": learning(cky, RIGHT_BONUSES, span_f1, relative_to_mean),
+            "cky of products corrected, leaning": learning(
+                cky, RIGHT_BONUSES, span_f1, lambda matrix: average_product_correction(relative_to_mean(matrix))
+            ),
+        },
     },
     baselines={
         "right branching": lambda example, number: right_branching(example.gold.end),
         "left branching": lambda example, number: left_branching(example.gold.end),
     },
-    floors=dict.fromkeys(["biased to the right", "biased to the right, as published", "unbiased"], "right branching"),
+    floors=dict.fromkeys(
+        ["biased to the right", "biased to the right, as published", "unbiased", "leaning to the right"],
+        "right branching",
+    ),
     score=lambda example, tree: score_constituents(example.gold, tree),
     metrics={"f1": lambda s: s.f1},
     summaries={

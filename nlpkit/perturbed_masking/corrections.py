@@ -77,6 +77,26 @@ def symmetric(impact: ArrayLike) -> NDArray[np.float64]:
     return (scores + scores.T) / 2
 
 
+def relative_to_mean(impact: ArrayLike) -> NDArray[np.float64]:
+    """Impact in units of its mean over the pairs, so that one bonus suits short sentences and long ones.
+
+    Args:
+        impact: shape ``(n, n)``, not negative; the diagonal is not read.
+
+    Returns:
+        Shape ``(n, n)``, the diagonal 0. Zeros where there is no influence at all.
+
+    Example:
+        >>> relative_to_mean([[0.0, 3.0], [1.0, 0.0]])
+        array([[0. , 1.5],
+               [0.5, 0. ]])
+    """
+    scores = np.array(impact, dtype=np.float64)
+    np.fill_diagonal(scores, 0.0)
+    size = len(scores)
+    return scores / (scores.sum() / max(size * (size - 1), 1) or 1.0)
+
+
 def lean_on_neighbours(impact: ArrayLike, *, before: float = 0.0, after: float = 0.0) -> NDArray[np.float64]:
     """Impact in units of its mean, with a bonus for the nearest words as heads: what the chains know, in two numbers.
 
@@ -97,14 +117,8 @@ def lean_on_neighbours(impact: ArrayLike, *, before: float = 0.0, after: float =
                [2. , 0. , 1. ],
                [1. , 2. , 0. ]])
     """
-    scores = np.array(impact, dtype=np.float64)
-    np.fill_diagonal(scores, 0.0)
-    size = len(scores)
-    if size < 2:
-        return np.zeros_like(scores)
-    mean = scores.sum() / (size * (size - 1))
-    scores /= mean or 1.0
-    place = np.arange(size - 1)
+    scores = relative_to_mean(impact)
+    place = np.arange(len(scores) - 1)
     scores[place + 1, place] += before
     scores[place, place + 1] += after
     return scores

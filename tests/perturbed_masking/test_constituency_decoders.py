@@ -74,6 +74,41 @@ def test_cky_finds_the_best_of_all_bracketings(length: int, count: int) -> None:
         assert sum(scores[span] for span in found) == pytest.approx(best)
 
 
+def share_behind_the_cuts(spans: frozenset[tuple[int, int]]) -> float:
+    """Of each constituent's units the share in its right part, summed up."""
+    total = 0.0
+    for start, end in spans:
+        left_ends = [stop for begin, stop in spans if begin == start and stop < end]
+        total += (end - max(left_ends, default=start + 1)) / (end - start)
+    return total
+
+
+@pytest.mark.parametrize("right_bonus", [-2.0, 0.3, 1.0, 3.0])
+def test_cky_weighs_branching_to_the_right_in_all_bracketings(right_bonus: float) -> None:
+    generator = np.random.default_rng(7)
+    for length in (2, 3, 4, 5, 6, 7):
+        bracketings = all_bracketings(0, length)
+        for _ in range(100):
+            influence = generator.normal(size=(length, length))
+            scores = span_scores(influence)
+            totals = [
+                sum(scores[span] for span in spans) + right_bonus * share_behind_the_cuts(spans)
+                for spans in bracketings
+            ]
+            found = cky(influence, right_bonus=right_bonus).spans(trivial=True)
+            assert totals[bracketings.index(frozenset(found))] == pytest.approx(max(totals))
+
+
+def test_a_large_right_bonus_gives_a_branching_and_a_turned_sentence_the_turned_tree() -> None:
+    generator = np.random.default_rng(8)
+    for _ in range(30):
+        influence = generator.random((10, 10))
+        assert cky(influence, right_bonus=1e4) == right_branching(10)
+        assert cky(influence, right_bonus=-1e4) == left_branching(10)
+        turned = cky(influence[::-1, ::-1], right_bonus=-0.5).spans()
+        assert turned == {(10 - end, 10 - start) for start, end in cky(influence, right_bonus=0.5).spans()}
+
+
 def test_cky_maximises_the_span_scores_of_the_influence() -> None:
     generator = np.random.default_rng(0)
     for _ in range(100):

@@ -11,6 +11,7 @@ from nlpkit.perturbed_masking.corrections import (
     average_product_correction,
     lean_on_neighbours,
     proportions,
+    relative_to_mean,
     symmetric,
 )
 from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner, left_chain, right_chain
@@ -44,6 +45,7 @@ def test_nothing_stays_nothing() -> None:
     for size in (0, 1, 3):
         assert not average_product_correction(np.zeros((size, size))).any()
         assert not proportions(np.zeros((size, size))).any()
+        assert not relative_to_mean(np.zeros((size, size))).any()
         assert not lean_on_neighbours(np.zeros((size, size))).any()
 
 
@@ -64,7 +66,9 @@ def test_symmetric_is_the_mean_of_both_directions() -> None:
 def test_leaning_adds_to_neighbours_alone_and_does_not_depend_on_scale() -> None:
     matrix = np.random.default_rng(2).random((6, 6))
     plain, leant = lean_on_neighbours(matrix), lean_on_neighbours(matrix, before=0.5, after=2.0)
+    np.testing.assert_allclose(plain, relative_to_mean(matrix))
     np.testing.assert_allclose(plain[~np.eye(6, dtype=bool)].mean(), 1.0)
+    np.testing.assert_allclose(plain[2, 4] / plain[2, 1], matrix[2, 4] / matrix[2, 1])
     for head in range(6):
         for dependent in range(6):
             bonus = {1: 0.5, -1: 2.0}.get(dependent - head, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,12 @@ def test_constituents_of_one_file_in_two_parts(files: dict[str, str], tmp_path: 
     right = {row["data"]: row for row in rows if row["decoder"] == "right branching"}
     assert {data: row["sentences"] for data, row in right.items()} == {"dev": 2, "held out": 2}
     assert right["dev"]["mean f1"] == right["dev"]["mean f1 to 10 words"] == 2 / 3
-    chosen = {row["group"] for row in rows if row["stage"] == "chosen"}
-    assert chosen == {"biased to the right", "biased to the right, as published", "unbiased"}
+    chosen = {(row["data"], row["group"]): row for row in rows if row["stage"] == "chosen"}
+    groups = {"biased to the right", "biased to the right, as published", "unbiased", "leaning to the right"}
+    assert set(chosen) == set(product(("dev", "held out"), groups))
+    leaning = [chosen[data, "leaning to the right"]["learnt"] for data in ("dev", "held out")]
+    assert leaning[0] == leaning[1] and set(leaning[0]) == {"right_bonus"}  # learnt on dev, kept for the test
+    assert chosen["dev", "leaning to the right"]["f1"] >= right["dev"]["f1"]
 
 
 def test_baselines_of_segmentation_stay_inside_runs() -> None:
