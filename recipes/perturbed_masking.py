@@ -6,7 +6,8 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
 the best one is scored on the test files. Impact matrices are kept in ``output_dir``, so a run that is called again
-goes on where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table.
+goes on where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table, and ``layers.svg``, where
+matplotlib is installed, what each layer scores on dev.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,10 @@ def main(argv: list[str]) -> list[Row]:
                 evaluate(task, masking, title, data, results, settings, output / "impact" / title)
     with written_whole(output) as draft:
         (draft / "results.md").write_text(results_table(task, results.rows, data, settings), "utf-8")
+        if find_spec("matplotlib") is not None:
+            from recipes.perturbed_masking_plot import plot_layers
+
+            plot_layers(task, results.rows, draft / "layers.svg")
     return results.rows
 
 

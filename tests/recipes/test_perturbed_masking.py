@@ -20,6 +20,7 @@ from nlpkit.perturbed_masking.tree_scores import score_heads
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from recipes import perturbed_masking
 from recipes.perturbed_masking import EvaluationArguments, main
+from recipes.perturbed_masking_plot import best_by_layer
 from recipes.perturbed_masking_tasks import TASKS, every_few_characters
 from tests.perturbed_masking.small_models import bert, tokenizer
 
@@ -99,6 +100,8 @@ def test_what_is_best_on_dev_is_scored_on_test(
     table = (tmp_path / "results.md").read_text("utf-8")
     assert f"| small | {measure.layer} | {measure.distance} | mean | {best['decoder']}, root found |" in table
     assert "Sentences of at most 8 words; punctuation counts." in table
+    picture = (tmp_path / "layers.svg").read_text("utf-8")
+    assert picture.count(">small</text>") == 1 and picture.count(">small, random weights</text>") == 1
     assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text("utf-8").splitlines()] == rows
 
     def never(*_: Any) -> None:
@@ -108,6 +111,11 @@ def test_what_is_best_on_dev_is_scored_on_test(
     assert main(argv) == rows
     with pytest.raises(ValueError, match="max_words was 8 and is now 7"):
         main([*argv, "--max_words", "7"])
+
+
+def test_the_picture_shows_the_best_of_each_layer() -> None:
+    rows = [{"layer": 2, "uas": 0.3}, {"layer": 1, "uas": 0.2}, {"layer": 2, "uas": 0.4}]
+    assert best_by_layer(rows, "uas") == {1: 0.2, 2: 0.4}
 
 
 def test_what_stands_in_two_files_is_measured_once(files: dict[str, str], tmp_path: Path) -> None:
