@@ -43,7 +43,7 @@ def plot_layers(task: Task, rows: Sequence[Row], path: str | Path) -> None:
             panel.grid(alpha=0.3)
         panels[0].set_ylabel(f"{metric} on dev, %", fontsize=9)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), len(panels) + 1), fontsize=8)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

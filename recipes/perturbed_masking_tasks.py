@@ -17,6 +17,7 @@ from nlpkit.perturbed_masking.corrections import (
     relative_to_mean,
     symmetric,
 )
+from nlpkit.perturbed_masking.decoders import leaning_cky
 from nlpkit.perturbed_masking.dependency_decoders import (
     edmonds,
     eisner,
@@ -164,9 +165,7 @@ CONSTITUENTS = Task(
         },
         "leaning to the right": {
             "cky, leaning": learning(cky, RIGHT_BONUSES, span_f1, relative_to_mean),
-            "cky of products corrected, leaning": learning(
-                cky, RIGHT_BONUSES, span_f1, lambda matrix: average_product_correction(relative_to_mean(matrix))
-            ),
+            "cky of products corrected, leaning": learning(leaning_cky, RIGHT_BONUSES, span_f1, as_it_is),
         },
     },
     baselines={

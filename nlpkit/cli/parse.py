@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Decoder = Callable[..., Any]
 
-_DEPENDENCIES, _CONSTITUENTS = ("eisner", "edmonds"), ("mart", "top_down", "cky")
+_DEPENDENCIES, _CONSTITUENTS = ("eisner", "edmonds"), ("mart", "top_down", "cky", "leaning_cky")
 _PICTURES = ("svg", "heatmap", "heatmap-png")
 _FORMATS = ("conllu", "brackets", "json", "tree", *_PICTURES)
 
@@ -55,7 +55,8 @@ def parse(
     ] = None,
     model: Model = "wobert-mini-zh",
     decoder: Annotated[
-        str, typer.Option(help="eisner or edmonds for dependencies; mart, top_down or cky for constituents.")
+        str,
+        typer.Option(help="eisner or edmonds for dependencies; mart, top_down, cky or leaning_cky for constituents."),
     ] = "eisner",
     write: Annotated[
         str | None,
@@ -127,7 +128,7 @@ def choose_decoder(name: str, faithful: bool) -> Decoder:
     decoders = named_decoders("dependencies") | named_decoders("constituents")
     if name not in decoders:
         raise ValueError(f"--decoder {name} is unknown; use {', '.join(decoders)}")
-    if faithful and name in ("top_down", "cky"):
+    if faithful and name in ("top_down", "cky", "leaning_cky"):
         raise ValueError(f"--faithful: {name} was never published; use eisner, edmonds or mart")
     return partial(decoders[name], faithful=True) if faithful else decoders[name]
 

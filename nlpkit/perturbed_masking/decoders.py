@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from nlpkit.perturbed_masking.trees import Tree
 
 Decoder = Callable[..., Any]
 Kind = Literal["dependencies", "constituents"]
@@ -17,7 +22,38 @@ def named_decoders(kind: Kind) -> dict[str, Decoder]:
 
     if kind == "dependencies":
         return {"eisner": eisner, "edmonds": edmonds}
-    return {"mart": mart, "top_down": top_down, "cky": cky}
+    return {"mart": mart, "top_down": top_down, "cky": cky, "leaning_cky": leaning_cky}
+
+
+def leaning_cky(influence: ArrayLike, *, right_bonus: float = 2.0) -> Tree:
+    """CKY on impact with products corrected, leaning to the right: the best for English that was measured here.
+
+    Args:
+        influence: ``influence[i, j]`` of ``j`` on ``i``, not negative, shape ``(n, n)``, ``n`` at least 1.
+        right_bonus: how much to favour branching to the right; 1 is the mean influence of a pair. 2 was best on the
+            development part of the Penn Treebank's sample.
+
+    Returns:
+        A binary tree over the units.
+
+    Raises:
+        ValueError: the matrix is empty, not square or not finite.
+
+    Note:
+        O(n³), as :func:`~nlpkit.perturbed_masking.constituency_decoders.cky`.
+
+    Example:
+        >>> leaning_cky([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).brackets("abcd")
+        '(a ((b c) d))'
+        >>> leaning_cky([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]], right_bonus=9.0).brackets("abcd")
+        '(a (b (c d)))'
+    """
+    from nlpkit.perturbed_masking.constituency_decoders import cky
+    from nlpkit.perturbed_masking.corrections import average_product_correction, relative_to_mean
+    from nlpkit.perturbed_masking.influence import as_influence
+
+    corrected = average_product_correction(relative_to_mean(as_influence(influence)))
+    return cky(corrected, right_bonus=right_bonus)
 
 
 def choose_decoder(kind: Kind, decoder: str | Decoder) -> Decoder:

@@ -273,14 +273,14 @@ class PerturbedMasking:
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
     def constituents(
-        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "mart", **options: Any
+        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "cky", **options: Any
     ) -> list[Tree]:
         """Constituency trees.
 
         Args:
             sentences: texts or lists of words, none of them empty.
-            decoder: ``"mart"`` (from the top, biased to the right), ``"top_down"`` (not biased), ``"cky"``, or a
-                function of an impact matrix.
+            decoder: ``"cky"``, ``"leaning_cky"`` (for English), ``"top_down"``, ``"mart"`` (from the top, biased to
+                the right), or a function of an impact matrix.
             **options: passed to the decoder (:mod:`nlpkit.perturbed_masking.constituency_decoders`).
 
         Returns:

@@ -147,7 +147,7 @@ def test_decoders_are_chosen_by_name() -> None:
     assert choose_decoder("eisner", False)(influence) == eisner(influence)
     assert choose_decoder("eisner", True)(influence, root=2) == eisner(influence, root=2, faithful=True)
     assert choose_decoder("mart", True)(influence) == mart(influence, faithful=True)
-    with pytest.raises(ValueError, match="--decoder best is unknown; use eisner, edmonds, mart, top_down, cky"):
+    with pytest.raises(ValueError, match=r"--decoder best is unknown; use eisner, .*, cky, leaning_cky"):
         choose_decoder("best", False)
     with pytest.raises(ValueError, match="--faithful: cky was never published"):
         choose_decoder("cky", True)

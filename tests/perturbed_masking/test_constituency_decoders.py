@@ -20,6 +20,8 @@ from nlpkit.perturbed_masking.constituency_decoders import (
     split_gains,
     top_down,
 )
+from nlpkit.perturbed_masking.corrections import average_product_correction, relative_to_mean
+from nlpkit.perturbed_masking.decoders import leaning_cky
 from nlpkit.perturbed_masking.published_decoders import su_mart, wu_mart
 from nlpkit.perturbed_masking.trees import Tree
 from tests.reference.all_trees import all_bracketings
@@ -109,6 +111,15 @@ def test_a_large_right_bonus_gives_a_branching_and_a_turned_sentence_the_turned_
         assert turned == {(10 - end, 10 - start) for start, end in cky(influence, right_bonus=0.5).spans()}
 
 
+def test_leaning_cky_leans_the_same_whatever_the_scale() -> None:
+    generator = np.random.default_rng(9)
+    for _ in range(30):
+        influence = generator.gamma(2.0, size=(9, 9))
+        corrected = average_product_correction(relative_to_mean(influence))
+        expected = cky(corrected, right_bonus=1.5)
+        assert leaning_cky(influence, right_bonus=1.5) == leaning_cky(70 * influence, right_bonus=1.5) == expected
+
+
 def test_cky_maximises_the_span_scores_of_the_influence() -> None:
     generator = np.random.default_rng(0)
     for _ in range(100):
@@ -191,19 +202,21 @@ def test_branchings() -> None:
 
 
 def test_one_unit_is_a_leaf_and_none_is_refused() -> None:
-    for decode in (mart, top_down, cky, wu_mart, su_mart):
+    for decode in (mart, top_down, cky, leaning_cky, wu_mart, su_mart):
         assert decode([[0.0]]) == Tree.leaf(0)
     for decode in (mart, top_down, wu_mart, su_mart):
         with pytest.raises(ValueError, match="length is 0; a tree needs at least one unit"):
             decode(np.zeros((0, 0)))
     with pytest.raises(ValueError, match=r"scores has shape \(0, 1\); give \(n, n \+ 1\)"):
         cky(np.zeros((0, 0)))
+    with pytest.raises(ValueError, match=r"scores has shape \(0, 1\)"):
+        leaning_cky(np.zeros((0, 0)))
     with pytest.raises(ValueError, match="length is 0"):
         right_branching(0)
 
 
 def test_bad_matrices_are_refused() -> None:
-    for decode in (mart, top_down, cky):
+    for decode in (mart, top_down, cky, leaning_cky):
         with pytest.raises(ValueError, match="give a square matrix"):
             decode(np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"scores has shape \(3, 3\)"):
