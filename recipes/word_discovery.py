@@ -5,12 +5,14 @@ Source: perturbed masking (kexue.fm/archives/7476) for the words, WoBERT (kexue.
     python recipes/word_discovery.py recipes/configs/word_discovery/reviews.yaml
 
 Writes ``words.txt`` (word, count, links inside, links around) and ``results.json`` with the tokens a character of
-held-out lines takes. Called again after an interruption, it goes on where it was.
+held-out lines takes, beside the same for as many sequences that are merely frequent. Called again after an
+interruption, it goes on where it was.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -74,21 +76,25 @@ def main(argv: list[str]) -> dict[str, Any]:
     masking = PerturbedMasking.from_pretrained(folder, overlong="split", **options)
     # What stands beyond the sentence adds little to a link, and costs the square of the length.
     sentences = [sentence for line in training for sentence in _END.split(line) if sentence.strip()]
-    found = discover_words(
+    every = discover_words(
         linked_texts(masking, sentences, strengths),
         longest=settings.longest,
         min_count=settings.min_count,
-        min_margin=settings.min_margin,
+        min_margin=-math.inf,
     )
-    known = set(jieba_words())
-    unknown = [one for one in found if one.word not in known]
-    new = sorted(unknown, key=lambda one: -one.occurrences)[: settings.new_words]
-    ratios = token_ratios(masking, training, held_out, [one.word for one in new], settings.size)
+    found = [one for one in every if one.margin > settings.min_margin]
+    frequent = sorted(every, key=lambda one: -one.occurrences)
+    known, chosen = set(jieba_words()), set(found)
+    new = [one.word for one in frequent if one in chosen and one.word not in known][: settings.new_words]
+    merely_frequent = [one.word for one in frequent if one.word not in known][: len(new)]
+    offers = {"without": [], "with": new, "with_merely_frequent": merely_frequent}
+    ratios = token_ratios(masking, training, held_out, offers, settings.size)
     results = {
         "lines": len(training),
         "sentences": len(sentences),
         "candidates": len(found),
-        "in_the_dictionary": len(found) - len(unknown),
+        "in_the_dictionary": sum(one.word in known for one in found),
+        "merely_frequent_in_the_dictionary": sum(one.word in known for one in frequent[: len(found)]),
         "offered": len(new),
         "held_out_lines": len(held_out),
         **ratios,
@@ -115,14 +121,14 @@ def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) ->
 
 
 def token_ratios(
-    masking: PerturbedMasking, training: list[str], held_out: list[str], words: list[str], size: int
+    masking: PerturbedMasking, training: list[str], held_out: list[str], offers: dict[str, list[str]], size: int
 ) -> dict[str, float]:
-    """Tokens a character of held-out lines, with a vocabulary of jieba's words alone and with the new ones beside."""
+    """Tokens a character of held-out lines, with vocabularies of jieba's words and of what is offered beside them."""
     base = base_tokens(masking.tokenizer)
     ratios = {}
-    for name, new in {"without": [], "with": words}.items():
-        segmenter = JiebaSegmenter.from_words("\n".join(new))
-        vocabulary = build_vocabulary(base, corpus=training, size=size, keep=new, segmenter=segmenter)
+    for name, words in offers.items():
+        segmenter = JiebaSegmenter.from_words("\n".join(words))
+        vocabulary = build_vocabulary(base, corpus=training, size=size, keep=words, segmenter=segmenter)
         ratios[f"tokens_per_character_{name}"] = tokens_per_character(held_out, vocabulary, segmenter)
     return ratios
 

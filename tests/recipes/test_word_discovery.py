@@ -56,6 +56,8 @@ def test_words_and_ratios_are_written_and_the_run_resumes(
     text = "".join(LINES)
     assert all(word in text and "，" not in word for word, *_ in rows)
     assert resumed["offered"] + resumed["in_the_dictionary"] == resumed["candidates"]
+    assert resumed["merely_frequent_in_the_dictionary"] <= resumed["candidates"]
+    assert 0 < resumed["tokens_per_character_with_merely_frequent"] <= resumed["tokens_per_character_without"]
     assert 0 < resumed["tokens_per_character_with"] <= resumed["tokens_per_character_without"] < 1
 
 
