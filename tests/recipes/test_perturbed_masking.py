@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nlpkit.perturbed_masking.tree_scores import score_heads
 from nlpkit.training.recipe_arguments import parse_recipe_arguments
 from recipes import perturbed_masking
 from recipes.perturbed_masking import EvaluationArguments, main
+from recipes.perturbed_masking_decoding import Example, learning
 from recipes.perturbed_masking_plot import best_by_layer
 from recipes.perturbed_masking_tasks import TASKS, every_few_characters
 from tests.perturbed_masking.small_models import bert, tokenizer
@@ -166,6 +168,19 @@ def test_constituents_of_one_file_in_two_parts(files: dict[str, str], tmp_path: 
     leaning = [chosen[data, "leaning to the right"]["learnt"] for data in ("dev", "held out")]
     assert leaning[0] == leaning[1] and set(leaning[0]) == {"right_bonus"}  # learnt on dev, kept for the test
     assert chosen["dev", "leaning to the right"]["f1"] >= right["dev"]["f1"]
+
+
+def test_what_is_learnt_is_what_the_gold_likes_best() -> None:
+    examples = [Example(("a", "b"), [2, 0]), Example(("c", "d"), [2, 0])]
+    decode = learning(lambda matrix, shift: matrix + shift, [{"shift": s} for s in (1.0, 3.0, 2.0)], closeness, int)
+    assert decode(examples, [0, 0]) == ([3.0, 3.0], {"shift": 3.0})
+    assert decode(examples, [0, 1], shift=1.0) == ([1.0, 2.0], {"shift": 1.0})  # given, so the gold is not asked
+
+
+def closeness(examples: Sequence[Example], predictions: list[float]) -> float:
+    """Of predictions that should be 3."""
+    assert len(examples) == len(predictions)
+    return -sum(abs(prediction - 3.0) for prediction in predictions)
 
 
 def test_baselines_of_segmentation_stay_inside_runs() -> None:
