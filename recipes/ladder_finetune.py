@@ -36,6 +36,7 @@ from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_ar
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
 
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
+SCORED = ("dev", "test")
 
 
 @dataclass
@@ -72,7 +73,9 @@ class LadderArguments:
     layers: int | None = field(default=None, metadata={"help": "how many layers keep a side block; all by default"})
     merge: str = "gate"
     fisher_rows: int = field(default=1024, metadata={"help": "training rows to measure gradients on, one at a time"})
-    distill_batches: int = field(default=128, metadata={"help": "batches of training rows, labels unused"})
+    distill_batches: int = field(
+        default=512, metadata={"help": "batches from all of train_file, max_train_rows or not; labels are unused"}
+    )
     tap_dtype: str = "bfloat16"
     max_length: int = 128
     max_target_length: int = 32
@@ -143,7 +146,7 @@ def run(
     scores = {
         part: task.score(part, trainer.predict(rows).predictions)  # type: ignore[arg-type]
         for part, rows in task.parts.items()
-        if part != "train"
+        if part in SCORED
     }
     result = {
         "method": method,
@@ -200,12 +203,13 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
 def init_batches(
     init: str, task: Task, settings: LadderArguments, args: LadderTrainingArguments
 ) -> list[dict[str, Any]] | None:
-    """The batches that an init learns from: training rows, one at a time for fisher."""
+    """The batches that an init learns from: labelled rows one at a time for fisher, any text for distillation."""
     if init not in ("fisher", "distill"):
         return None
     fisher = init == "fisher"
+    rows = task.parts["train" if fisher else "text"]
     size, count = (1, settings.fisher_rows) if fisher else (args.per_device_train_batch_size, settings.distill_batches)
-    loader: Any = DataLoader(task.parts["train"], size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(rows, size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
     batches: list[dict[str, Any]] = []
     while len(batches) < count:
         for batch in loader:
@@ -218,7 +222,7 @@ def quality_table(results: list[dict[str, Any]]) -> str:
     by_method: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         by_method.setdefault(result["method"], []).append(result)
-    parts = [part for part in ("dev", "test") if part in results[0]]
+    parts = [part for part in SCORED if part in results[0]]
     names = [name for part in parts for name in (f"{part} {results[0]['metric']}", "of full")]
     lines = [
         f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",

@@ -47,7 +47,8 @@ class Task:
 
     Attributes:
         make_model: a fresh model with a head for it, drawn from the current seed.
-        parts: tokenized rows of ``train``, ``dev`` and, if there is a file for it, ``test``.
+        parts: tokenized rows of ``train``, ``dev`` and, if there is a file for it, ``test``; if a method distills also
+            ``text``, all rows of the training file, whose labels are not to be used.
         collate: makes a batch.
         reduce_logits: what of the logits is kept for scoring; ``None``: all.
         metric: its name.
@@ -206,12 +207,17 @@ def rouge_l(found: str, wanted: str) -> float:
 
 def read_parts(settings: Any, columns: Sequence[str]) -> dict[str, list[Row]]:
     """Read the files, and check every row."""
+    wanted = {
+        "train": (settings.train_file, settings.max_train_rows),
+        "dev": (settings.dev_file, settings.max_dev_rows),
+    }
+    if settings.test_file is not None:
+        wanted["test"] = (settings.test_file, None)
+    if any(method.startswith("ladder-distill") for method in settings.methods):
+        wanted["text"] = (settings.train_file, None)
     parts = {}
-    limits = {"train": settings.max_train_rows, "dev": settings.max_dev_rows, "test": None}
-    for name, limit in limits.items():
-        if name == "test" and settings.test_file is None:
-            continue
-        path = Path(getattr(settings, f"{name}_file"))
+    for name, (file, limit) in wanted.items():
+        path = Path(file)
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {str(path)!r}; recipes/ladder_tasks.py writes some")
         lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()][:limit]

@@ -35,7 +35,7 @@ def state_distance(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor
     return (found - wanted).square().sum() / spread
 
 
-def distill(ladder: Any, batches: Iterable[Mapping[str, Any]], *, learning_rate: float = 1e-3) -> list[float]:
+def distill(ladder: Any, batches: Iterable[Mapping[str, Any]], *, learning_rate: float = 3e-3) -> list[float]:
     """Train a side network to give the backbone's last states, so that any head finds what it was pretrained on.
 
     Source: suggested, untried, by the authors of Sung, Cho and Bansal 2022 in their repository's discussions.
@@ -64,13 +64,14 @@ def distill(ladder: Any, batches: Iterable[Mapping[str, Any]], *, learning_rate:
     landing = ladder.stacks[-1].module(ladder).side
     landing.climb.keeps_last = True
     losses = []
+    mixed = ladder.dtype == torch.float32 and bf16_is_fast()
     progress = tqdm(rows, desc="distilling", unit="batch", leave=False)
     try:
         ladder.train()
         for row in progress:
             batch = {name: value.to(ladder.device) for name, value in row.items()}
             device = ladder.device.type
-            with torch.autocast(device, torch.bfloat16, enabled=bf16_is_fast()):
+            with torch.autocast(device, torch.bfloat16, enabled=mixed):
                 found, wanted = _last_states(ladder, landing, batch)
                 loss = state_distance(found, wanted, _token_mask(ladder, batch, found))
             loss.backward()

@@ -35,7 +35,8 @@ def initialise(ladder: Any, model: PreTrainedModel, batches: Iterable[Mapping[st
         randomise(ladder)
         return
     scores = squared_gradients(model, batches) if init == "fisher" and batches is not None else magnitude_scores(model)
-    copy_pruned(ladder, scores)
+    # Distillation finds the scale of the projection up by itself, sooner from the backbone's own.
+    copy_pruned(ladder, scores, gain=1 if init == "distill" else ladder.ladder_config.reduction)
     if init == "distill" and batches is not None:
         from nlpkit.ladder_side_tuning.distillation import distill
 
@@ -71,12 +72,13 @@ def _randomise(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def copy_pruned(ladder: Any, scores: Mapping[str, Tensor]) -> None:
+def copy_pruned(ladder: Any, scores: Mapping[str, Tensor], gain: float = 1.0) -> None:
     """Make the side network a structurally pruned copy of the backbone.
 
     Of each space of the backbone's matrices (residual stream, heads, inner states of a block) the ``1 / reduction``
-    with the highest score is kept, everywhere the same, and the side blocks get those rows and columns. The taps, and
-    the projection up, select and put back the kept part of the residual stream. Gates stay where they are.
+    with the highest score is kept, everywhere the same, and the side blocks get those rows and columns. The
+    projections down select the kept part of the residual stream, the projection up puts it back. Gates stay where
+    they are.
 
     Source: Sung, Cho and Bansal 2022, section 3.3. They multiply the scores of the matrices of a space; here they are
     added, so that no single matrix decides.
@@ -84,6 +86,8 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor]) -> None:
     Args:
         ladder: its side network is changed in place.
         scores: an importance for each weight of the backbone, of the same shape, by its name in the plain model.
+        gain: what the projection up multiplies with. The head reads ``1 / reduction`` of its inputs, so with the
+            reduction its sums are those of the backbone in expectation over what is left out, as behind dropout.
 
     Note:
         With ``reduction=1`` the side network is the backbone.
@@ -102,7 +106,7 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor]) -> None:
         if stack.family.final_norm and not isinstance(module.side.norm, nn.Identity):
             pruned.copy_norm(getattr(module, stack.family.final_norm), module.side.norm)
         if module.side.up is not None:
-            _set_linear(module.side.up, selection.T)
+            _set_linear(module.side.up, gain * selection.T)
 
 
 def _selection(kept: Tensor, width: int, like: Tensor) -> Tensor:

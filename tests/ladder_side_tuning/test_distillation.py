@@ -43,6 +43,15 @@ def test_the_backbone_beside_itself_has_nothing_to_learn() -> None:
     assert distill(ladder, [small_batch(model)])[0] < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_backbones_in_half_precision_teach_too(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = small_model("bert-mlm").to(dtype)
+    ladder = get_ladder_model(model, LadderConfig(reduction=2))
+    losses = distill(ladder, [small_batch(model)] * 20, learning_rate=1e-2)
+    assert losses[-1] < losses[0]
+
+
 def test_the_init_distills() -> None:
     torch.manual_seed(0)
     model = small_model("bert-mlm")

@@ -68,6 +68,26 @@ def test_side_blocks_are_slices_of_the_backbone() -> None:
     assert torch.equal(side.output.LayerNorm.weight, block.output.LayerNorm.weight[kept])
 
 
+def test_the_head_reads_sums_as_large_as_behind_dropout() -> None:
+    torch.manual_seed(0)
+    model = small_model("bert-sequence")
+    scores = magnitude_scores(model)
+    ladder = get_ladder_model(model, LadderConfig(reduction=4))
+    kept = residual(ladder)
+    up = ladder.bert.encoder.side.up.weight  # (width, narrow width)
+    assert torch.equal(up[kept], 4 * torch.eye(4))
+    assert torch.equal(up.sum(), torch.tensor(16.0))
+    # Over all choices of a quarter, the head's input is the backbone's on average, as it is behind dropout of 3 / 4.
+    states = torch.randn(16)
+    landed = []
+    for start in range(4):
+        chosen = {name: torch.zeros_like(score) for name, score in scores.items()}
+        chosen["bert.encoder.layer.0.intermediate.dense.weight"][:, start::4] = 1.0
+        copy_pruned(ladder, chosen, gain=4)
+        landed.append(up @ states[residual(ladder)])
+    torch.testing.assert_close(torch.stack(landed).mean(dim=0), states)
+
+
 @pytest.mark.parametrize("name", ["t5", "bart", "gpt2", "qwen3"])
 def test_every_weight_of_a_side_block_is_one_of_the_backbone(name: str) -> None:
     ladder = get_ladder_model(small_model(name), LadderConfig(reduction=2))
