@@ -8,7 +8,8 @@ Files hold a JSON object a line: ``text``, perhaps ``text_pair``, and ``label`` 
 
 A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, with ``+cache`` behind it
 to keep the taps on disk. Every method is run with every seed, on the same rows, for as many epochs. Call it again
-after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl and table.md, and each run's ladder.
+after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib is
+installed quality.svg, score against training time, and each run's ladder.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import mean, stdev
 from time import perf_counter
 from typing import Any
 
@@ -33,10 +33,10 @@ from nlpkit.ladder_side_tuning.modeling import LadderModel
 from nlpkit.training.checkpoints import check_same_run, training_facts
 from nlpkit.training.metrics_log import MetricsLog
 from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
+from recipes.ladder_report import SCORED, quality_table, write_report, write_text
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
 
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
-SCORED = ("dev", "test")
 
 
 @dataclass
@@ -101,8 +101,7 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     for seed in settings.seeds:
         for method in settings.methods:
             results.append(run(method, seed, task, settings, args))
-            write_text("".join(json.dumps(result) + "\n" for result in results), output / "results.jsonl")
-            write_text(quality_table(results), output / "table.md")
+            write_report(results, output)
     print(quality_table(results))
     return results
 
@@ -215,39 +214,6 @@ def init_batches(
         for batch in loader:
             batches.append({name: value for name, value in batch.items() if fisher or task.is_input(name)})
     return batches[:count]
-
-
-def quality_table(results: list[dict[str, Any]]) -> str:
-    """Mean and deviation of each method's scores as a Markdown table, beside their share of full fine-tuning's."""
-    by_method: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        by_method.setdefault(result["method"], []).append(result)
-    parts = [part for part in SCORED if part in results[0]]
-    names = [name for part in parts for name in (f"{part} {results[0]['metric']}", "of full")]
-    lines = [
-        f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",
-        f"| --- | ---: | ---: |{' ---: |' * len(names)} ---: |",
-    ]
-    for method, runs in by_method.items():
-        cells = []
-        for part in parts:
-            scores = [100 * result[part] for result in runs]
-            cells.append(f"{mean(scores):.2f} ± {stdev(scores) if len(scores) > 1 else 0:.2f}")
-            full = 100 * mean(result[part] for result in by_method["full"]) if "full" in by_method else 0.0
-            cells.append(f"{mean(scores) / full:.1%}" if full else "")
-        seconds = mean(result["train_seconds"] for result in runs)
-        lines.append(
-            f"| {method} | {runs[0]['trained_parameters']:,} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
 
 
 if __name__ == "__main__":

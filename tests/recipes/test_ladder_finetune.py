@@ -12,7 +12,8 @@ import torch
 from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
 
 from nlpkit.wobert.tokenizer import WoBertTokenizer
-from recipes.ladder_finetune import main, quality_table
+from recipes.ladder_finetune import main
+from recipes.ladder_report import quality_table, write_report
 from recipes.ladder_tasks import rouge_l
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -142,6 +143,22 @@ def test_the_table_has_mean_deviation_and_share() -> None:
     assert "| method | trained parameters | runs | dev accuracy | of full | test accuracy | of full |" in table
     assert "| full | 1,000 | 2 | 85.00 ± 7.07 | 100.0% | 70.00 ± 0.00 | 100.0% | 2 |" in table
     assert "| head | 1,000 | 1 | 75.00 ± 0.00 | 88.2% | 35.00 ± 0.00 | 50.0% | 2 |" in table
+
+
+def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    common = {"metric": "accuracy", "trained_parameters": 1000}
+    results = [
+        {"method": method, "dev": 0.5, "test": score, "train_seconds": seconds, **common}
+        for method, seconds in (("full", 200.0), ("ladder-random+cache", 50.0))
+        for score in (0.8, 0.9)
+    ]
+    write_report(results, tmp_path)
+    picture = (tmp_path / "quality.svg").read_text("utf-8")
+    for text in ("full", "ladder-random+cache", "accuracy on test, %", "training, seconds"):
+        assert text in picture
+    write_report(results, tmp_path)
+    assert (tmp_path / "quality.svg").read_text("utf-8") == picture
 
 
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
