@@ -156,7 +156,7 @@ def run(
         "steps": trained.global_step,
         "train_loss": trained.training_loss,
         "init_seconds": round(prepared - begin, 1),
-        "train_seconds": round(trained.metrics["train_runtime"], 1),
+        "train_seconds": trained.metrics["train_runtime"],
     }
     write_text(json.dumps(result, indent=1) + "\n", output / "result.json")
     return result
@@ -212,7 +212,7 @@ def init_batches(
     batches: list[dict[str, Any]] = []
     while len(batches) < count:
         for batch in loader:
-            batches.append({name: value for name, value in batch.items() if fisher or task.is_input(name)})
+            batches.append(dict(batch))
     return batches[:count]
 
 

@@ -48,12 +48,11 @@ class Task:
     Attributes:
         make_model: a fresh model with a head for it, drawn from the current seed.
         parts: tokenized rows of ``train``, ``dev`` and, if there is a file for it, ``test``; if a method distills also
-            ``text``, all rows of the training file, whose labels are not to be used.
+            ``text``, all rows of the training file, without labels unless the model reads those.
         collate: makes a batch.
         reduce_logits: what of the logits is kept for scoring; ``None``: all.
         metric: its name.
         score: of the predictions for a part, from 0 to 1.
-        labels_are_inputs: whether the model reads the labels, as decoders do.
     """
 
     make_model: Callable[[], Any]
@@ -62,11 +61,6 @@ class Task:
     reduce_logits: Callable[[Any, Any], Any] | None
     metric: str
     score: Callable[[str, Any], float]
-    labels_are_inputs: bool = False
-
-    def is_input(self, name: str) -> bool:
-        """Whether a column is needed without labels."""
-        return name != "labels" or self.labels_are_inputs
 
 
 def classification(settings: Any, tokenizer: Any) -> Task:
@@ -78,10 +72,10 @@ def classification(settings: Any, tokenizer: Any) -> Task:
     def encode(row: Row) -> Row:
         pair = [row["text_pair"]] if "text_pair" in row else []
         encoded = dict(tokenizer(row["text"], *pair, truncation=True, max_length=settings.max_length))
-        return {**encoded, "labels": numbers[str(row["label"])]}
+        return {**encoded, "labels": numbers[str(row["label"])]} if "label" in row else encoded
 
     parts = {name: [encode(row) for row in rows] for name, rows in raw.items()}
-    gold = {name: np.array([row["labels"] for row in rows]) for name, rows in parts.items()}
+    gold = {name: np.array([row["labels"] for row in parts[name]]) for name in parts.keys() & {"dev", "test"}}
     labels = {"label2id": numbers, "id2label": dict(enumerate(names))}
     return Task(
         lambda: AutoModelForSequenceClassification.from_pretrained(settings.model, dtype=torch.float32, **labels),
@@ -105,6 +99,8 @@ def tagging(settings: Any, tokenizer: Any) -> Task:
             tokenizer(row["text"], truncation=True, max_length=settings.max_length, return_offsets_mapping=True)
         )
         offsets = without_overlaps(encoded.pop("offset_mapping"))
+        if "spans" not in row:
+            return encoded
         labels, _ = align_labels(character_labels(row) or [], offsets)
         return {**encoded, "labels": [-100 if label is None else numbers[label] for label in labels]}
 
@@ -158,7 +154,6 @@ def seq2seq(settings: Any, tokenizer: Any) -> Task:
         None,
         "ROUGE-L",
         rouge,
-        labels_are_inputs=True,
     )
 
 
@@ -228,6 +223,9 @@ def read_parts(settings: Any, columns: Sequence[str]) -> dict[str, list[Row]]:
                 raise ValueError(f"{path}, line {number} has no {missing[0]!r}; {settings.task} needs {columns}")
         if not parts[name]:
             raise ValueError(f"{path} holds no rows")
+    for row in parts.get("text", []):
+        row.pop("label", None)
+        row.pop("spans", None)
     return parts
 
 
