@@ -74,7 +74,7 @@ class LadderArguments:
     merge: str = "gate"
     fisher_rows: int = field(default=1024, metadata={"help": "training rows to measure gradients on, one at a time"})
     distill_batches: int = field(
-        default=512, metadata={"help": "batches from all of train_file, max_train_rows or not; labels serve decoders alone"}
+        default=512, metadata={"help": "batches from all of train_file, without labels unless a decoder reads them"}
     )
     tap_dtype: str = "bfloat16"
     max_length: int = 128
