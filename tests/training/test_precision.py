@@ -15,6 +15,6 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU decides")
 @pytest.mark.skipif(platform.machine() != "x86_64" or not CPU_FACTS.exists(), reason="reads Linux' list of x86 flags")
-def test_bf16_is_fast_where_the_processor_has_instructions_for_it():
+def test_bf16_is_fast_where_the_processor_has_units_for_it():
     flags = set(CPU_FACTS.read_text(encoding="utf-8").split())
-    assert bf16_is_fast() == bool(flags & {"amx_tile", "avx512_bf16"})
+    assert bf16_is_fast() == ("amx_tile" in flags)
