@@ -7,9 +7,9 @@ Files hold a JSON object a line: ``text``, perhaps ``text_pair``, and ``label`` 
 ``spans`` of ``[start, end, type]`` (tagging); ``text`` and ``target`` (seq2seq). recipes/ladder_tasks.py writes some.
 
 A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, with ``+cache`` behind it
-to keep the taps on disk. Every method is run with every seed, on the same rows, for as many epochs. Call it again
-after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib is
-installed quality.svg, score against training time, and each run's ladder.
+to keep the taps of all rows on disk. Every method is run with every seed, on the same rows, for as many epochs. Call
+it again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib
+is installed quality.svg, score against training time, and each run's ladder.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def run(
     trained = trainer.train()
     if isinstance(model, LadderModel):
         trainer.save_model(str(output / "ladder"))
-        model.use_tap_cache(None)
+        if settings.task == "seq2seq":  # the prefixes that it generates are in no cache
+            model.use_tap_cache(None)
     scores = {
         part: task.score(part, trainer.predict(rows).predictions)  # type: ignore[arg-type]
         for part, rows in task.parts.items()
@@ -191,11 +192,11 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
     ladder = get_ladder_model(model, config, batches=init_batches(init, task, settings, args))
     if cached:
         # All seeds and inits share it: it depends on the backbone, the layers and the rows only.
+        parts = ("train",) if settings.task == "seq2seq" else ("train", *SCORED)
+        rows = [row for part in parts for row in task.parts.get(part, [])]
         with torch.autocast(ladder.device.type, torch.bfloat16, enabled=args.bf16):
             folder = Path(args.output_dir) / "taps"
-            ladder.use_tap_cache(
-                cache_taps(ladder, task.parts["train"], folder, task.collate, dtype=settings.tap_dtype)
-            )
+            ladder.use_tap_cache(cache_taps(ladder, rows, folder, task.collate, dtype=settings.tap_dtype))
     return ladder
 
 
