@@ -12,10 +12,10 @@ def bf16_is_fast() -> bool:
         ``True`` on GPUs that support bf16 and on CPUs with AMX instructions.
 
     Note:
-        Measured on two cores, one ``(3072, 384) x (384, 1536)`` product: with AMX bf16 is about ten times as fast as
-        fp32; with AVX512-BF16 alone (an Intel processor, torch 2.13) half as fast as fp32, so a step of a 12-layer
-        BERT takes 1.4 times as long; with neither torch emulates it, at less than a third of fp32's speed. AMD's
-        processors with AVX512-BF16 were not measured.
+        Measured on one or two cores, a product of 1024 or 3072 rows, ``(n, 384) x (384, 1536)``: with AMX bf16 is
+        about ten times as fast as fp32; with AVX512-BF16 alone (an Intel processor, torch 2.13) half as fast as fp32,
+        so a step of a 12-layer BERT takes 1.4 times as long; with neither torch emulates it, at less than a third of
+        fp32's speed. AMD's processors with AVX512-BF16 were not measured.
 
     Example:
         >>> bf16_is_fast() in (True, False)
