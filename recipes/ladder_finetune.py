@@ -143,6 +143,7 @@ def run(
         trainer.save_model(str(output / "ladder"))
         if settings.task == "seq2seq":  # the prefixes that it generates are in no cache
             model.use_tap_cache(None)
+    trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
     scores = {
         part: task.score(part, trainer.predict(rows).predictions)  # type: ignore[arg-type]
         for part, rows in task.parts.items()

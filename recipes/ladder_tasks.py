@@ -37,6 +37,7 @@ from nlpkit.wobert.alignment import align_labels, spread_labels
 from nlpkit.wobert.bio_decoding import decode_bio
 from nlpkit.wobert.spans import bio_to_spans, score_spans
 from nlpkit.wobert.tagging_collator import character_labels
+from recipes.ladder_report import SCORED
 
 Row = dict[str, Any]
 
@@ -223,6 +224,8 @@ def read_parts(settings: Any, columns: Sequence[str]) -> dict[str, list[Row]]:
                 raise ValueError(f"{path}, line {number} has no {missing[0]!r}; {settings.task} needs {columns}")
         if not parts[name]:
             raise ValueError(f"{path} holds no rows")
+        if name in SCORED:  # batches of like lengths pad little
+            parts[name].sort(key=lambda row: len(row["text"]) + len(row.get("text_pair", "")))
     for row in parts.get("text", []):
         row.pop("label", None)
         row.pop("spans", None)

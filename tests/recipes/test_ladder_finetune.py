@@ -131,6 +131,25 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_rows_grouped_by_length_are_scored_by_their_own_labels(tmp_path: Path) -> None:
+    files = write(tmp_path, "classification")
+    settings = {
+        **files,
+        "methods": ["ladder-magnitude"],
+        "reduction": 2,
+        "num_train_epochs": 20,
+        "output_dir": str(tmp_path / "runs"),
+        "ladder_learning_rate": 0.01,
+        "train_sampling_strategy": "group_by_length",
+        "test_file": files["train_file"],
+        "per_device_eval_batch_size": 2,
+        "disable_tqdm": "true",
+    }
+    (result,) = main(options(settings))
+    assert result["dev"] == result["test"] == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "tagging"])
 def test_distillation_reads_texts_whose_labels_are_not_trained_on(task: str, tmp_path: Path) -> None:
     files = write(tmp_path, task)
