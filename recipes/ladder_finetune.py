@@ -66,6 +66,10 @@ class LadderArguments:
     methods: list[str] = field(default_factory=lambda: ["ladder-magnitude"], metadata={"help": ", ".join(METHODS)})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "one run each"})
     full_learning_rate: float = 5e-5
+    full_head_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "of the head over a model that is fine-tuned whole; the same by default"},
+    )
     lora_learning_rate: float = 5e-4
     head_learning_rate: float = 1e-3
     ladder_learning_rate: float = 1e-3
@@ -138,6 +142,8 @@ def run(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
+    if method == "full" and settings.full_head_learning_rate is not None:
+        give_head_its_own_rate(trainer, settings.full_head_learning_rate)
     trained = trainer.train()
     if isinstance(model, LadderModel):
         trainer.save_model(str(output / "ladder"))
@@ -199,6 +205,18 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
             folder = Path(args.output_dir) / "taps"
             ladder.use_tap_cache(cache_taps(ladder, rows, folder, task.collate, dtype=settings.tap_dtype))
     return ladder
+
+
+def give_head_its_own_rate(trainer: Seq2SeqTrainer, rate: float) -> None:
+    """Make the optimizer, and put the head in groups of their own: it begins at random, beside pretrained weights."""
+    optimizer: Any = trainer.create_optimizer()
+    model: Any = trainer.model
+    head = {parameter for name in head_modules(model) for parameter in model.get_submodule(name).parameters()}
+    for group in list(optimizer.param_groups):
+        parameters = group["params"]
+        group["params"] = [parameter for parameter in parameters if parameter not in head]
+        moved = [parameter for parameter in parameters if parameter in head]
+        optimizer.add_param_group({**group, "params": moved, "lr": rate})
 
 
 def init_batches(

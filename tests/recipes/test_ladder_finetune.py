@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from nlpkit.ladder_side_tuning.tap_cache import TapCache
 from nlpkit.wobert.tokenizer import WoBertTokenizer
-from recipes.ladder_finetune import main
+from recipes.ladder_finetune import give_head_its_own_rate, main
 from recipes.ladder_report import quality_table, write_report
 from recipes.ladder_tasks import rouge_l
 
@@ -128,6 +136,24 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
     assert cached["train_loss"] == pytest.approx(live["train_loss"], rel=1e-4)
     # What is trained on and what is scored, each text once; the rows of dev are among those of train.
     assert len(TapCache(tmp_path / "runs" / "taps")) == len(rows("tagging")) + len(unseen)
+
+
+def test_the_head_over_a_whole_model_may_have_its_own_rate(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
+    args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=0.5, weight_decay=0.25, report_to="none")
+    usual = {
+        parameter: group["weight_decay"]
+        for group in Seq2SeqTrainer(model, args).create_optimizer().param_groups
+        for parameter in group["params"]
+    }
+    trainer = Seq2SeqTrainer(model, args)
+    give_head_its_own_rate(trainer, 2.0)
+    groups = [(parameter, group) for group in trainer.optimizer.param_groups for parameter in group["params"]]
+    assert len(groups) == len(usual) and {parameter: group["weight_decay"] for parameter, group in groups} == usual
+    rates = {parameter: group["lr"] for parameter, group in groups}
+    for name, parameter in model.named_parameters():
+        assert rates[parameter] == (2.0 if name.startswith(("classifier", "bert.pooler")) else 0.5)
 
 
 @pytest.mark.slow
