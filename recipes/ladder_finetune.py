@@ -93,6 +93,8 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     unknown = sorted(set(settings.methods) - set(METHODS))
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}")
+    if settings.task == "seq2seq" and ("head" in settings.methods or settings.full_head_learning_rate is not None):
+        raise ValueError("a seq2seq model's head is pretrained: drop the method head and full_head_learning_rate")
     tokenizer = AutoTokenizer.from_pretrained(settings.model)
     make_task: Callable[..., Task] = {"classification": classification, "tagging": tagging, "seq2seq": seq2seq}[
         settings.task

@@ -204,6 +204,9 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         main(options({**found, "dev_file": "nothing.jsonl"}))
     with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
         main(options({**found, "task": "tagging"}))
+    for setting in ({"methods": ["full", "head"]}, {"methods": ["full"], "full_head_learning_rate": 1e-3}):
+        with pytest.raises(ValueError, match="a seq2seq model's head is pretrained: drop the method head and"):
+            main(options({**found, "task": "seq2seq", **setting}))
 
 
 def test_the_table_has_mean_deviation_and_share() -> None:
