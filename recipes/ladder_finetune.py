@@ -67,10 +67,12 @@ class LadderArguments:
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "one run each"})
     full_learning_rate: float = 5e-5
     full_head_learning_rate: float | None = field(
-        default=None,
-        metadata={"help": "of the head over a model that is fine-tuned whole; the same by default"},
+        default=None, metadata={"help": "of the head over a model that is fine-tuned whole; the same by default"}
     )
     lora_learning_rate: float = 5e-4
+    lora_head_learning_rate: float | None = field(
+        default=None, metadata={"help": "of the head over a model with LoRA; the same by default"}
+    )
     head_learning_rate: float = 1e-3
     ladder_learning_rate: float = 1e-3
     reduction: int = 8
@@ -93,8 +95,9 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     unknown = sorted(set(settings.methods) - set(METHODS))
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}")
-    if settings.task == "seq2seq" and ("head" in settings.methods or settings.full_head_learning_rate is not None):
-        raise ValueError("a seq2seq model's head is pretrained: drop the method head and full_head_learning_rate")
+    head_rates = (settings.full_head_learning_rate, settings.lora_head_learning_rate)
+    if settings.task == "seq2seq" and ("head" in settings.methods or any(head_rates)):
+        raise ValueError("a seq2seq model's head is pretrained: drop the method head and the learning rates of heads")
     tokenizer = AutoTokenizer.from_pretrained(settings.model)
     make_task: Callable[..., Task] = {"classification": classification, "tagging": tagging, "seq2seq": seq2seq}[
         settings.task
@@ -144,8 +147,9 @@ def run(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
-    if method == "full" and settings.full_head_learning_rate is not None:
-        give_head_its_own_rate(trainer, settings.full_head_learning_rate)
+    head_rate = {"full": settings.full_head_learning_rate, "lora": settings.lora_head_learning_rate}.get(method)
+    if head_rate is not None:
+        give_head_its_own_rate(trainer, head_rate)
     trained = trainer.train()
     if isinstance(model, LadderModel):
         trainer.save_model(str(output / "ladder"))
@@ -213,7 +217,8 @@ def give_head_its_own_rate(trainer: Seq2SeqTrainer, rate: float) -> None:
     """Make the optimizer, and put the head in groups of their own: it begins at random, beside pretrained weights."""
     optimizer: Any = trainer.create_optimizer()
     model: Any = trainer.model
-    head = {parameter for name in head_modules(model) for parameter in model.get_submodule(name).parameters()}
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's wrapper has it
+    head = {parameter for name in head_modules(plain) for parameter in plain.get_submodule(name).parameters()}
     for group in list(optimizer.param_groups):
         parameters = group["params"]
         group["params"] = [parameter for parameter in parameters if parameter not in head]

@@ -138,9 +138,14 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
     assert len(TapCache(tmp_path / "runs" / "taps")) == len(rows("tagging")) + len(unseen)
 
 
-def test_the_head_over_a_whole_model_may_have_its_own_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_head_over_a_model_may_have_its_own_rate(method: str, tmp_path: Path) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    model = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
+    model: Any = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
+    if method == "lora":
+        peft = pytest.importorskip("peft")
+        heads = ["classifier", "bert.pooler"]
+        model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["query"], modules_to_save=heads))
     args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=0.5, weight_decay=0.25, report_to="none")
     usual = {
         parameter: group["weight_decay"]
@@ -152,8 +157,10 @@ def test_the_head_over_a_whole_model_may_have_its_own_rate(tmp_path: Path) -> No
     groups = [(parameter, group) for group in trainer.optimizer.param_groups for parameter in group["params"]]
     assert len(groups) == len(usual) and {parameter: group["weight_decay"] for parameter, group in groups} == usual
     rates = {parameter: group["lr"] for parameter, group in groups}
-    for name, parameter in model.named_parameters():
-        assert rates[parameter] == (2.0 if name.startswith(("classifier", "bert.pooler")) else 0.5)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert len(trained) == len(rates)
+    for name, parameter in trained.items():
+        assert rates[parameter] == (2.0 if "classifier" in name or "bert.pooler" in name else 0.5)
 
 
 @pytest.mark.slow
@@ -204,8 +211,8 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         main(options({**found, "dev_file": "nothing.jsonl"}))
     with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
         main(options({**found, "task": "tagging"}))
-    for setting in ({"methods": ["full", "head"]}, {"methods": ["full"], "full_head_learning_rate": 1e-3}):
-        with pytest.raises(ValueError, match="a seq2seq model's head is pretrained: drop the method head and"):
+    for setting in ({"methods": ["full", "head"]}, {"full_head_learning_rate": 1}, {"lora_head_learning_rate": 1}):
+        with pytest.raises(ValueError, match="a seq2seq model's head is pretrained: drop the method head and the"):
             main(options({**found, "task": "seq2seq", **setting}))
 
 
