@@ -21,7 +21,8 @@ class LadderConfig:
     the variant that adds is kexue.fm/archives/9138.
 
     Args:
-        reduction: the backbone's widths divided by the side network's; must divide the size of a head.
+        reduction: the backbone's widths divided by the side network's. Heads get smaller by it or, as far as it does
+            not divide their size, fewer: at 6, twelve heads of 64 become the blog's four of 32.
         layers: which layers keep a block beside them. ``None``: all. A number: so many, evenly spread, as the paper
             does (9 of 12 leaves out 0, 4 and 8); below 1 such a share of them. Indices: those. For encoder-decoder
             models also a mapping with ``"encoder"`` and ``"decoder"``.

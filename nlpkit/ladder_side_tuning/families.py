@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Any
 
 from torch import nn
@@ -22,22 +23,26 @@ class BlockFamily:
             ``layer_idx`` and ``has_relative_attention_bias`` where its constructor has them.
         width: setting that holds the size of the residual stream.
         narrowed: all settings that are divided by the reduction; those that are ``None`` stay so.
-        heads: setting that holds the number of attention heads, which stays.
+        heads: setting that holds the number of attention heads.
+        key_value_heads: setting that holds the number of heads of keys and values, if that is another one.
         head_size: setting that holds the size of a head; ``None``: the width divided by the heads.
         attention_dropout: setting that holds the dropout of attention maps, if it is one by itself.
         final_norm: the stack's attribute that holds the norm after the last block, if there is one.
         carried: arguments that a block returns for the next one, in the order of its outputs after the first.
-        by_head_size: arguments whose last axis is the size of a head; side blocks get every ``reduction``-th column.
+        by_head_size: arguments whose last axis is the size of a head; side blocks get as many columns, evenly spread,
+            as their heads have.
         spaces: how the rows and columns of the block's matrices are tied together for structured pruning: a pattern
             of a module's name to the names of its output and input space. ``hidden`` is one for the whole stack,
             ``source`` is the ``hidden`` of the encoder, ``heads`` is one for each attention, ``inner`` for each block.
-            A ``heads`` that ends in ``*3`` is three such spaces in a row. What no pattern finds lives in ``hidden``.
+            A ``heads`` that ends in ``*3`` is three such spaces in a row. ``numbers`` are those of the heads, where
+            all attentions of a stack must keep the same. What no pattern finds lives in ``hidden``.
     """
 
     blocks: tuple[str, ...]
     width: str
     narrowed: tuple[str, ...]
     heads: str
+    key_value_heads: str | None = None
     head_size: str | None = None
     attention_dropout: str | None = None
     final_norm: str | None = None
@@ -53,6 +58,35 @@ class BlockFamily:
         """The size of an attention head."""
         size = getattr(config, self.head_size, None) if self.head_size is not None else None
         return int(size or getattr(config, self.width) // getattr(config, self.heads))
+
+    def count_heads(self, config: Any) -> int:
+        """How many heads can be left out one by one: those of keys and values, with all queries that read them."""
+        return int(getattr(config, self.key_value_heads or self.heads))
+
+    def split(self, config: Any, reduction: int) -> tuple[int, int]:
+        """How a reduction of the heads' common width comes about: by smaller heads as far as that goes, then by fewer.
+
+        Args:
+            config: the backbone's.
+            reduction: of all widths.
+
+        Returns:
+            How many times fewer heads there are, and how many times smaller each is; their product is the reduction.
+        """
+        size = self.size_of_head(config)
+        # Rotary positions turn pairs of columns, one from each half of a head.
+        smaller = gcd(reduction, size // 2 if self.by_head_size else size)
+        return reduction // smaller, smaller
+
+    def divisors(self, config: Any, reduction: int) -> dict[str, int]:
+        """What a reduction divides each of the settings by that make a block narrow."""
+        fewer, smaller = self.split(config, reduction)
+        found = dict.fromkeys(self.narrowed, reduction) | {self.heads: fewer}
+        if self.key_value_heads is not None:
+            found[self.key_value_heads] = fewer
+        if self.head_size is not None:
+            found[self.head_size] = smaller
+        return found
 
 
 _ATTENTION_BY_Q = {
@@ -77,7 +111,7 @@ BERT = BlockFamily(
 T5 = BlockFamily(
     blocks=("T5Block", "MT5Block"),
     width="d_model",
-    narrowed=("d_model", "d_ff", "d_kv"),
+    narrowed=("d_model", "d_ff"),
     heads="num_heads",
     head_size="d_kv",
     final_norm="final_layer_norm",
@@ -88,7 +122,7 @@ T5 = BlockFamily(
         r"\.o$": ("hidden", "heads"),
         r"\.wi(_\d)?$": ("inner", "hidden"),
         r"\.wo$": ("hidden", "inner"),
-        r"relative_attention_bias$": ("", ""),
+        r"relative_attention_bias$": ("", "numbers"),
     },
 )
 BART_ENCODER = BlockFamily(
@@ -112,7 +146,7 @@ BART_DECODER = BlockFamily(
 GPT2 = BlockFamily(
     blocks=("GPT2Block",),
     width="n_embd",
-    narrowed=("n_embd", "hidden_size", "n_inner"),
+    narrowed=("n_embd", "n_inner"),
     heads="n_head",
     attention_dropout="attn_pdrop",
     final_norm="ln_f",
@@ -126,8 +160,9 @@ GPT2 = BlockFamily(
 LLAMA = BlockFamily(
     blocks=("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"),
     width="hidden_size",
-    narrowed=("hidden_size", "intermediate_size", "head_dim"),
+    narrowed=("hidden_size", "intermediate_size"),
     heads="num_attention_heads",
+    key_value_heads="num_key_value_heads",
     head_size="head_dim",
     attention_dropout="attention_dropout",
     final_norm="norm",

@@ -63,22 +63,9 @@ def build_narrow_block(
         The block, in training mode.
 
     Raises:
-        ValueError: the reduction does not divide a width or the size of a head.
+        ValueError: the reduction does not divide a width, or leaves a part of a head.
     """
-    reduction = config.reduction
-    widths = {name: getattr(stack_config, name) for name in family.narrowed if hasattr(stack_config, name)}
-    sizes = {**widths, "the size of a head": family.size_of_head(stack_config)}
-    if family.by_head_size:
-        # Rotary positions turn pairs of columns, one from each half.
-        sizes["half the size of a head"] = family.size_of_head(stack_config) // 2
-    for name, size in sizes.items():
-        if size is not None and size % reduction:
-            divisors = [number for number in range(2, size + 1) if all(not (s or 0) % number for s in sizes.values())]
-            raise ValueError(
-                f"reduction={reduction} does not divide {name}, {size}, of {type(block).__name__}; "
-                f"use one of 1, {', '.join(map(str, divisors))}"
-            )
-    changed: dict[str, Any] = {name: None if size is None else size // reduction for name, size in widths.items()}
+    changed = _narrow_settings(type(block).__name__, stack_config, family, config.reduction)
     if family.attention_dropout is not None:
         changed[family.attention_dropout] = config.attention_dropout
     parameters = inspect.signature(type(block)).parameters
@@ -87,3 +74,28 @@ def build_narrow_block(
         NarrowedConfig(stack_config, changed),
         **{name: value for name, value in settings.items() if name in parameters},
     )
+
+
+def _narrow_settings(block: str, stack_config: Any, family: BlockFamily, reduction: int) -> dict[str, Any]:
+    """The settings that a side block has otherwise than the backbone's, by name."""
+    divisors = family.divisors(stack_config, reduction)
+    sizes = {name: size for name in divisors if (size := getattr(stack_config, name, None)) is not None}
+    for name, size in sizes.items():
+        if size % divisors[name]:
+            fitting = ", ".join(map(str, _fitting_reductions(sizes, stack_config, family)))
+            raise ValueError(
+                f"reduction={reduction} does not divide {name} of {block}: {size} / {divisors[name]}; "
+                f"use one of {fitting}"
+            )
+    changed = {name: size // divisors[name] for name, size in sizes.items()}
+    # Blocks may read a setting by either of its names.
+    aliases: Mapping[str, str] = getattr(stack_config, "attribute_map", {})
+    return changed | {alias: changed[name] for alias, name in aliases.items() if name in changed}
+
+
+def _fitting_reductions(sizes: Mapping[str, int], stack_config: Any, family: BlockFamily) -> list[int]:
+    return [
+        reduction
+        for reduction in range(1, max(sizes.values()) + 1)
+        if all(sizes.get(name, 0) % divisor == 0 for name, divisor in family.divisors(stack_config, reduction).items())
+    ]

@@ -34,24 +34,23 @@ def keep_largest(scores: Tensor, count: int) -> Tensor:
     return best.sort(dim=-1).values
 
 
-def keep_in_heads(scores: Tensor, heads: int, reduction: int) -> Tensor:
-    """Keep the same number of the highest scores in each head.
+def keep_in_heads(scores: Tensor, size: int, heads: Tensor) -> Tensor:
+    """Keep the same number of the highest scores in each of some heads.
 
     Args:
-        scores: shape ``(heads * size of a head,)``.
-        heads: how many.
-        reduction: the size of a head over what is kept of it.
+        scores: shape ``(heads, size of a head)``.
+        size: what is kept of each.
+        heads: numbers of those that are kept.
 
     Returns:
-        Indices into ``scores`` in ascending order, shape ``(heads * size of a head / reduction,)``.
+        Indices into the flattened scores in ascending order, shape ``(heads kept * size,)``.
 
     Example:
-        >>> keep_in_heads(torch.tensor([3.0, 1.0, 0.0, 2.0]), heads=2, reduction=2)
-        tensor([0, 3])
+        >>> keep_in_heads(torch.tensor([[3.0, 1.0], [9.0, 9.0], [0.0, 2.0]]), size=1, heads=torch.tensor([0, 2]))
+        tensor([0, 5])
     """
-    by_head = scores.view(heads, -1)
-    starts = torch.arange(heads, device=scores.device)[:, None] * by_head.shape[1]
-    return (keep_largest(by_head, by_head.shape[1] // reduction) + starts).flatten()
+    starts = torch.arange(len(scores), device=scores.device)[:, None] * scores.shape[1]
+    return (keep_largest(scores, size) + starts)[heads].flatten()
 
 
 @torch.no_grad()
@@ -132,7 +131,8 @@ class PrunedStack:
         self.blocks: list[Any] = [rung.block for rung in stack.blocks(ladder)]
         self.reduction: int = ladder.ladder_config.reduction
         self.width: int = getattr(settings, stack.family.width)
-        self.head_size = stack.family.size_of_head(settings)
+        self.heads = stack.family.count_heads(settings)
+        self.fewer_heads, self.smaller_heads = stack.family.split(settings, self.reduction)
         prefix = f"{stack.name}." if stack.name else ""
         self.kept = {} if source is None else {"source": source}
         self._choose({index: f"{prefix}{stack.blocks_name}.{index}." for index in range(len(self.blocks))}, scores)
@@ -145,20 +145,29 @@ class PrunedStack:
                 for axis, space in enumerate(spaces):
                     if parameter.dim() == 2 and space and space not in self.kept:
                         self._add(totals, space, score.sum(dim=1 - axis))
-        for space, total in totals.items():
-            self.kept[space.removesuffix("*3")] = self._keep(space, total)
+        self._choose_heads(totals)
+        for space in totals.keys() - self.kept.keys():
+            self.kept[space] = keep_largest(totals[space], len(totals[space]) // self.reduction)
 
     def _add(self, totals: dict[str, Tensor], space: str, score: Tensor) -> None:
         if space.endswith("*3"):
             space, score = space.removesuffix("*3"), score.view(3, -1).sum(dim=0)
         elif self.family.by_head_size and ":heads" in space:
-            return
+            # Several heads of queries share one of keys and values, so only whole such groups can be compared.
+            score = score.view(self.heads, -1)[:, :: self.smaller_heads].sum(dim=1)
         totals[space] = totals[space] + score if space in totals else score
 
-    def _keep(self, space: str, total: Tensor) -> Tensor:
-        if ":heads" in space:
-            return keep_in_heads(total, len(total) // self.head_size, self.reduction)
-        return keep_largest(total, len(total) // self.reduction)
+    def _choose_heads(self, totals: Mapping[str, Tensor]) -> None:
+        """Keep the heads whose best part is the best, and that part of them."""
+        count = self.heads // self.fewer_heads
+        by_head = {space: total.view(self.heads, -1) for space, total in totals.items() if ":heads" in space}
+        sizes = {space: max(1, score.shape[1] // self.smaller_heads) for space, score in by_head.items()}
+        best = {space: score.topk(sizes[space]).values.sum(dim=1) for space, score in by_head.items()}
+        if "numbers" in totals:
+            self.kept["numbers"] = keep_largest(totals["numbers"] + sum(best.values()), count)
+        for space, score in by_head.items():
+            heads = self.kept["numbers"] if "numbers" in totals else keep_largest(best[space], count)
+            self.kept[space] = keep_in_heads(score, sizes[space], heads)
 
     def _indices(self, space: str, size: int) -> Tensor:
         """What is kept of an axis of a parameter."""
@@ -167,9 +176,12 @@ class PrunedStack:
         if space.endswith("*3"):
             kept = self.kept[space.removesuffix("*3")]
             return torch.cat([kept + part * (size // 3) for part in range(3)])
-        if self.family.by_head_size and (":heads" in space or space == "head"):
+        if space == "head":
+            return torch.arange(0, size, self.smaller_heads)
+        if self.family.by_head_size and ":heads" in space:
             # Rotary positions fix which columns of a head belong together; the side blocks get every so many of them.
-            return torch.arange(0, size, self.reduction)
+            groups = torch.arange(size).view(self.heads, -1)[self.kept[space].cpu()]
+            return groups[:, :: self.smaller_heads].flatten()
         return self.kept[space]
 
     def _matrices(self, index: int, block: nn.Module) -> Iterator[tuple[str, Tensor, tuple[str, ...]]]:

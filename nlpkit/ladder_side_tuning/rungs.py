@@ -107,7 +107,7 @@ class Rung(nn.Module):
         index: its place in the stack.
         climb: shared by the rungs of a stack.
         family: the kind of block.
-        reduction: the backbone's width over the side network's.
+        head_reduction: the size of the backbone's heads over that of the side network's.
         depth: blocks of the stack.
         kept: indices of the layers with a side block.
     """
@@ -118,7 +118,7 @@ class Rung(nn.Module):
         index: int,
         climb: Climb,
         family: BlockFamily,
-        reduction: int,
+        head_reduction: int,
         depth: int,
         kept: list[int],
     ) -> None:
@@ -127,8 +127,8 @@ class Rung(nn.Module):
         self.side: SideBlock | None = None
         self.enter: nn.Linear | None = None
         self.index, self.climb = index, climb
-        self.carried_names, self.by_head_size, self.reduction = family.carried, family.by_head_size, reduction
-        self.depth, self.kept = depth, kept
+        self.carried_names, self.by_head_size = family.carried, family.by_head_size
+        self.head_reduction, self.depth, self.kept = head_reduction, depth, kept
         # Names of the arguments after the states: stacks pass some of them by position.
         self.argument_names = tuple(inspect.signature(block.forward).parameters)[1:]
 
@@ -168,7 +168,8 @@ class Rung(nn.Module):
             if climb.source is not None:
                 call[FROM_ENCODER] = climb.source[1]
             call |= climb.carried
-            call |= {name: tuple(part[..., :: self.reduction] for part in call[name]) for name in self.by_head_size}
+            for name in self.by_head_size:
+                call[name] = tuple(part[..., :: self.head_reduction] for part in call[name])
             dtype = self.side.down.weight.dtype
             call = {name: _to_dtype(value, dtype) for name, value in call.items()}
             # In an empty context, because transformers records hidden states and attentions through a context variable

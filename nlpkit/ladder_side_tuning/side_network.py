@@ -92,10 +92,11 @@ def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, tap
     kept = choose_layers(config.layers_of(stack.role), depth)
     tapped_width: int = getattr(settings, family.width)
     width = tapped_width // config.reduction
+    _, head_reduction = family.split(settings, config.reduction)
     climb = Climb()
     rungs = []
     for index, block in enumerate(blocks):
-        rung = Rung(block, index, climb, family, config.reduction, depth, kept)
+        rung = Rung(block, index, climb, family, head_reduction, depth, kept)
         if index == 0:
             rung.enter = nn.Linear(tapped_width, width)
         if index in kept:

@@ -93,15 +93,19 @@ def test_a_model_with_too_many_stacks_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "reduction", "message"),
     [
-        ("bert-bare", 3, "reduction=3 does not divide hidden_size, 16, of BertLayer; use one of 1, 2, 4, 8"),
-        ("bert-bare", 16, "reduction=16 does not divide intermediate_size, 24, of BertLayer"),
-        ("t5", 16, "reduction=16 does not divide d_ff, 24, of T5Block; use one of 1, 2, 4, 8"),
+        ("bert-bare", 3, "reduction=3 does not divide hidden_size of BertLayer: 16 / 3; use one of 1, 2, 4, 8"),
+        ("bert-bare", 16, "reduction=16 does not divide intermediate_size of BertLayer: 24 / 16"),
+        ("t5", 16, "reduction=16 does not divide d_ff of T5Block: 24 / 16; use one of 1, 2, 4, 8"),
         (
             "llama",
             8,
-            "reduction=8 does not divide half the size of a head, 4, of LlamaDecoderLayer; use one of 1, 2, 4",
+            "reduction=8 does not divide num_key_value_heads of LlamaDecoderLayer: 1 / 2; use one of 1, 2, 4",
         ),
-        ("bart", 8, "reduction=8 does not divide the size of a head, 4, of BartDecoderLayer; use one of 1, 2, 4"),
+        (
+            "bart",
+            16,
+            "reduction=16 does not divide encoder_ffn_dim of BartEncoderLayer: 24 / 16; use one of 1, 2, 4, 8",
+        ),
     ],
 )
 def test_a_reduction_that_does_not_divide_is_refused(name: str, reduction: int, message: str) -> None:
