@@ -75,6 +75,9 @@ class LadderArguments:
     )
     head_learning_rate: float = 1e-3
     ladder_learning_rate: float = 1e-3
+    ladder_head_learning_rate: float | None = field(
+        default=None, metadata={"help": "of the head behind a ladder; the same by default"}
+    )
     reduction: int = 8
     layers: int | None = field(default=None, metadata={"help": "how many layers keep a side block; all by default"})
     merge: str = "gate"
@@ -95,8 +98,12 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     unknown = sorted(set(settings.methods) - set(METHODS))
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}")
-    head_rates = (settings.full_head_learning_rate, settings.lora_head_learning_rate)
-    if settings.task == "seq2seq" and ("head" in settings.methods or any(head_rates)):
+    own_rates = (
+        settings.full_head_learning_rate,
+        settings.lora_head_learning_rate,
+        settings.ladder_head_learning_rate,
+    )
+    if settings.task == "seq2seq" and ("head" in settings.methods or any(own_rates)):
         raise ValueError("a seq2seq model's head is pretrained: drop the method head and the learning rates of heads")
     tokenizer = AutoTokenizer.from_pretrained(settings.model)
     make_task: Callable[..., Task] = {"classification": classification, "tagging": tagging, "seq2seq": seq2seq}[
@@ -127,17 +134,18 @@ def run(
     model = prepare(method, task, settings, args)
     prepared = perf_counter()
     rates = {
-        "full": settings.full_learning_rate,
-        "lora": settings.lora_learning_rate,
-        "head": settings.head_learning_rate,
+        "full": (settings.full_learning_rate, settings.full_head_learning_rate),
+        "lora": (settings.lora_learning_rate, settings.lora_head_learning_rate),
+        "head": (settings.head_learning_rate, None),
     }
+    rate, head_rate = rates.get(method, (settings.ladder_learning_rate, settings.ladder_head_learning_rate))
     trainer = Seq2SeqTrainer(
         model=model,
         args=replace(
             args,
             seed=seed,
             output_dir=str(output),
-            learning_rate=rates.get(method, settings.ladder_learning_rate),
+            learning_rate=rate,
             predict_with_generate=settings.task == "seq2seq",
             generation_max_length=settings.max_target_length,
         ),
@@ -147,7 +155,6 @@ def run(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
-    head_rate = {"full": settings.full_head_learning_rate, "lora": settings.lora_head_learning_rate}.get(method)
     if head_rate is not None:
         give_head_its_own_rate(trainer, head_rate)
     trained = trainer.train()

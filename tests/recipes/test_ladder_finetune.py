@@ -19,6 +19,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
 from nlpkit.ladder_side_tuning.tap_cache import TapCache
 from nlpkit.wobert.tokenizer import WoBertTokenizer
 from recipes.ladder_finetune import give_head_its_own_rate, main
@@ -138,7 +139,7 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
     assert len(TapCache(tmp_path / "runs" / "taps")) == len(rows("tagging")) + len(unseen)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "ladder"])
 def test_the_head_over_a_model_may_have_its_own_rate(method: str, tmp_path: Path) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     model: Any = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
@@ -146,6 +147,8 @@ def test_the_head_over_a_model_may_have_its_own_rate(method: str, tmp_path: Path
         peft = pytest.importorskip("peft")
         heads = ["classifier", "bert.pooler"]
         model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["query"], modules_to_save=heads))
+    elif method == "ladder":
+        model = get_ladder_model(model, LadderConfig(reduction=2))
     args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=0.5, weight_decay=0.25, report_to="none")
     usual = {
         parameter: group["weight_decay"]
@@ -211,7 +214,10 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         main(options({**found, "dev_file": "nothing.jsonl"}))
     with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
         main(options({**found, "task": "tagging"}))
-    for setting in ({"methods": ["full", "head"]}, {"full_head_learning_rate": 1}, {"lora_head_learning_rate": 1}):
+    for setting in (
+        {"methods": ["head"]},
+        *({f"{name}_head_learning_rate": 1} for name in ("full", "lora", "ladder")),
+    ):
         with pytest.raises(ValueError, match="a seq2seq model's head is pretrained: drop the method head and the"):
             main(options({**found, "task": "seq2seq", **setting}))
 
