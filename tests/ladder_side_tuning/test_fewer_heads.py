@@ -111,7 +111,7 @@ def test_generation_with_a_cache_equals_generation_without(name: str, cache: str
 
 
 def heads_by_hand(model: Any, layer: int) -> Tensor:
-    """Of each head's rows the sum of the two largest scores."""
+    """The score of each row of each head, shape ``(heads, size of a head)``."""
     block = model.bert.encoder.layer[layer].attention
     rows = sum(getattr(block.self, kind).weight.abs().sum(dim=1) for kind in ("query", "key", "value"))
     rows = rows + block.output.dense.weight.abs().sum(dim=0)
