@@ -31,8 +31,8 @@ from tqdm import tqdm
 from transformers import BertConfig, BertForSequenceClassification
 
 from nlpkit.ladder_side_tuning import LadderConfig, cache_taps, get_ladder_model
-from nlpkit.probes import profile_table, profile_tuning
-from nlpkit.probes.tuning_profile import lora, standard_ways
+from nlpkit.probes import profile_table, profile_tuning, standard_ways
+from nlpkit.probes.tuning_profile import lora
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -28,10 +28,10 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 import nlpkit
-from nlpkit.perturbed_masking.copies import count_copies
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.training.precision import bf16_is_fast
-from nlpkit.wobert.pieces import is_chinese
+from nlpkit.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.impact.copies import count_copies
+from nlpkit.training import bf16_is_fast
+from nlpkit.wobert.words.word_splitter import is_chinese
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -25,10 +25,9 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from nlpkit import PetClassifier, WoBertConfig, WoBertForMaskedLM, WoBertForSequenceClassification, model_path
-from nlpkit.losses.normalised import cross_entropy
-from nlpkit.pet.examples import Example
-from nlpkit.pet.heads import HeadClassifier
-from nlpkit.training.precision import fast_arithmetic
+from nlpkit.losses import cross_entropy
+from nlpkit.pet import Example, HeadClassifier
+from nlpkit.training import fast_arithmetic
 
 PATTERN = "总之，我很{mask}。{text}"
 WORDS = {"good": "满意", "bad": "失望"}

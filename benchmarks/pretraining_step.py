@@ -24,8 +24,8 @@ from rich.table import Table
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from nlpkit import WoBertForMaskedLM, model_path
-from nlpkit.training.masking import MaskedTokenCollator
-from nlpkit.training.precision import bf16_is_fast
+from nlpkit.data import MaskedTokenCollator
+from nlpkit.training import bf16_is_fast
 
 ROWS, LENGTH, MASKED = 24, 128, 0.25
 

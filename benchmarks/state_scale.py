@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, get_linear_schedule_with_warmup
 
 from nlpkit import WoBertTokenizer, model_path
-from nlpkit.wobert.state_scale import last_state_rms
+from nlpkit.wobert import last_state_rms
 from recipes.character_tagging import TaggingArguments, read_part, tag_tokens
 
 TEXTS, LONGEST, ROWS, STEPS, RATE = 600, 60, 16, 90, 5e-4

@@ -1,22 +1,114 @@
-"""Writing files and folders so that an interruption or a full disk leaves nothing half-written."""
+"""Writing files and folders so that whatever kills the writer leaves the old or the new, and one writer at a time."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fnmatch
+import json
+import os
+import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+if sys.platform != "win32":  # there, drafts of dead processes stay
+    import fcntl
 
 
 @contextmanager
-def written_whole(destination: str | Path) -> Iterator[Path]:
-    """A temporary folder whose files move to ``destination`` only when the block ends without an error.
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place, at once, when the block ends without an error.
 
-    Files of the same name are replaced one by one, each at once; other files in ``destination`` stay.
+    Args:
+        path: the file to write; its folder is made if it does not exist.
+
+    Yields:
+        The path to write to. It ends as ``path`` does, so that writers that go by the suffix are content.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with whole_file(Path(folder, "a.txt")) as draft:
+        ...         _ = draft.write_text("whole")
+        ...     Path(folder, "a.txt").read_text()
+        'whole'
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give a file to write to")
+    target = path.resolve()  # a link stays a link, to the new content
+    with _draft(target) as draft:
+        yield draft / target.name
+        if target.exists():
+            shutil.copymode(target, draft / target.name)
+        (draft / target.name).replace(target)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        text: its content; line ends are written as they are.
+    """
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all: UTF-8, indented, with a newline at its end.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        value: what ``json.dumps`` takes.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no JSON object; the message names it.
+    """
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or cut off: it is not valid JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object; it holds a {type(value).__name__}")
+    return value
+
+
+@contextmanager
+def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> Iterator[Path]:
+    """A temporary folder whose files become those of ``destination`` at once, when the block ends without an error.
+
+    Other files in ``destination`` stay. Whatever ends the process, ``destination`` is all old or all new: the draft,
+    into which the files that stay are linked, changes place with it in one system call.
 
     Args:
         destination: folder to write to; made if it does not exist.
+        replacing: patterns of names at the top of ``destination`` that do not stay, even if the block writes no file
+            of that name: the shards of older weights, for example (``WEIGHTS``).
 
     Yields:
         The folder to write into, on the same file system.
@@ -24,23 +116,191 @@ def written_whole(destination: str | Path) -> Iterator[Path]:
     Raises:
         NotADirectoryError: ``destination`` is a file.
 
+    Note:
+        Where the system cannot exchange two folders (neither Linux nor macOS, or ``destination`` is a mount point),
+        files are replaced one by one. A shell that stands in ``destination`` must enter it again (``cd .``).
+
     Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with written_whole(folder) as draft:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as parent:
+        ...     with whole_folder(Path(parent, "model")) as draft:
         ...         _ = (draft / "a.txt").write_text("whole")
-        ...     (Path(folder) / "a.txt").read_text()
+        ...     Path(parent, "model", "a.txt").read_text()
         'whole'
     """
-    destination = Path(destination)
-    if destination.exists() and not destination.is_dir():
+    if Path(destination).exists() and not Path(destination).is_dir():
         raise NotADirectoryError(f"{destination} is a file; give a folder to write to")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
-    try:
+    target = Path(destination).resolve()
+    if any(_DRAFT.fullmatch(part) for part in target.parts):  # the outer save makes it whole
+        target.mkdir(parents=True, exist_ok=True)
+        yield target
+        return
+    with _draft(target) as draft:
         yield draft
-        for source in sorted(path for path in draft.rglob("*") if path.is_file()):
-            target = destination / source.relative_to(draft)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
+        _publish(draft, target, replacing)
+
+
+@contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Hold an output folder or a cache: no other process writes to it meanwhile.
+
+    Args:
+        folder: made if it does not exist; its file ``.lock`` names the process that holds it, and stays.
+
+    Raises:
+        BlockingIOError: another process holds it; the message tells which.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder, only_writer(folder):
+        ...     Path(folder, ".lock").read_text() == str(os.getpid())
+        True
+    """
+    path = Path(folder) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(
+            f"process {path.read_text() or '(unknown)'} is writing to {folder}; wait for it to end, or give another "
+            "folder"
+        ) from None
+    try:
+        path.write_text(str(os.getpid()))
+        yield
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        lock.release()
+
+
+#: For ``replacing``: weights in every form that ``from_pretrained`` looks for.
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
+
+_MARK = ".draft-"
+_DRAFT = re.compile(r"\..+\.draft-[0-9a-f]{12}")
+_RENAME_EXCHANGE = 2  # linux/fs.h; macOS' RENAME_SWAP is 2, too
+_AT_FDCWD = -100  # Linux: a relative path is one from the working directory
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A locked folder beside ``target``, removed at the end; those that dead processes left are removed first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{escape(target.name)}{_MARK}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        draft = _new_draft(target, stack)
+        try:
+            yield draft
+        except Exception as error:
+            # Rust's errors, such as safetensors', carry the system's number in their text only.
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None or isinstance(error, OSError):
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _new_draft(target: Path, stack: ExitStack) -> Path:
+    """A new folder beside ``target``, locked until the stack unwinds."""
+    while True:
+        draft = target.with_name(f".{target.name}{_MARK}{secrets.token_hex(6)}")
+        draft.mkdir()
+        with suppress(FileNotFoundError, BlockingIOError):  # another writer took it, unlocked still, for a dead one's
+            stack.enter_context(_locked(draft))
+            return draft
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a folder itself, which the system lets go of when the process ends.
+
+    Raises:
+        OSError: another process holds it, or it is gone.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise FileNotFoundError(errno.ENOENT, "exchanged", str(folder))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _publish(draft: Path, target: Path, replacing: Sequence[str]) -> None:
+    """Put a draft in the place of its target, of which other files stay."""
+    while True:
+        try:
+            if not target.exists():
+                draft.rename(target)
+                return
+            with _locked(target, wait=True):
+                draft.chmod(target.stat().st_mode)
+                _link(target, draft, replacing)
+                if not _exchange(draft, target):
+                    _replace_one_by_one(draft, target, replacing)
+                return
+        except OSError as error:
+            # Another writer was faster: what was missing is there now, or what was locked is no longer the target.
+            if not target.exists() or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, None):
+                raise
+
+
+def _link(source: Path, draft: Path, left_out: Sequence[str] = ()) -> None:
+    """Give a draft the files of the older folder that it lacks."""
+    for entry in os.scandir(source):
+        copy = draft / entry.name
+        if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in left_out):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if not copy.exists():
+                copy.mkdir()
+                shutil.copystat(entry, copy)
+            _link(Path(entry), copy)
+        elif not os.path.lexists(copy):
+            try:
+                os.link(entry, copy, follow_symlinks=False)
+            except OSError:  # a file system without hard links
+                shutil.copy2(entry, copy, follow_symlinks=False)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system cannot."""
+    if sys.platform == "win32":
+        return False
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    here = _working_directory()
+    if sys.platform == "darwin":
+        failed = libc.renamex_np(*names, _RENAME_EXCHANGE)
+    elif hasattr(libc, "renameat2"):
+        failed = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    else:
+        return False
+    if not failed and here is not None and here.is_relative_to(other) and here.is_dir():
+        os.chdir(here)  # else this process would stand in the old folder, which is deleted next
+    return not failed
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _replace_one_by_one(draft: Path, target: Path, replacing: Sequence[str]) -> None:
+    written = {path.name for path in draft.iterdir()}
+    for source in sorted(path for path in draft.rglob("*") if not path.is_dir()):
+        place = target / source.relative_to(draft)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(place)
+    for entry in target.iterdir():
+        if entry.name not in written and any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in replacing):
+            entry.unlink()

@@ -29,23 +29,31 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
-from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
-from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
-from nlpkit.wobert.alignment import (
+from nlpkit.labels import (
     AlignmentLoss,
     align_labels,
+    bio_to_spans,
     close_gaps,
+    decode_bio,
     map_characters,
     spread_labels,
 )
-from nlpkit.wobert.bio_decoding import decode_bio
-from nlpkit.wobert.modeling import WoBertForTokenClassification
-from nlpkit.wobert.spans import bio_to_spans
-from nlpkit.wobert.tagging import WoBertForCharacterClassification
-from nlpkit.wobert.tagging_collator import CharacterTaggingCollator, split_long_example
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.runs import (
+    FineTuningDefaults,
+    MetricsLog,
+    check_same_run,
+    last_complete_checkpoint,
+    parse_recipe_arguments,
+    training_facts,
+)
+from nlpkit.sources import model_path
+from nlpkit.wobert import (
+    CharacterTaggingCollator,
+    WoBertForCharacterClassification,
+    WoBertForTokenClassification,
+    WoBertTokenizer,
+    split_long_example,
+)
 from recipes.character_tagging_scores import score, summarise
 
 Example = dict[str, Any]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nlpkit.wobert.alignment import find_inexpressible_spans
-from nlpkit.wobert.spans import Span, bio_to_spans, score_spans
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.labels import Span, bio_to_spans, find_inexpressible_spans, score_spans
+from nlpkit.wobert import WoBertTokenizer
 
 
 def score(

@@ -18,11 +18,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertTokenizer, Pre
 from transformers.utils import logging
 
 import nlpkit
-from nlpkit.perturbed_masking.dependency_decoders import eisner
-from nlpkit.perturbed_masking.parses import Parse
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.sentences import Sentence
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.perturbed_masking import Parse, PerturbedMasking, Sentence, eisner
+from nlpkit.wobert import WoBertTokenizer
 
 SENTENCES = [
     "这家酒店的服务态度很好，房间干净，早餐也不错。",

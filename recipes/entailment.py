@@ -30,11 +30,16 @@ from transformers import (
     set_seed,
 )
 
-from nlpkit.files import written_whole
-from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, training_facts
-from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
+from nlpkit.files import whole_folder
+from nlpkit.runs import (
+    FineTuningDefaults,
+    MetricsLog,
+    check_same_run,
+    last_complete_checkpoint,
+    parse_recipe_arguments,
+    training_facts,
+)
+from nlpkit.sources import model_path
 
 
 @dataclass
@@ -90,7 +95,7 @@ def main(argv: list[str]) -> dict[str, float]:
     found = trainer.evaluate()
     results = {name: found[f"eval_{name}"] for name in ("accuracy", "always_one_answer", "loss")}
     if args.process_index == 0:
-        with written_whole(output / "model") as draft:
+        with whole_folder(output / "model") as draft:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")

@@ -16,16 +16,20 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nlpkit.fewshot.benchmarks import task_folders
-from nlpkit.fewshot.folders import parse_splits
-from nlpkit.fewshot.methods import methods_named
-from nlpkit.fewshot.protocol import run_grid
-from nlpkit.fewshot.published import MAJORITY, ROBERTA_ROWS
-from nlpkit.fewshot.report import leak_report, write_report
-from nlpkit.fewshot.results import RunResult
-from nlpkit.fewshot.settings import fingerprint_of_model, settings_from_files
-from nlpkit.shipped import model_path
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.fewshot import (
+    RunResult,
+    methods_named,
+    parse_splits,
+    run_grid,
+    settings_from_files,
+    task_folders,
+    write_report,
+)
+from nlpkit.fewshot.grid.settings import fingerprint_of_model
+from nlpkit.fewshot.report.report import leak_report
+from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
+from nlpkit.runs import parse_recipe_arguments
+from nlpkit.sources import model_path
 
 
 @dataclass

@@ -26,13 +26,9 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-from nlpkit.ladder_side_tuning import LadderConfig, cache_taps, get_ladder_model
-from nlpkit.ladder_side_tuning.building import head_modules
+from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, cache_taps, get_ladder_model, head_modules
 from nlpkit.ladder_side_tuning.configuration import INITS
-from nlpkit.ladder_side_tuning.modeling import LadderModel
-from nlpkit.training.checkpoints import check_same_run, training_facts
-from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.recipe_arguments import FineTuningDefaults, parse_recipe_arguments
+from nlpkit.runs import FineTuningDefaults, MetricsLog, check_same_run, parse_recipe_arguments, training_facts
 from recipes.ladder_report import SCORED, quality_table, write_report, write_text
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
 

@@ -33,10 +33,8 @@ from transformers import (
     DataCollatorWithPadding,
 )
 
-from nlpkit.wobert.alignment import align_labels, spread_labels
-from nlpkit.wobert.bio_decoding import decode_bio
-from nlpkit.wobert.spans import bio_to_spans, score_spans
-from nlpkit.wobert.tagging_collator import character_labels
+from nlpkit.labels import align_labels, bio_to_spans, decode_bio, score_spans, spread_labels
+from nlpkit.wobert.tagging.collator import character_labels
 from recipes.ladder_report import SCORED
 
 Row = dict[str, Any]

@@ -26,17 +26,14 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, set_seed
 
-from nlpkit.files import written_whole
-from nlpkit.perturbed_masking.distances import OF_PREDICTIONS
-from nlpkit.perturbed_masking.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact_folder import ImpactFolder
-from nlpkit.perturbed_masking.measurement import Impact, Measure
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.tree_scores import corpus_interval
-from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import check_same_run
-from nlpkit.training.precision import bf16_is_fast
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.files import whole_folder
+from nlpkit.perturbed_masking import ImpactFolder, Measure, PerturbedMasking, corpus_interval
+from nlpkit.perturbed_masking.impact.distances import OF_PREDICTIONS
+from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.measurement import Impact
+from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.sources import model_path
+from nlpkit.training import bf16_is_fast
 from recipes.perturbed_masking_results import Results, Row, results_table
 from recipes.perturbed_masking_tasks import TASKS, Counts, Example, Task
 
@@ -87,7 +84,7 @@ def main(argv: list[str]) -> list[Row]:
             if not results.has("chosen", title, list(data)[-1]):
                 masking = load(folder, is_twin, settings)
                 evaluate(task, masking, title, data, results, settings, output / "impact" / title)
-    with written_whole(output) as draft:
+    with whole_folder(output) as draft:
         (draft / "results.md").write_text(results_table(task, results.rows, data, settings), "utf-8")
         if find_spec("matplotlib") is not None:
             from recipes.perturbed_masking_plot import plot_layers

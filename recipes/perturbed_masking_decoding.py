@@ -9,14 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpkit.perturbed_masking.corrections import lean_on_neighbours
-from nlpkit.perturbed_masking.dependency_decoders import eisner
-from nlpkit.perturbed_masking.script import split_characters
-from nlpkit.perturbed_masking.segmentation import LinkedText, Threshold, find_threshold, neighbour_strengths
-from nlpkit.perturbed_masking.segmentation_scores import SegmentationScores, score_segmentation
-from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_constituents, score_heads
-from nlpkit.perturbed_masking.trees import Tree
-from nlpkit.wobert.spans import SpanScores
+from nlpkit.labels import SpanScores
+from nlpkit.perturbed_masking import (
+    AttachmentScores,
+    LinkedText,
+    SegmentationScores,
+    Tree,
+    eisner,
+    lean_on_neighbours,
+    score_constituents,
+    score_heads,
+    score_segmentation,
+)
+from nlpkit.perturbed_masking.words.script import split_characters
+from nlpkit.perturbed_masking.words.segmentation import Threshold, find_threshold, neighbour_strengths
 
 Matrix = NDArray[np.float32]
 #: What neighbours may be given as heads: the one before a word, the one behind it, or both.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from nlpkit.files import written_whole
+from nlpkit.files import whole_folder
 from recipes.perturbed_masking_tasks import Task
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ class Results:
         if self.has(stage, model, data):
             return
         self.rows += [{"stage": stage, "model": model, "data": data, **row} for row in make()]
-        with written_whole(self.path.parent) as draft:
+        with whole_folder(self.path.parent) as draft:
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
             (draft / self.path.name).write_text(text, "utf-8")
 

@@ -8,30 +8,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
-from nlpkit.perturbed_masking.conllu_files import read_conllu
-from nlpkit.perturbed_masking.constituency_decoders import cky, left_branching, mart, right_branching, top_down
-from nlpkit.perturbed_masking.corrections import (
+from nlpkit.labels import SpanScores
+from nlpkit.perturbed_masking import (
+    AttachmentScores,
+    MeanWordLength,
+    SegmentationScores,
     average_product_correction,
-    proportions,
-    relative_to_mean,
-    symmetric,
-)
-from nlpkit.perturbed_masking.decoders import leaning_cky
-from nlpkit.perturbed_masking.dependency_decoders import (
+    cky,
     edmonds,
     eisner,
+    leaning_cky,
+    left_branching,
     left_chain,
+    mart,
+    proportions,
     random_tree,
+    read_brackets,
+    read_conllu,
+    relative_to_mean,
+    right_branching,
     right_chain,
-    share_of_heads,
+    score_constituents,
+    score_heads,
+    score_segmentation,
     star,
+    symmetric,
+    top_down,
 )
-from nlpkit.perturbed_masking.segmentation import MeanWordLength, describe_threshold, otsu
-from nlpkit.perturbed_masking.segmentation_scores import SegmentationScores, score_segmentation
-from nlpkit.perturbed_masking.tree_scores import AttachmentScores, score_constituents, score_heads, sentence_mean
-from nlpkit.perturbed_masking.treebank_lines import TreebankLines
-from nlpkit.wobert.spans import SpanScores
+from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS
+from nlpkit.perturbed_masking.treebanks.lines import TreebankLines
+from nlpkit.perturbed_masking.treebanks.scores import sentence_mean
+from nlpkit.perturbed_masking.trees.dependencies import share_of_heads
+from nlpkit.perturbed_masking.words.segmentation import describe_threshold, otsu
 from recipes.perturbed_masking_decoding import (
     NEIGHBOUR_BONUSES,
     RIGHT_BONUSES,
@@ -65,7 +73,7 @@ class Task:
         score: counts of one example.
         metrics: of summed counts, by name; the first is what settings are chosen by.
         summaries: further figures of examples and their counts, by name.
-        reach: as for :meth:`PerturbedMasking.impact`.
+        reach: as for ``PerturbedMasking.impact``.
     """
 
     read: Callable[[Path, bool], Iterator[Example]]

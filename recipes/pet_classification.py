@@ -27,17 +27,22 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PrinterCallback, set_seed
 
-from nlpkit.pet.classifier import PetClassifier
-from nlpkit.pet.examples import Example
-from nlpkit.pet.heads import HeadClassifier
-from nlpkit.pet.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective
-from nlpkit.pet.prediction import TextClassifier
-from nlpkit.pet.trainer import PetTrainer, PetTrainingArguments
-from nlpkit.pet.verbalizer import Verbalizer
-from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import check_same_run
-from nlpkit.training.precision import fast_arithmetic
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.pet import (
+    Example,
+    FullVocabularyLoss,
+    HeadClassifier,
+    LabelLoss,
+    MaskedTextLoss,
+    Objective,
+    PetClassifier,
+    PetTrainer,
+    PetTrainingArguments,
+    TextClassifier,
+    Verbalizer,
+)
+from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.sources import model_path
+from nlpkit.training import fast_arithmetic
 
 #: Each stage to what its training knows of patterns: nothing, or the one that it shall be good at.
 STAGES = {

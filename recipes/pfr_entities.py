@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from nlpkit.wobert.spans import Span
+from nlpkit.labels import Span
 
 TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 #: Any single character tagged as a name by itself counts as a surname, and so do these compound ones.

@@ -25,21 +25,20 @@ from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
 from nlpkit import __version__
-from nlpkit.files import written_whole
-from nlpkit.training.checkpoints import check_same_run, last_complete_checkpoint, rows_a_step
-from nlpkit.training.masked_lm import MaskedLMTrainer
-from nlpkit.training.masking import MaskedTokenCollator
-from nlpkit.training.metrics_log import MetricsLog
-from nlpkit.training.mixture import Mixture, number_for_evaluation, parse_shares
+from nlpkit.data import (
+    MaskedTokenCollator,
+    Mixture,
+    PackedCorpus,
+    PackedStream,
+    find_text_files,
+    number_for_evaluation,
+    parse_shares,
+)
+from nlpkit.files import whole_folder
+from nlpkit.runs import MetricsLog, check_same_run, last_complete_checkpoint, parse_recipe_arguments, rows_a_step
+from nlpkit.training import MaskedLMTrainer, bf16_is_fast
 from nlpkit.training.model_card import MaskedLMCard
-from nlpkit.training.packed_corpus import PackedCorpus, PackedStream
-from nlpkit.training.precision import bf16_is_fast
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
-from nlpkit.training.text_corpus import find_text_files
-from nlpkit.wobert.configuration import WoBertConfig
-from nlpkit.wobert.modeling import WoBertForMaskedLM
-from nlpkit.wobert.state_scale import last_state_rms, rescale_last_states
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
 
 
 @dataclass
@@ -256,7 +255,7 @@ def save_final(
     model: WoBertForMaskedLM, tokenizer: WoBertTokenizer, card: MaskedLMCard, folder: Path, dtype: str
 ) -> None:
     """Write model, tokenizer, results and card, or nothing."""
-    with written_whole(folder) as draft:
+    with whole_folder(folder) as draft:
         model.to(getattr(torch, dtype)).save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         (draft / "results.json").write_text(json.dumps(dict(card.metrics), indent=1) + "\n", encoding="utf-8")

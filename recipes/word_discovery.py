@@ -23,18 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from nlpkit.files import written_whole
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.script import split_characters
-from nlpkit.perturbed_masking.segmentation import LinkedText
-from nlpkit.perturbed_masking.word_discovery import Candidate, discover_words, tokens_per_character
-from nlpkit.shipped import model_path
-from nlpkit.training.checkpoints import check_same_run
-from nlpkit.training.precision import bf16_is_fast
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
-from nlpkit.training.text_corpus import find_text_files, read_lines
-from nlpkit.wobert.segmenters import JiebaSegmenter
-from nlpkit.wobert.vocabulary import base_tokens, build_vocabulary, jieba_words
+from nlpkit.data import find_text_files
+from nlpkit.files import whole_folder
+from nlpkit.perturbed_masking import Candidate, LinkedText, PerturbedMasking, discover_words, tokens_per_character
+from nlpkit.perturbed_masking.words.script import split_characters
+from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.sources import model_path
+from nlpkit.text_files import read_lines
+from nlpkit.training import bf16_is_fast
+from nlpkit.wobert import JiebaSegmenter, build_vocabulary, jieba_words
+from nlpkit.wobert.words.vocabulary import base_tokens
 
 #: Behind a mark that ends a sentence.
 _END = re.compile("(?<=[。！？；!?;])")
@@ -99,7 +97,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         "held_out_lines": len(held_out),
         **ratios,
     }
-    with written_whole(output) as draft:
+    with whole_folder(output) as draft:
         (draft / "words.txt").write_text("".join(map(describe, found)), "utf-8")
         (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     return results

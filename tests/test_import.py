@@ -22,11 +22,6 @@ def test_importing_the_package_loads_neither_torch_nor_transformers() -> None:
     assert run_python(code) == "[]\n"
 
 
-def test_importing_the_package_takes_less_than_a_tenth_of_a_second() -> None:
-    code = "import time; start = time.perf_counter(); import nlpkit; print(time.perf_counter() - start)"
-    assert min(float(run_python(code)) for _ in range(5)) < 0.1
-
-
 @pytest.mark.parametrize("name", nlpkit.__all__)
 def test_every_public_name_resolves(name: str) -> None:
     found = getattr(nlpkit, name)
@@ -38,5 +33,5 @@ def test_public_names_are_listed() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'nlpkit' has no attribute 'WoBertTokeniser'"):
+    with pytest.raises(AttributeError, match="No nlpkit attribute WoBertTokeniser"):
         nlpkit.WoBertTokeniser  # noqa: B018

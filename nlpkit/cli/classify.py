@@ -31,7 +31,7 @@ def classify(
     """Classify texts without training, or with a classifier saved after training."""
     from transformers.utils import logging
 
-    from nlpkit.pet.classifier import PetClassifier
+    from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 
     logging.disable_progress_bar()
     classifier = PetClassifier.from_pretrained(resolve_model(model), pattern, read_labels(label) if label else None)

@@ -25,15 +25,15 @@ def fewshot(
     test: Annotated[bool, typer.Option(help="Score the test too; --no-test while choosing settings.")] = True,
 ) -> None:
     """Evaluate methods on few-shot tasks: one model a split, selected on that split's own dev."""
-    from nlpkit.fewshot.benchmarks import task_folders
-    from nlpkit.fewshot.fewclue import FEWCLUE
-    from nlpkit.fewshot.folders import parse_splits
-    from nlpkit.fewshot.methods import methods_named
-    from nlpkit.fewshot.protocol import run_grid
-    from nlpkit.fewshot.published import MAJORITY, ROBERTA_ROWS
-    from nlpkit.fewshot.report import leak_report, write_report
-    from nlpkit.fewshot.settings import fingerprint_of_model, settings_from_files
-    from nlpkit.shipped import settings_path
+    from nlpkit.fewshot.grid.protocol import run_grid
+    from nlpkit.fewshot.grid.settings import fingerprint_of_model, settings_from_files
+    from nlpkit.fewshot.methods.by_name import methods_named
+    from nlpkit.fewshot.report.report import leak_report, write_report
+    from nlpkit.fewshot.tasks.benchmarks import task_folders
+    from nlpkit.fewshot.tasks.fewclue import FEWCLUE
+    from nlpkit.fewshot.tasks.folders import parse_splits
+    from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
+    from nlpkit.sources import settings_path
 
     methods = methods_named(method)
     if baseline is not None and baseline not in methods:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from nlpkit.shipped import model_path
+from nlpkit.sources import model_path
+from nlpkit.text_files import decode_lines, read_lines
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A folder, or the name of a shipped model.")]
 
@@ -30,12 +31,4 @@ def read_texts(file: Path | None) -> Iterator[str]:
         FileNotFoundError: no such file.
         ValueError: a line is not UTF-8.
     """
-    if file is not None and not file.is_file():
-        raise FileNotFoundError(f"file {file} does not exist")
-    with sys.stdin.buffer if file is None else file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-            except UnicodeDecodeError as error:
-                name = "standard input" if file is None else file
-                raise ValueError(f"{name}, line {number} is not UTF-8; convert it, e.g. with iconv") from error
+    return decode_lines(sys.stdin.buffer, "standard input") if file is None else read_lines(file)

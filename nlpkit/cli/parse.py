@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nlpkit.cli.inputs import Model, read_texts, resolve_model
-from nlpkit.files import written_whole
+from nlpkit.files import whole_folder
 
 if TYPE_CHECKING:
-    from nlpkit.perturbed_masking.evaluation import Report
     from nlpkit.perturbed_masking.parses import Parse
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-    from nlpkit.perturbed_masking.sentences import Sentence
+    from nlpkit.perturbed_masking.treebanks.evaluation import Report
+    from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 
 Decoder = Callable[..., Any]
 
@@ -84,8 +84,8 @@ def parse(
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
 ) -> None:
     """Parse sentences with a masked language model that was never taught grammar."""
-    from nlpkit.perturbed_masking.evaluation import report_table
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+    from nlpkit.perturbed_masking.treebanks.evaluation import report_table
 
     decode = choose_decoder(decoder, faithful)
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
@@ -123,7 +123,7 @@ def choose_decoder(name: str, faithful: bool) -> Decoder:
     Raises:
         ValueError: no such decoder, or it has no published form.
     """
-    from nlpkit.perturbed_masking.decoders import named_decoders
+    from nlpkit.perturbed_masking.trees.decoders import named_decoders
 
     decoders = named_decoders("dependencies") | named_decoders("constituents")
     if name not in decoders:
@@ -176,8 +176,8 @@ def read_sentences(file: Path | None, conllu: bool, words: bool) -> Iterator[str
         FileNotFoundError: no such file.
         ValueError: not UTF-8, or malformed CoNLL-U; the message names the line.
     """
-    from nlpkit.perturbed_masking.conllu_files import read_conllu
-    from nlpkit.perturbed_masking.sentences import Sentence
+    from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
+    from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 
     named_so = file is not None and any(suffix in (".conllu", ".conll") for suffix in file.suffixes)
     if conllu or named_so:
@@ -191,7 +191,7 @@ def read_sentences(file: Path | None, conllu: bool, words: bool) -> Iterator[str
 def parse_all(masking: PerturbedMasking, sentences: Iterable[str | Sentence], decode: Decoder) -> Iterator[Parse]:
     """Parse sentences one by one, in bounded memory; those in which the tokenizer finds no unit are left out."""
     from nlpkit.perturbed_masking.parses import Parse
-    from nlpkit.perturbed_masking.sentences import Sentence
+    from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 
     waiting: deque[str | Sentence] = deque()
 
@@ -222,7 +222,7 @@ def write_text(items: Iterable[str], output: Path | None) -> None:
             typer.echo(item)
         return
     with (
-        written_whole(output.parent) as draft,
+        whole_folder(output.parent) as draft,
         (draft / output.name).open("w", encoding="utf-8", newline="\n") as lines,
     ):
         lines.writelines(f"{item}\n" for item in items)
@@ -232,7 +232,7 @@ def write_pictures(parses: Iterable[Parse], write: str, folder: Path) -> None:
     """Write a picture a sentence, ``0001.svg`` and so on."""
     from nlpkit.perturbed_masking.drawings.heat_map import save_heat_map_png
 
-    with written_whole(folder) as draft:
+    with whole_folder(folder) as draft:
         for number, one in enumerate(parses, start=1):
             if write == "heatmap-png":
                 save_heat_map_png(one.influence, one.sentence.forms, draft / f"{number:04}.png")
@@ -242,8 +242,8 @@ def write_pictures(parses: Iterable[Parse], write: str, folder: Path) -> None:
 
 def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, decode: Decoder, terms: Terms) -> Report:
     """Parse the words of a CoNLL-U treebank and compare."""
-    from nlpkit.perturbed_masking.conllu_files import read_conllu
-    from nlpkit.perturbed_masking.evaluation import evaluate_dependencies, gold_root, without_punctuation
+    from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
+    from nlpkit.perturbed_masking.treebanks.evaluation import evaluate_dependencies, gold_root, without_punctuation
 
     remove = terms.punctuation == "removed"
     gold = [without_punctuation(sentence) if remove else sentence for sentence in read_conllu(treebank)]
@@ -262,8 +262,8 @@ def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, dec
 
 def score_constituents(masking: PerturbedMasking, treebank: Path, name: str, decode: Decoder, terms: Terms) -> Report:
     """Parse the words of a treebank of Penn brackets and compare."""
-    from nlpkit.perturbed_masking.bracket_files import PUNCTUATION_TAGS, read_brackets
-    from nlpkit.perturbed_masking.evaluation import evaluate_constituents
+    from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, read_brackets
+    from nlpkit.perturbed_masking.treebanks.evaluation import evaluate_constituents
 
     dropped = PUNCTUATION_TAGS if terms.punctuation == "removed" else ()
     gold = [one for one in read_brackets(treebank, drop_tags=dropped) if terms.admit(len(one.words))]

@@ -32,7 +32,7 @@ def segment(
 ) -> None:
     """Cut texts into words with a masked language model that was never taught any."""
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-    from nlpkit.perturbed_masking.segmentation import MeanWordLength, otsu
+    from nlpkit.perturbed_masking.words.segmentation import MeanWordLength, otsu
 
     if threshold is not None and mean_length is not None:
         raise ValueError("give --threshold or --mean-length, not both: each decides alone where texts are cut")

@@ -13,7 +13,7 @@ import typer
 from nlpkit.cli.inputs import Model, read_texts, resolve_model
 
 if TYPE_CHECKING:
-    from nlpkit.wobert.tokenizer import WoBertTokenizer
+    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
 _BATCH = 1000
 
@@ -26,7 +26,7 @@ def tokenize(
     compare: Annotated[bool, typer.Option(help="Show character tokens beside word tokens.")] = False,
 ) -> None:
     """Tokenize texts: ids, pieces and offsets as JSON lines, or with --compare a table."""
-    from nlpkit.wobert.tokenizer import WoBertTokenizer
+    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
     if vocabulary is not None:
         tokenizer = WoBertTokenizer(vocabulary, fallback=fallback)  # type: ignore[arg-type]

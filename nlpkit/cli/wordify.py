@@ -26,11 +26,11 @@ def wordify(
     """Give a pretrained encoder a word vocabulary and write it as a WoBERT folder."""
     from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, set_seed
 
-    from nlpkit.files import written_whole
-    from nlpkit.training.text_corpus import find_text_files, read_sample
-    from nlpkit.wobert import wordify as surgery
-    from nlpkit.wobert.vocabulary import base_tokens, build_vocabulary, count_tokens
-    from nlpkit.wobert.vocabulary_file import read_vocabulary
+    from nlpkit.data.text_corpus import find_text_files, read_sample
+    from nlpkit.files import whole_folder
+    from nlpkit.wobert.wordifying import wordify as surgery
+    from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary, count_tokens
+    from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 
     if (destination / "config.json").exists():
         raise FileExistsError(f"{destination} holds a model already; give another folder")
@@ -59,7 +59,7 @@ def wordify(
         texts=islice(read_sample(files, shares), 0, sample * 17, 17) if files else None,
         fallback=fallback,  # type: ignore[arg-type]
     )
-    with written_whole(destination) as draft:
+    with whole_folder(destination) as draft:
         result.model.save_pretrained(draft)
         result.tokenizer.save_pretrained(draft)
         (draft / "wordify.json").write_text(json.dumps(result.report.to_dict(), ensure_ascii=False, indent=1), "utf-8")

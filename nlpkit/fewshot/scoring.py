@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nlpkit.fewshot.tasks import FewShotTask
-from nlpkit.pet.examples import Example
+from nlpkit.fewshot.tasks.task import FewShotTask
+from nlpkit.pet.clozes.examples import Example
 
 #: Examples without labels to one label each.
 Predict = Callable[[Sequence[Example]], Sequence[str]]

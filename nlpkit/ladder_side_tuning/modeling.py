@@ -16,7 +16,7 @@ from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.rungs import Climb, Rung, TapsGathered
 from nlpkit.ladder_side_tuning.side_network import Landing
 from nlpkit.ladder_side_tuning.stacks import Stack
-from nlpkit.ladder_side_tuning.tap_cache import TapCache
+from nlpkit.ladder_side_tuning.taps.cache import TapCache
 
 #: The taps of a batch: for each stack, by its name, states of shape ``(batch, length, width)`` by layer.
 Taps = Mapping[str, Mapping[int, Tensor]]
@@ -100,7 +100,7 @@ class LadderModel(nn.Module):
         In training a batch that is not in the cache is an error; in evaluation the backbone runs for it.
 
         Args:
-            cache: made by `nlpkit.ladder_side_tuning.caching.cache_taps`; ``None`` runs the backbone again.
+            cache: made by `nlpkit.ladder_side_tuning.taps.caching.cache_taps`; ``None`` runs the backbone again.
 
         Raises:
             ValueError: the cache is another backbone's, or lacks layers.

@@ -18,7 +18,7 @@ class NarrowedConfig:
 
     A view and not a copy: blocks read the kind of attention from their configuration when they run, and after
     ``model.set_attn_implementation`` the side blocks must follow, since they share the backbone's masks. Only where
-    the backbone's attention is ``"sdpa"`` theirs is :func:`nlpkit.training.attention.sdpa_in_fp32`, which takes the
+    the backbone's attention is ``"sdpa"`` theirs is ``nlpkit.training.attention.sdpa_in_fp32``, which takes the
     same masks: narrow heads gain nothing from bf16, and its backward pass is several times slower on CPUs.
 
     Example:

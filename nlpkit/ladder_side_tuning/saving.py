@@ -18,7 +18,7 @@ from transformers.models.auto.configuration_auto import model_type_to_module_nam
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
-from nlpkit.files import written_whole
+from nlpkit.files import whole_folder
 from nlpkit.ladder_side_tuning.building import build_ladder
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
@@ -53,7 +53,7 @@ def save_ladder(ladder: Any, folder: str | Path) -> None:
         "ladder": ladder.ladder_config.to_dict() | {"modules_to_save": ladder.saved_modules},
         "nlpkit_version": version("nlpkit"),
     }
-    with written_whole(folder) as draft:
+    with whole_folder(folder) as draft:
         save_file(state, draft / ADAPTER_SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
         (draft / ADAPTER_CONFIG_NAME).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if Path(folder).name.startswith(f"{PREFIX_CHECKPOINT_DIR}-"):

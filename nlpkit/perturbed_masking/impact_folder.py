@@ -14,10 +14,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from nlpkit.files import written_whole
-from nlpkit.perturbed_masking.measurement import Impact, Measure
+from nlpkit.files import whole_folder
+from nlpkit.perturbed_masking.impact.measurement import Impact, Measure
+from nlpkit.perturbed_masking.impact.units import TextOrWords
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.units import TextOrWords
 
 _SETTINGS = "impact.json"
 Item = TypeVar("Item")
@@ -59,7 +59,7 @@ class ImpactFolder:
             masking: model and settings.
             sentences: texts or lists of words, as many as you like; the same on every call, or more of them.
             measures: what to measure; by default what ``masking`` measures.
-            reach: as for :meth:`PerturbedMasking.impact`.
+            reach: as for ``PerturbedMasking.impact``.
             sentences_a_file: an interruption loses some files' worth of work at most.
 
         Returns:
@@ -153,12 +153,12 @@ class ImpactFolder:
                         f"{self.path} was filled with {name}={before.get(name)!r}, not {value!r}; give another folder"
                     )
         elif writes:
-            with written_whole(self.path) as draft:
+            with whole_folder(self.path) as draft:
                 (draft / _SETTINGS).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
     def _write(self, number: int, matrices: Sequence[Impact], digest: str) -> None:
         tensors = {f"{place:06d}": np.ascontiguousarray(found) for place, found in enumerate(matrices)}
-        with written_whole(self.path) as draft:
+        with whole_folder(self.path) as draft:
             save_file(tensors, draft / self._file(number).name, metadata={"sentences": digest})
 
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from nlpkit.perturbed_masking.drawings.arcs import arcs_svg, arcs_text
 from nlpkit.perturbed_masking.drawings.constituents import constituents_svg, constituents_text
 from nlpkit.perturbed_masking.drawings.heat_map import heat_map_svg
-from nlpkit.perturbed_masking.sentences import Sentence
-from nlpkit.perturbed_masking.trees import Tree
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.perturbed_masking.trees.tree import Tree
 
 
 @dataclass(frozen=True)

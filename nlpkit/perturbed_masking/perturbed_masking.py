@@ -11,18 +11,24 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedModel
 
-from nlpkit.perturbed_masking.decoders import choose_decoder
-from nlpkit.perturbed_masking.distances import Distance, Merge
-from nlpkit.perturbed_masking.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.engine import measure_impacts
-from nlpkit.perturbed_masking.measurement import Impact, Measure, check_measure
-from nlpkit.perturbed_masking.parts import measure_in_parts
-from nlpkit.perturbed_masking.processes import Processes
-from nlpkit.perturbed_masking.segmentation import LinkedText, Threshold, find_threshold, neighbour_strengths, otsu
-from nlpkit.perturbed_masking.units import Granularity, Overlong, TextOrWords, Units, UnitTokenizer
+from nlpkit.perturbed_masking.impact.distances import Distance, Merge
+from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.engine import measure_impacts
+from nlpkit.perturbed_masking.impact.measurement import Impact, Measure, check_measure
+from nlpkit.perturbed_masking.impact.parts import measure_in_parts
+from nlpkit.perturbed_masking.impact.processes import Processes
+from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrWords, Units, UnitTokenizer
+from nlpkit.perturbed_masking.trees.decoders import choose_decoder
+from nlpkit.perturbed_masking.words.segmentation import (
+    LinkedText,
+    Threshold,
+    find_threshold,
+    neighbour_strengths,
+    otsu,
+)
 
 if TYPE_CHECKING:
-    from nlpkit.perturbed_masking.trees import Tree
+    from nlpkit.perturbed_masking.trees.tree import Tree
 
 
 class PerturbedMasking:
@@ -34,12 +40,12 @@ class PerturbedMasking:
     Source: Wu et al. (2020), arXiv 2004.14786; segmentation after kexue.fm/archives/7476.
 
     Args:
-        model: an encoder or masked language model of transformers, or a :class:`MaskedEncoder`.
+        model: an encoder or masked language model of transformers, or a ``MaskedEncoder``.
         tokenizer: its tokenizer, with a mask token.
         layer: hidden states of this layer, from 1; the last by default. Lower ones cost less.
         distance: ``"euclidean"``, ``"cosine"``, or of predictions ``"probability"``, ``"jensen_shannon"``
-            (:class:`Measure`).
-        merge: how the pieces of a unit become one value (:class:`Measure`).
+            (``Measure``).
+        merge: how the pieces of a unit become one value (``Measure``).
         units: what a text is cut into, ``"characters"`` (each Chinese character, each run of other letters) or
             ``"tokens"`` of the model. A sentence given as a list of words has a unit a word.
         overlong: ``"refuse"`` sentences over the model's limit, or ``"split"`` them into parts that know nothing of
@@ -155,7 +161,7 @@ class PerturbedMasking:
         return list(self.iter_impact(sentences, reach=reach))
 
     def iter_impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> Iterator[Impact]:
-        """As :meth:`impact`, one matrix at a time and in bounded memory, for any number of sentences."""
+        """As ``impact``, one matrix at a time and in bounded memory, for any number of sentences."""
         for matrices in self.iter_measures(sentences, [self.measure], reach=reach):
             yield matrices[0]
 
@@ -167,7 +173,7 @@ class PerturbedMasking:
         Args:
             sentences: texts or lists of words, as many as you like.
             measures: what to measure.
-            reach: as for :meth:`impact`.
+            reach: as for ``impact``.
 
         Yields:
             For each sentence, in order, ``(measures, n, n)`` in fp32.
@@ -214,8 +220,8 @@ class PerturbedMasking:
         Args:
             texts: texts; words cross neither punctuation nor a change of script.
             threshold: the least strength that holds units together: a number, or what finds one on these very texts,
-                :func:`~nlpkit.perturbed_masking.segmentation.otsu` or
-                :class:`~nlpkit.perturbed_masking.segmentation.MeanWordLength`.
+                ``otsu`` or
+                ``MeanWordLength``.
             relative: take from each strength the mean of those beside it; ``False`` compares the strengths
                 themselves, as kexue.fm/archives/7476 does.
 
@@ -236,12 +242,12 @@ class PerturbedMasking:
         relative: bool = True,
         sample: int | None = 1000,
     ) -> Iterator[list[str]]:
-        """As :meth:`segment`, one text at a time and in bounded memory.
+        """As ``segment``, one text at a time and in bounded memory.
 
         Args:
             texts: texts, as many as you like.
             threshold: a number, or what finds one.
-            relative: as for :meth:`segment`.
+            relative: as for ``segment``.
             sample: find it on so many texts from the beginning; ``None`` means on all, which are then kept in memory.
 
         Yields:
@@ -261,13 +267,13 @@ class PerturbedMasking:
         Args:
             sentences: texts or lists of words.
             decoder: ``"eisner"`` (projective), ``"edmonds"``, or a function of an impact matrix.
-            **options: passed to the decoder (:mod:`nlpkit.perturbed_masking.dependency_decoders`).
+            **options: passed to the decoder (``nlpkit.perturbed_masking.trees.dependencies``).
 
         Returns:
             For each sentence the head of each unit, 1-based, 0 for the root.
 
         Raises:
-            ValueError: the decoder is unknown; else as :meth:`impact`.
+            ValueError: the decoder is unknown; else as ``impact``.
         """
         decode = choose_decoder("dependencies", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
@@ -281,13 +287,13 @@ class PerturbedMasking:
             sentences: texts or lists of words, none of them empty.
             decoder: ``"cky"``, ``"leaning_cky"`` (for English), ``"top_down"``, ``"mart"`` (from the top, biased to
                 the right), or a function of an impact matrix.
-            **options: passed to the decoder (:mod:`nlpkit.perturbed_masking.constituency_decoders`).
+            **options: passed to the decoder (``nlpkit.perturbed_masking.trees.constituents``).
 
         Returns:
             A binary tree for each sentence, over its units.
 
         Raises:
-            ValueError: the decoder is unknown, or a sentence has no units; else as :meth:`impact`.
+            ValueError: the decoder is unknown, or a sentence has no units; else as ``impact``.
         """
         decode = choose_decoder("constituents", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]

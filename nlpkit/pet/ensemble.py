@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.normalised import at_least_fp32, divide_by_items
-from nlpkit.pet.examples import Example
-from nlpkit.pet.objectives import Batch, Objective
-from nlpkit.pet.prediction import Source, TextClassifier
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.classifiers.text_classifier import Source, TextClassifier
+from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.objectives.objectives import Batch, Objective
+from nlpkit.pet.objectives.training_rows import TrainingRow
 
 
 def weighted_mean(scores: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:

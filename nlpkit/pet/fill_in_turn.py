@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nlpkit.pet.decoder_input import logits_of, output_layer
+from nlpkit.pet.output_layer_input import logits_of, output_layer
 from nlpkit.pet.scoring import PADDING, label_scores
 
 if TYPE_CHECKING:
-    from nlpkit.pet.classifier import PetClassifier
+    from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 
 
 def scores_in_turn(classifier: PetClassifier, batch: dict[str, Tensor], rows_at_once: int) -> Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.ensemble import weighted_mean
-from nlpkit.pet.examples import Example
 
 
 def label_counts(labelled: Sequence[Example], labels: Sequence[str], size: int) -> dict[str, int]:

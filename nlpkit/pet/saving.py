@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from nlpkit.files import written_whole
-from nlpkit.pet.pattern import Pattern
-from nlpkit.pet.verbalizer import Verbalizer
+from nlpkit.files import whole_folder
+from nlpkit.pet.clozes.pattern import Pattern
+from nlpkit.pet.clozes.verbalizer import Verbalizer
 
 #: Beside the model's own files in a saved folder.
 SETTINGS_FILE = "pet.json"
@@ -44,7 +44,7 @@ def save_classifier(folder: str | Path, classifier: PromptedClassifier, **more: 
         "prior": None if classifier.prior is None else classifier.prior.tolist(),
         **more,
     }
-    with written_whole(folder) as draft:
+    with whole_folder(folder) as draft:
         classifier.model.save_pretrained(draft)
         classifier.tokenizer.save_pretrained(draft)
         (draft / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n", "utf-8")

@@ -1,5 +1,5 @@
 """What a model can and cannot do, and what it costs."""
 
-from nlpkit.probes.tuning_profile import TuningProfile, profile_table, profile_tuning
+import lazy_loader
 
-__all__ = ["TuningProfile", "profile_table", "profile_tuning"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

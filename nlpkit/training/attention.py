@@ -28,7 +28,7 @@ def sdpa_in_fp32(
         query: shape ``(batch, heads, length, head size)``.
         key: likewise.
         value: likewise.
-        attention_mask: as :func:`transformers.masking_utils.sdpa_mask` makes it, or ``None``.
+        attention_mask: as ``transformers.masking_utils.sdpa_mask`` makes it, or ``None``.
         settings: dropout, scaling and whatever else the layer gives.
 
     Returns:

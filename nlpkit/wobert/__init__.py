@@ -1,1 +1,5 @@
-"""Word-level Chinese BERT: tokenizer, vocabulary, model surgery, conversion."""
+"""Word-level Chinese BERT: tokenizer, vocabulary, model surgery, conversion, tagging."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

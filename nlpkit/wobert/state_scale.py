@@ -47,7 +47,7 @@ def rescale_last_states(model: BertForMaskedLM, rms: float) -> float:
 
     Args:
         model: a BERT-like masked language model, changed in place.
-        rms: root mean square of its last states now, as :func:`last_state_rms` measures it.
+        rms: root mean square of its last states now, as ``last_state_rms`` measures it.
 
     Returns:
         What the states were multiplied by: the power of two nearest to ``USUAL_RMS / rms``, which keeps logits

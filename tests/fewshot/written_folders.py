@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nlpkit.fewshot.folders import TaskFolder
-from nlpkit.fewshot.tasks import FewShotTask
+from nlpkit.fewshot.tasks.folders import TaskFolder
+from nlpkit.fewshot.tasks.task import FewShotTask
 
 HOTELS = FewShotTask("hotels", ("review",), ("bad", "good"))
 

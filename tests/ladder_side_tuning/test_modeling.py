@@ -271,7 +271,7 @@ def test_checkpointed_side_blocks_give_the_same_gradients(name: str) -> None:
 def test_a_pipeline_takes_a_ladder(small_vocabulary: dict[str, int]) -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
-    from nlpkit.wobert.tokenizer import WoBertTokenizer
+    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=len(small_vocabulary), **sizes))

@@ -96,5 +96,5 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
 
 
 def bert(**changes: Any) -> PreTrainedModel:
-    """The BERT of :data:`MODELS` with some settings changed."""
+    """The BERT of ``MODELS`` with some settings changed."""
     return seeded(lambda: BertForMaskedLM(BertConfig(**{**SIZES, **changes})))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.impact_folder import ImpactFolder
-from nlpkit.perturbed_masking.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
 

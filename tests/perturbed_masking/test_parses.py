@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from nlpkit.perturbed_masking.bracket_files import read_brackets
-from nlpkit.perturbed_masking.conllu_files import read_conllu
-from nlpkit.perturbed_masking.constituency_decoders import right_branching
 from nlpkit.perturbed_masking.parses import Parse
-from nlpkit.perturbed_masking.sentences import Sentence
+from nlpkit.perturbed_masking.treebanks.brackets import read_brackets
+from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.perturbed_masking.trees.constituents import right_branching
 
 INFLUENCE = [[0.0, 2.0, 1.0], [1.0, 0.0, 1.0], [0.5, 3.0, 0.0]]
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.segmentation import MeanWordLength
+from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
 from tests.perturbed_masking.small_models import MODELS, SENTENCES, SIZES, bert, seeded, tokenizer
 
 
@@ -182,8 +182,8 @@ def test_a_threshold_may_be_found_on_a_sample() -> None:
 
 
 def test_trees_are_those_of_the_decoders() -> None:
-    from nlpkit.perturbed_masking.constituency_decoders import cky, mart
-    from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner
+    from nlpkit.perturbed_masking.trees.constituents import cky, mart
+    from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner
 
     parser = masking(bert())
     sentences = ["今天天气不错", ["unhappily", "sat", "the", "cats"], "天"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from nlpkit.pet.classifier import PetClassifier
-from nlpkit.pet.examples import Example
+from nlpkit.pet.classifiers.pet_classifier import PetClassifier
+from nlpkit.pet.clozes.examples import Example
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
 TEXTS = [
     "今天天气不错",

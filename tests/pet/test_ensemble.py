@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.ensemble import Ensemble, SoftLabelLoss, distillation_loss, soft_examples, weighted_mean
-from nlpkit.pet.examples import Example
-from nlpkit.pet.trainer import PetTrainer
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.objectives.trainer import PetTrainer
+from nlpkit.pet.objectives.training_rows import TrainingRow
 from tests.pet.models import TEXTS, labelled_examples, small_classifier
-from tests.pet.test_trainer import settings
+from tests.pet.objectives.test_trainer import settings
 
 
 def test_equal_weights_are_the_plain_mean_whatever_their_size() -> None:

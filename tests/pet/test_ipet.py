@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.pet.examples import Example
+from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.ipet import label_counts, labellers_of, most_confident, next_training_set, next_training_sets
 
 LABELS = ["a", "b", "c"]

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
-from nlpkit.wobert.spans import Span
-from nlpkit.wobert.tagging import WoBertForCharacterClassification, tag_texts
+from nlpkit.labels.spans import Span
+from nlpkit.runs.recipe_arguments import parse_recipe_arguments
+from nlpkit.wobert.tagging.tagging import WoBertForCharacterClassification, tag_texts
 from recipes import character_tagging
 from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main
 from recipes.character_tagging_scores import summarise

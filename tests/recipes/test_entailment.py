@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from nlpkit.pet.heads import ChoiceClassifier
+from nlpkit.pet.classifiers.heads import ChoiceClassifier
 from recipes.entailment import main
 
 WORDS = ["酒店", "房间", "早餐", "服务", "公园", "天气", "学生", "图书馆"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nlpkit.fewshot.fewclue import FEWCLUE
-from nlpkit.fewshot.published import MAJORITY
-from nlpkit.fewshot.tables import cells_of
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.fewshot.report.tables import cells_of
+from nlpkit.fewshot.tasks.fewclue import FEWCLUE
+from nlpkit.fewshot.tasks.published import MAJORITY
+from nlpkit.runs.recipe_arguments import parse_recipe_arguments
 from recipes import fewclue
 from recipes.fewclue import FewClueArguments, main
 from tests.fewshot.written_folders import write_lines

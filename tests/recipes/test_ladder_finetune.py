@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
-from nlpkit.ladder_side_tuning.tap_cache import TapCache
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.ladder_side_tuning.taps.cache import TapCache
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from recipes.ladder_finetune import give_head_its_own_rate, main
 from recipes.ladder_report import quality_table, write_report
 from recipes.ladder_tasks import rouge_l

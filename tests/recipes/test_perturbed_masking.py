@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner, right_chain
-from nlpkit.perturbed_masking.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.impact_folder import ImpactFolder
-from nlpkit.perturbed_masking.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.segmentation import MeanWordLength
-from nlpkit.perturbed_masking.tree_scores import score_heads
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.perturbed_masking.treebanks.scores import score_heads
+from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner, right_chain
+from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
+from nlpkit.runs.recipe_arguments import parse_recipe_arguments
 from recipes import perturbed_masking
 from recipes.perturbed_masking import EvaluationArguments, main
 from recipes.perturbed_masking_decoding import Example, learning

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlpkit.wobert.spans import Span
+from nlpkit.labels.spans import Span
 from recipes.pfr_entities import join_names, main, read_line, split_by_order
 
 

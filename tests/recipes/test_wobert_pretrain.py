@@ -15,13 +15,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from nlpkit.training.checkpoints import last_complete_checkpoint
-from nlpkit.training.metrics_log import read_metrics
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.runs.checkpoints import last_complete_checkpoint
+from nlpkit.runs.metrics_log import read_metrics
+from nlpkit.runs.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.modeling import WoBertForMaskedLM
-from nlpkit.wobert.tokenizer import WoBertTokenizer
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from recipes.wobert_pretrain import PretrainingArguments, WoBertArguments, main
-from tests.training.written_corpus import save_start_model, write_corpus
+from tests.data.written_corpus import save_start_model, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "wobert_pretrain").glob("*.yaml"))

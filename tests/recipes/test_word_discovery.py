@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.training.recipe_arguments import parse_recipe_arguments
+from nlpkit.runs.recipe_arguments import parse_recipe_arguments
 from recipes import word_discovery
 from recipes.word_discovery import DiscoveryArguments, main
 from tests.perturbed_masking.small_models import bert, tokenizer

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import EvalPrediction, TrainingArguments
 
+from nlpkit.data.masking import MaskedTokenCollator
+from nlpkit.data.mixture import number_for_evaluation
 from nlpkit.training.masked_lm import MaskedLMTrainer, metrics_by_domain, sums_by_row
-from nlpkit.training.masking import MaskedTokenCollator
-from nlpkit.training.mixture import number_for_evaluation
 from nlpkit.wobert.modeling import WoBertForMaskedLM
-from tests.training.written_corpus import save_start_model, tokenizer
+from tests.data.written_corpus import save_start_model, tokenizer
 
 
 def test_sums_are_those_of_a_loop_over_tokens():

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, PreTrainedModel, RoFormerConfig
 
-from nlpkit.wobert.conversion import convert_checkpoint
-from nlpkit.wobert.tf_checkpoint import read_tf_checkpoint
+from nlpkit.wobert.conversion.conversion import convert_checkpoint
+from nlpkit.wobert.conversion.tensorflow_checkpoint import read_tf_checkpoint
 from tests.reference.tensor_bundle_writer import write_bundle
 
 FIXTURES = Path(__file__).parent / "fixtures"

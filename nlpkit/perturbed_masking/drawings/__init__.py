@@ -1,1 +1,1 @@
-"""Pictures of influence matrices and trees, for pages (SVG, PNG) and for terminals."""
+"""Trees and matrices as text and pictures."""

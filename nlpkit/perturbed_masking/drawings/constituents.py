@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from nlpkit.perturbed_masking.drawings.svg import document, text_element, text_width
 from nlpkit.perturbed_masking.drawings.terminal import on_one_line
-from nlpkit.perturbed_masking.trees import Tree
+from nlpkit.perturbed_masking.trees.tree import Tree
 
 _SIZE, _GAP, _STEP, _MARGIN = 16.0, 18.0, 30.0, 16.0
 _COLOUR = "#3b4252"
@@ -28,7 +28,7 @@ def constituents_svg(tree: Tree, words: Sequence[str]) -> str:
         ValueError: there are fewer words than units.
 
     Example:
-        >>> from nlpkit.perturbed_masking.constituency_decoders import right_branching
+        >>> from nlpkit.perturbed_masking.trees.constituents import right_branching
         >>> constituents_svg(right_branching(3), ["我", "读", "书"]).count("<path")
         4
     """

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.files import written_whole
+from nlpkit.files import whole_folder
 from nlpkit.perturbed_masking.drawings.svg import FONT_FAMILIES, document, escape_text, text_element, text_width
-from nlpkit.perturbed_masking.influence import as_influence
+from nlpkit.perturbed_masking.trees.influence import as_influence
 
 _CELL, _SIZE, _MARGIN = 26.0, 14.0, 16.0
 _RAMP = np.array([(255, 255, 255), (168, 206, 228), (51, 132, 187), (8, 48, 107)], dtype=np.float64)
@@ -80,7 +80,7 @@ def save_heat_map_png(influence: ArrayLike, words: Sequence[str], destination: s
     """Draw an influence matrix into a PNG file; the file appears when it is whole.
 
     Args:
-        influence: as for :func:`heat_map_svg`.
+        influence: as for ``heat_map_svg``.
         words: the units' names, one each.
         destination: file to write or replace.
         dpi: pixels an inch; a cell is a quarter of an inch.
@@ -120,7 +120,7 @@ def save_heat_map_png(influence: ArrayLike, words: Sequence[str], destination: s
     if len(words) > 1:
         figure.colorbar(image, shrink=0.6)
     destination = Path(destination)
-    with written_whole(destination.parent) as draft:
+    with whole_folder(destination.parent) as draft:
         figure.savefig(draft / destination.name, format="png")
 
 

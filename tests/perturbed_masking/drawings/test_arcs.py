@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from nlpkit.perturbed_masking.dependency_decoders import edmonds, eisner
 from nlpkit.perturbed_masking.drawings.arcs import arc_levels, arcs_svg, arcs_text
+from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner
 
 SVG = "{http://www.w3.org/2000/svg}"
 

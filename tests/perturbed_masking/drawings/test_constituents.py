@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.cells import cell_len
 
-from nlpkit.perturbed_masking.bracket_files import read_brackets
-from nlpkit.perturbed_masking.constituency_decoders import random_branching, right_branching
 from nlpkit.perturbed_masking.drawings.constituents import constituents_svg, constituents_text
-from nlpkit.perturbed_masking.trees import Tree
+from nlpkit.perturbed_masking.treebanks.brackets import read_brackets
+from nlpkit.perturbed_masking.trees.constituents import random_branching, right_branching
+from nlpkit.perturbed_masking.trees.tree import Tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 

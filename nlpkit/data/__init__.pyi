@@ -1,0 +1,14 @@
+from .masking import MaskedTokenCollator as MaskedTokenCollator
+from .masking import choose_positions as choose_positions
+from .masking import counter_uniforms as counter_uniforms
+from .mixture import Mixture as Mixture
+from .mixture import number_for_evaluation as number_for_evaluation
+from .mixture import parse_shares as parse_shares
+from .packed_corpus import PackedCorpus as PackedCorpus
+from .packed_corpus import PackedStream as PackedStream
+from .packing import pack as pack
+from .text_corpus import domain_of as domain_of
+from .text_corpus import find_text_files as find_text_files
+from .text_corpus import read_lines as read_lines
+from .text_corpus import read_runs as read_runs
+from .text_corpus import read_sample as read_sample

@@ -1,0 +1,1 @@
+"""Every method on every split and seed, into one file of results."""

@@ -1,0 +1,97 @@
+"""The report of a grid: leaks before the runs; scores, differences, cost and a picture after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nlpkit.fewshot.grid.results import PARTS, RunResult
+from nlpkit.fewshot.report.plots import plot_scores
+from nlpkit.fewshot.report.tables import TITLES, comparison_table, cost_table, score_table
+from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
+from nlpkit.fewshot.tasks.leaks import leak_table, overlaps_of_splits
+from nlpkit.fewshot.tasks.published import PublishedRow
+from nlpkit.files import whole_folder
+
+
+def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, output: str | Path) -> str:
+    """Look for duplicates between the parts of every split, and write ``leaks.md``.
+
+    Args:
+        folders: the tasks.
+        splits: numbers of splits, by default all of each task.
+        output: folder to write to.
+
+    Returns:
+        The text of the page, to be shown before anything is trained.
+
+    Raises:
+        ValueError: a task lacks one of the splits, or a file is broken.
+    """
+    for folder in folders:
+        check_splits(folder, splits or ())
+    bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
+    overlaps = {folder.task.name: overlaps_of_splits(folder, splits or folder.splits()) for folder in bar}
+    text = "## Duplicates\n\n" + leak_table(overlaps)
+    for part in ("test", "unlabelled"):
+        names = [folder.task.name for folder in folders if not _has(folder, part)]
+        if names:
+            text += f"\nAbsent {part}: {', '.join(names)}.\n"
+    _write(text, output, "leaks.md")
+    return text
+
+
+def write_report(
+    results: Sequence[RunResult],
+    output: str | Path,
+    baseline: str | None = None,
+    published: Sequence[PublishedRow] = (),
+    model: str | None = None,
+) -> str:
+    """Write ``table.md``, and where matplotlib is installed ``scores-<part>.svg``.
+
+    Args:
+        results: one a run.
+        output: folder to write to.
+        baseline: method that the others are compared with, if any.
+        published: rows of others to put below the scores on the test.
+        model: the model that the methods which need one were run with.
+
+    Returns:
+        The text of ``table.md``.
+
+    Raises:
+        ValueError: there are no results, or none of the baseline.
+    """
+    sections = {"Test": score_table(results, "test", published, model)}
+    if any(result.other_dev for result in results):
+        sections["Dev of the other splits, unseen by the runs of a split"] = score_table(
+            results, "other_dev", model=model
+        )
+    sections["Dev, each split's own, on which models were selected"] = score_table(results, "dev", model=model)
+    scored = [part for part in reversed(PARTS) if any(result.score(part) is not None for result in results)]
+    for part in scored if baseline else ():
+        sections[f"Differences: {TITLES[part]}"] = comparison_table(results, baseline or "", part)
+    sections["Cost"] = cost_table(results)
+    failures = [f"- {result.key}: {result.error}" for result in results if result.error is not None]
+    if failures:
+        sections["Failed runs"] = "\n".join(failures) + "\n"
+    text = "\n".join(f"## {title}\n\n{section}" for title, section in sections.items())
+    _write(text, output, "table.md")
+    if find_spec("matplotlib") is not None:
+        for part in scored:
+            plot_scores(results, Path(output) / f"scores-{part}.svg", part)
+    return text
+
+
+def _has(folder: TaskFolder, part: str) -> bool:
+    name = folder.layout.test if part == "test" else folder.layout.unlabelled
+    return folder.find(name) is not None
+
+
+def _write(text: str, output: str | Path, name: str) -> None:
+    with whole_folder(output) as draft:
+        (draft / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Tasks, their folders and splits, and what leaks between them."""

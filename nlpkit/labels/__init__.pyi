@@ -1,0 +1,15 @@
+from .alignment import AlignmentLoss as AlignmentLoss
+from .alignment import align_labels as align_labels
+from .alignment import close_gaps as close_gaps
+from .alignment import expand_to_characters as expand_to_characters
+from .alignment import find_inexpressible_spans as find_inexpressible_spans
+from .alignment import map_characters as map_characters
+from .alignment import place_in_token as place_in_token
+from .alignment import spread_labels as spread_labels
+from .bio_decoding import continue_inside as continue_inside
+from .bio_decoding import decode_bio as decode_bio
+from .spans import Span as Span
+from .spans import SpanScores as SpanScores
+from .spans import bio_to_spans as bio_to_spans
+from .spans import score_spans as score_spans
+from .spans import spans_to_bio as spans_to_bio

@@ -1,0 +1,1 @@
+"""A backbone's states, kept on disk."""

@@ -1,0 +1,115 @@
+"""Taps on disk: the backbone is frozen and without dropout, so they never change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
+from nlpkit.ladder_side_tuning.taps.file import Shard
+from nlpkit.ladder_side_tuning.taps.keys import UNKEYED, RowKey, row_keys
+
+MANIFEST = "tap_cache.json"
+FORMAT = 1
+
+
+class TapCache:
+    """The taps of a set of rows, on disk; `cache_taps` makes one, a ladder's ``use_tap_cache`` uses it.
+
+    Args:
+        folder: what `cache_taps` wrote.
+
+    Raises:
+        FileNotFoundError: there is no cache in the folder.
+        ValueError: a file is cut off or damaged, or of another format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make a cache with cache_taps")
+        self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if self.manifest.get("format") != FORMAT:
+            raise ValueError(f"{path} is of format {self.manifest.get('format')}, this nlpkit reads {FORMAT}")
+        self._shards = [Shard(shard) for shard in sorted(self.folder.glob("taps-*.safetensors"))]
+        self._places = {key: (shard, row) for shard in self._shards for row, key in enumerate(shard.keys)}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._places
+
+    def __reduce__(self) -> tuple[type[TapCache], tuple[Path]]:
+        return TapCache, (self.folder,)
+
+    def check(self, ladder: Any) -> None:
+        """Refuse a ladder whose taps these are not.
+
+        Args:
+            ladder: a model with a ladder.
+
+        Raises:
+            ValueError: its backbone has other weights, or it taps layers that were not cached.
+        """
+        found = backbone_fingerprint(ladder)
+        if found != self.manifest["fingerprint"]:
+            raise ValueError(
+                f"the cache in {self.folder} is stale: it was made with other backbone weights (fingerprint "
+                f"{self.manifest['fingerprint'][:8]}, the ladder's is {found[:8]}); cache the taps again elsewhere"
+            )
+        for stack, layers in ladder.tapped_layers().items():
+            missing = sorted(set(layers) - set(self.manifest["layers"].get(stack, [])))
+            if missing:
+                raise ValueError(
+                    f"the cache in {self.folder} holds layers {self.manifest['layers'].get(stack)} of {stack!r}, the "
+                    f"ladder also taps {missing}; cache the taps again with this ladder"
+                )
+
+    def look_up(self, ladder: Any, inputs: Mapping[str, Any]) -> dict[str, dict[int, Tensor]] | None:
+        """Find the taps of a batch.
+
+        Args:
+            ladder: whose layers are wanted.
+            inputs: the model's inputs by name.
+
+        Returns:
+            Taps for ``forward``, zeros where there is padding; ``None`` if a row is missing, or if the states depend
+            on other inputs than token ids.
+        """
+        if any(inputs.get(name) is not None for name in UNKEYED) or inputs.get("input_ids") is None:
+            return None
+        keys = row_keys(inputs, len(ladder.stacks), ladder.config.pad_token_id)
+        if any(key.digest not in self._places for key in keys):
+            return None
+        return {
+            stack.name: self._gather(stack.name, layers, keys, number, _length(inputs, number))
+            for number, (stack, layers) in enumerate(zip(ladder.stacks, ladder.tapped_layers().values(), strict=True))
+        }
+
+    def _gather(
+        self, stack: str, layers: Sequence[int], keys: Sequence[RowKey], number: int, length: int
+    ) -> dict[int, Tensor]:
+        chosen = [self.manifest["layers"][stack].index(layer) for layer in layers]
+        width: int = self.manifest["widths"][stack]
+        dtype = torch.bfloat16 if self.manifest["dtype"] == "bfloat16" else torch.float32
+        taps = torch.zeros(len(layers), len(keys), length, width, dtype=dtype)
+        for row, key in enumerate(keys):
+            shard, place = self._places[key.digest]
+            start, end = key.spans[number]
+            taps[:, row, start:end] = shard.read(stack, place)[:, chosen].transpose(0, 1)
+        return dict(zip(layers, taps.unbind(), strict=True))
+
+
+def _length(inputs: Mapping[str, Any], number: int) -> int:
+    """The padded length of what a stack reads."""
+    if number == 0:
+        return int(inputs["input_ids"].shape[-1])
+    read = inputs.get("decoder_input_ids")
+    return int((inputs["labels"] if read is None else read).shape[-1])

@@ -1,0 +1,1 @@
+"""Reading gold trees, and scoring against them."""

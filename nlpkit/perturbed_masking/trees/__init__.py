@@ -1,0 +1,1 @@
+"""From an impact matrix to a tree."""

@@ -1,0 +1,1 @@
+"""From impact on neighbours to words."""

@@ -1,0 +1,1 @@
+"""Classifiers with one interface: by label words, by sentinels, by a head, by demonstrations."""

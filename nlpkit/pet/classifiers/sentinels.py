@@ -1,0 +1,225 @@
+"""Clozes for T5 and mT5: the gap is a sentinel, and the decoder says how likely each filling is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+
+from nlpkit.losses.normalised import at_least_fp32, cross_entropy
+from nlpkit.pet.classifiers.text_classifier import TextClassifier
+from nlpkit.pet.clozes.cloze import ClozeEncoder
+from nlpkit.pet.clozes.cloze_batch import pad_clozes, pad_integers
+from nlpkit.pet.clozes.examples import Example, label_number
+from nlpkit.pet.clozes.pattern import Pattern
+from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
+from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
+from nlpkit.pet.saving import read_settings, save_classifier
+from nlpkit.pet.scoring import PADDING, label_scores
+
+#: What losses and scores pass over in the decoder's targets.
+IGNORED = -100
+#: Positions whose logits over the whole vocabulary are in memory at once, in prediction.
+_POSITIONS = 1024
+
+
+class SentinelEncoder(ClozeEncoder):
+    """Puts examples into a pattern with T5's sentinels ``<extra_id_0>``, ``<extra_id_1>``, ... in the slots.
+
+    Raises:
+        ValueError: the tokenizer has no such tokens.
+    """
+
+    def _find_gaps(self, tokenizer: PreTrainedTokenizerBase, slots: int) -> list[int]:
+        vocabulary = tokenizer.get_vocab()
+        names = [f"<extra_id_{number}>" for number in range(slots + 1)]
+        missing = [name for name in names if name not in vocabulary]
+        if missing:
+            raise ValueError(f"{type(tokenizer).__name__} has no {missing[0]}; use a tokenizer of T5 or mT5")
+        self.closing = vocabulary[names[-1]]
+        return [vocabulary[name] for name in names[:-1]]
+
+    def target(self, word: LabelWord) -> list[int]:
+        """What the decoder should write for a label word: each sentinel with its filling, and the one that closes."""
+        tokens = [token for gap, slot in zip(self.gaps, word.tokens, strict=True) for token in (gap, *slot)]
+        return [*tokens, self.closing]
+
+
+class SentinelClassifier(TextClassifier):
+    """Classifies texts by how likely an encoder-decoder finds each label word in the gap.
+
+    Source: T5's span corruption (Raffel et al., 2020, arXiv 1910.10683, section 3.1.4) as a cloze question.
+
+    Args:
+        model: a sequence-to-sequence model that was trained on span corruption.
+        tokenizer: its tokenizer, with sentinels.
+        pattern: the pattern, or its template.
+        verbalizer: the label words; words of several tokens are scored token by token from the left, whatever its
+            ``order`` says, for that is how the decoder works. ``None`` where each example brings candidates.
+        max_length: tokens a cloze may have; by default the tokenizer's limit, 512 where that is unlimited.
+
+    Raises:
+        ValueError: pattern, label words and model do not fit each other.
+
+    Note:
+        The encoder runs once an example, the decoder once an example and word. A word's score includes the sentinel
+        after it: how likely it is the *whole* filling. The output layer runs at the scored positions only.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        pattern: Pattern | str,
+        verbalizer: Verbalizer | Mapping[str, Any] | None,
+        max_length: int | None = None,
+        prior: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.pattern = Pattern(pattern) if isinstance(pattern, str) else pattern
+        self.verbalizer = Verbalizer(verbalizer) if isinstance(verbalizer, Mapping) else verbalizer
+        limit = tokenizer.model_max_length
+        self.max_length = max_length or (limit if limit < 1_000_000 else 512)
+        self.encoder = SentinelEncoder(self.pattern, tokenizer, self.max_length)
+        self._common = self.verbalizer.tokenized(tokenizer, self.pattern) if self.verbalizer else None
+        self.prior = None if prior is None else torch.tensor(prior)
+        output_layer(model)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the scores; empty where each example brings candidates of its own."""
+        return self.verbalizer.labels if self.verbalizer else ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the texts that the pattern takes."""
+        return self.pattern.fields
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """The inputs of ``forward``.
+
+        Returns:
+            ``input_ids`` and ``attention_mask``, ``(batch, length)``; ``targets`` of the decoder, a row for each word
+            of each example, padded with -100, ``(words of all, tokens)``; ``owners``, the example of each, ``(words of
+            all,)``; ``words``, the rows of each example's words, padded with -1, ``(batch, words)``; ``groups``, the
+            words of each label, ``(labels, words of a label)``; ``labels``, -100 where unknown, ``(batch,)``.
+
+        Raises:
+            ValueError: no examples, an unknown label, or candidates that are missing.
+        """
+        if not examples:
+            raise ValueError("no examples; give at least one")
+        batch = pad_clozes(self.encoder.encode(examples, [1] * self.pattern.slots), self.tokenizer.pad_token_id)
+        del batch["token_type_ids"]
+        words = [self._words(example) for example in examples]
+        rows = [word for own in words for word in own]
+        batch["targets"] = pad_integers([self.encoder.target(word) for word in rows], IGNORED)
+        batch["owners"] = torch.tensor([number for number, own in enumerate(words) for _ in own])
+        places = iter(range(len(rows)))
+        batch["words"] = pad_integers([[next(places) for _ in own] for own in words], PADDING)
+        if self._common is None:
+            batch["groups"] = torch.arange(batch["words"].shape[1])[:, None]
+        else:
+            members = [
+                [n for n, w in enumerate(self._common) if w.label == label] for label in range(len(self.labels))
+            ]
+            batch["groups"] = pad_integers(members, PADDING)
+        batch["labels"] = torch.tensor([label_number(example, self.labels) for example in examples])
+        return batch
+
+    def _words(self, example: Example) -> list[LabelWord]:
+        if self._common is not None:
+            return self._common
+        if len(example.candidates) < 2:
+            raise ValueError(
+                f"without a verbalizer each example needs candidates to choose from; got {example.candidates!r}"
+            )
+        return [
+            LabelWord(number, tokenize_word((word,) * self.pattern.slots, self.tokenizer, self.pattern, True))
+            for number, word in enumerate(example.candidates)
+        ]
+
+    def forward(
+        self, *, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None, **batch: Tensor
+    ) -> SequenceClassifierOutput:
+        """Scores ``(batch, labels)``, and with ``labels`` their cross-entropy in nats an example."""
+        scores = self.adjusted(self.label_scores(**batch))
+        loss = None if labels is None else cross_entropy(scores, labels, num_items_in_batch=num_items_in_batch)
+        return SequenceClassifierOutput(loss=loss, logits=scores)
+
+    def batch_scores(self, examples: Sequence[Example]) -> Tensor:
+        """Scores of a batch's labels, ``(batch, labels)``."""
+        batch = {name: tensor.to(self.model.device) for name, tensor in self.collate(examples).items()}
+        del batch["labels"]
+        return self.label_scores(**batch)
+
+    def label_scores(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        targets: Tensor,
+        owners: Tensor,
+        words: Tensor,
+        groups: Tensor,
+    ) -> Tensor:
+        """Scores of the labels; the arguments are those of ``collate``, the result ``(batch, labels)``."""
+        of_rows = self._filling_scores(input_ids, attention_mask, targets, owners)  # (words of all,)
+        lowest = torch.finfo(of_rows.dtype).min
+        scores = label_scores(
+            of_rows[words.clamp(min=0)], groups, self.verbalizer.aggregate if self.verbalizer else "mean"
+        )
+        absent = words[:, groups[:, 0]] == PADDING  # (batch, labels): examples with fewer candidates
+        return scores.masked_fill(absent, lowest)
+
+    def _filling_scores(self, input_ids: Tensor, attention_mask: Tensor, targets: Tensor, owners: Tensor) -> Tensor:
+        model: Any = self.model
+        encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
+        states = BaseModelOutput(last_hidden_state=encoded.last_hidden_state[owners])
+        scored = targets != IGNORED
+        scored[:, 0] = False  # the opening sentinel is given, not asked for
+        rows, columns = scored.nonzero(as_tuple=True)
+        with reading(rows, columns) as found:
+            model(
+                encoder_outputs=states,
+                attention_mask=attention_mask[owners],
+                decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
+                use_cache=False,
+            )
+        assert found.states is not None
+        wanted = targets[rows, columns]
+        parts = zip(found.states.split(_POSITIONS), wanted.split(_POSITIONS), strict=True)
+        own = torch.cat([self._log_probabilities(part, tokens) for part, tokens in parts])  # (positions,)
+        totals = own.new_zeros(len(targets)).index_add(0, rows, own)
+        mean = self.verbalizer is None or self.verbalizer.length_normalization == "mean"
+        return totals / scored.sum(dim=1) if mean else totals
+
+    def _log_probabilities(self, states: Tensor, tokens: Tensor) -> Tensor:
+        logits = at_least_fp32(logits_of(output_layer(self.model), states, None))
+        return logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save model, tokenizer and ``pet.json``, whole or not at all."""
+        save_classifier(folder, self)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        pattern: Pattern | str | None = None,
+        verbalizer: Verbalizer | Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> SentinelClassifier:
+        """Load a T5-like model and make it a classifier, or load a saved classifier.
+
+        Raises:
+            ValueError: no pattern is known.
+        """
+        saved = read_settings(path, {"pattern": pattern, "verbalizer": verbalizer, **settings})
+        model = AutoModelForSeq2SeqLM.from_pretrained(path, dtype="float32")
+        return cls(model, AutoTokenizer.from_pretrained(path), **saved)

@@ -1,0 +1,159 @@
+"""Batches of clozes: every example with as many masks as each of its label words needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder
+from nlpkit.pet.clozes.examples import Example, label_number
+from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
+from nlpkit.pet.scoring import PADDING
+
+
+class ClozeCollator:
+    """Turns examples into the inputs of ``nlpkit.pet.classifiers.pet_classifier.PetClassifier``.
+
+    Args:
+        encoder: puts examples into the pattern.
+        verbalizer: the label words; ``None`` where each example brings candidates of its own.
+
+    Raises:
+        ValueError: a label word does not fit the model or the pattern.
+
+    Note:
+        Label words of different length need different numbers of masks: each such number is a *variant* of the cloze,
+        and all variants of all examples go through the model in one batch.
+    """
+
+    def __init__(self, encoder: ClozeEncoder, verbalizer: Verbalizer | None) -> None:
+        self.encoder, self.verbalizer = encoder, verbalizer
+        self._common = verbalizer.tokenized(encoder.tokenizer, encoder.pattern) if verbalizer else None
+        self._candidates: dict[str, LabelWord] = {}
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Collate examples.
+
+        Args:
+            examples: at least one.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and ``token_type_ids`` of all variants of all examples,
+            ``(batch * variants, length)``; ``slots``, the columns of the masks, ``(batch * variants, masks)``;
+            ``tokens``, the ids that label words are made of, ``(tokens,)``; ``words``, each word's tokens as places in
+            ``tokens``, ``(batch, words, masks)``; ``variants``, which one a word is read off, ``(batch, words)``;
+            ``groups``, the words of each label, ``(labels, words of a label)``; ``labels``, -100 where unknown,
+            ``(batch,)``. All but the inputs are padded with -1.
+
+        Raises:
+            ValueError: no examples, a label that the verbalizer lacks, a missing field, or candidates that are missing
+                or unknown to the model.
+        """
+        if not examples:
+            raise ValueError("no examples; give at least one")
+        words = [self._words(example) for example in examples]
+        mask_counts = sorted({word.mask_counts for own in words for word in own})
+        by_variant = [self.encoder.encode(examples, counts) for counts in mask_counts]
+        clozes = [variant[number] for number in range(len(examples)) for variant in by_variant]
+        batch = pad_clozes(clozes, self.encoder.tokenizer.pad_token_id)
+        batch["slots"] = pad_integers([cloze.slots for cloze in clozes], PADDING)
+        tokens = sorted({token for own in words for word in own for token in word.flat})
+        place = {token: number for number, token in enumerate(tokens)}
+        batch["tokens"] = torch.tensor(tokens)
+        masks = batch["slots"].shape[1]
+        most = max(len(own) for own in words)
+        batch["words"] = torch.full((len(examples), most, masks), PADDING)
+        batch["variants"] = torch.zeros((len(examples), most), dtype=torch.long)
+        for number, own in enumerate(words):
+            batch["words"][number, : len(own)] = pad_integers(
+                [[place[token] for token in word.flat] for word in own], PADDING, masks
+            )
+            batch["variants"][number, : len(own)] = torch.tensor([mask_counts.index(word.mask_counts) for word in own])
+        batch["groups"] = self._groups(most)
+        batch["labels"] = torch.tensor([label_number(example, self.labels) for example in examples])
+        return batch
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the scores; empty where examples bring candidates of their own."""
+        return self.verbalizer.labels if self.verbalizer else ()
+
+    def right_word(self, example: Example) -> LabelWord:
+        """The first word of an example's label.
+
+        Raises:
+            ValueError: the example has no label, or an unknown one.
+        """
+        number = label_number(example, self.labels)
+        found = next((word for word in self._words(example) if word.label == number), None)
+        if found is None:
+            raise ValueError(f"the example {dict(example.fields)!r} has no label")
+        return found
+
+    def first_words(self) -> list[LabelWord]:
+        """The first word of each label; none where examples bring candidates of their own."""
+        words = self._common or []
+        return [next(word for word in words if word.label == number) for number in range(len(self.labels))]
+
+    def _words(self, example: Example) -> list[LabelWord]:
+        if self._common is not None:
+            return self._common
+        if len(example.candidates) < 2:
+            raise ValueError(
+                f"without a verbalizer each example needs candidates to choose from; got {example.candidates!r}"
+            )
+        return [LabelWord(number, self._candidate(word).tokens) for number, word in enumerate(example.candidates)]
+
+    def _candidate(self, word: str) -> LabelWord:
+        if word not in self._candidates:
+            parts = (word,) * self.encoder.pattern.slots
+            tokens = tokenize_word(parts, self.encoder.tokenizer, self.encoder.pattern, allow_unknown=True)
+            self._candidates[word] = LabelWord(0, tokens)
+        return self._candidates[word]
+
+    def _groups(self, candidates: int) -> Tensor:
+        if self._common is None:
+            return torch.arange(candidates)[:, None]
+        members: list[list[int]] = [[] for _ in self.labels]
+        for number, word in enumerate(self._common):
+            members[word.label].append(number)
+        return pad_integers(members, PADDING)
+
+
+def pad_clozes(clozes: Sequence[Cloze], pad_token_id: int | None) -> dict[str, Tensor]:
+    """Inputs of a model from clozes, padded at the end to a multiple of eight.
+
+    Args:
+        clozes: at least one.
+        pad_token_id: ``None`` means 0.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``(clozes, length)``.
+
+    Note:
+        Every new shape makes the kernels of a processor or GPU anew; lengths in steps keep them few.
+    """
+    length = -8 * (-max(len(cloze.input_ids) for cloze in clozes) // 8)
+    return {
+        "input_ids": pad_integers([cloze.input_ids for cloze in clozes], pad_token_id or 0, length),
+        "attention_mask": pad_integers([[1] * len(cloze.input_ids) for cloze in clozes], 0, length),
+        "token_type_ids": pad_integers([cloze.token_type_ids for cloze in clozes], 0, length),
+    }
+
+
+def pad_integers(rows: Iterable[Sequence[int]], filling: int, length: int | None = None) -> Tensor:
+    """Stack rows of integers, filled up at the end to ``length`` or to the longest.
+
+    Returns:
+        Shape ``(rows, length)``, int64.
+
+    Example:
+        >>> pad_integers([[1], [2, 3]], -1)
+        tensor([[ 1, -1],
+                [ 2,  3]])
+    """
+    listed = [list(row) for row in rows]
+    width = max(map(len, listed)) if length is None else length
+    return torch.tensor([row + [filling] * (width - len(row)) for row in listed], dtype=torch.long)

@@ -1,0 +1,109 @@
+"""Where an interrupted run goes on, and whether it is the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+#: Settings of the Trainer that decide what a run learns, beside the rows of a step.
+_DECISIVE = (
+    "num_train_epochs",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "optim",
+    "bf16",
+    "fp16",
+)
+
+
+def last_complete_checkpoint(folder: str | Path) -> Path | None:
+    """The newest checkpoint that was written to its end.
+
+    The Trainer writes ``trainer_state.json`` last; a process killed while saving leaves a folder in which it is
+    missing or cut off, and to resume from that would fail or, worse, lose the step count.
+
+    Args:
+        folder: the Trainer's ``output_dir``; it need not exist.
+
+    Returns:
+        The checkpoint's folder, or ``None``.
+
+    Example:
+        >>> last_complete_checkpoint("/no/such/folder") is None
+        True
+    """
+    numbered = [
+        (int(path.name.removeprefix("checkpoint-")), path)
+        for path in Path(folder).glob("checkpoint-*")
+        if path.name.removeprefix("checkpoint-").isdecimal()
+    ]
+    return next((path for _, path in sorted(numbered, reverse=True) if _is_complete(path)), None)
+
+
+def check_same_run(folder: str | Path, facts: Mapping[str, Any], resuming: bool) -> None:
+    """Refuse to resume a run under settings that would make it another one.
+
+    Args:
+        folder: the run's folder; the facts are kept in its ``run.json``.
+        facts: what must not change in mid-run, as JSON values.
+        resuming: whether there is a checkpoint to go on from; if not, or if the run has no ``run.json`` yet, the facts
+            are written.
+
+    Raises:
+        ValueError: a fact differs from that of the run's beginning; the message names it.
+    """
+    path = Path(folder) / "run.json"
+    if not resuming or not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(path)
+        return
+    begun_with = json.loads(path.read_text(encoding="utf-8"))
+    changed = [
+        f"{name} was {begun_with.get(name)!r} and is now {value!r}"
+        for name, value in json.loads(json.dumps(facts)).items()
+        if begun_with.get(name) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run begun with other settings: {'; '.join(changed)}. "
+            "Restore them to resume, or choose another output_dir"
+        )
+
+
+def training_facts(args: TrainingArguments) -> dict[str, Any]:
+    """What of the Trainer's settings must not change between the runs of one table, for ``check_same_run``.
+
+    Args:
+        args: the settings.
+
+    Returns:
+        JSON values by name; ``rows_a_step`` counts those of all processes and accumulated batches.
+    """
+    values = args.to_dict()
+    return {"rows_a_step": rows_a_step(args)} | {name: values[name] for name in _DECISIVE}
+
+
+def rows_a_step(args: TrainingArguments) -> int:
+    """Rows of an optimizer step, over all processes and accumulated batches."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    state = checkpoint / "trainer_state.json"
+    if not state.is_file():
+        return False
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True

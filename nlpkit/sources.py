@@ -1,0 +1,150 @@
+"""Where models, their files and the settings of benchmarks come from: here, the package itself, or the Hub."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent
+#: In an installed wheel they lie inside the package; in a checkout, beside it.
+_FOLDERS = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")
+_SETTINGS = (_PACKAGE / "shipped_settings", _PACKAGE.parent / "recipes" / "configs")
+
+
+def model_path(name: str) -> Path:
+    """Folder of a checkpoint shipped with nlpkit.
+
+    Args:
+        name: folder name, e.g. ``"wobert-mini-zh"``.
+
+    Returns:
+        An absolute folder that ``from_pretrained`` accepts; the same call works from a checkout and from a wheel.
+
+    Raises:
+        FileNotFoundError: no such checkpoint; the message lists those there are.
+
+    Example:
+        >>> model_path("wobert-mini-zh").name
+        'wobert-mini-zh'
+    """
+    for folder in _FOLDERS:
+        if (folder / name / "config.json").is_file():
+            return folder / name
+    raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {_shipped()}")
+
+
+def find_file(source: str | Path, name: str, **hub: Any) -> Path | None:
+    """A file of a model, wherever the model is.
+
+    Args:
+        source: a folder, the name of a shipped model, or a repository on the Hub.
+        name: of the file, e.g. ``"config.json"``.
+        **hub: for a repository: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``subfolder``,
+            ``force_download`` of ``from_pretrained``; other names are passed over.
+
+    Returns:
+        Where the file lies on this machine; ``None`` where the model has no such file.
+
+    Raises:
+        FileNotFoundError: neither a folder, nor a shipped model, nor a repository that can be reached.
+
+    Example:
+        >>> find_file("wobert-mini-zh", "config.json").name
+        'config.json'
+        >>> find_file("wobert-mini-zh", "pet.json") is None
+        True
+    """
+    folder = _folder(source)
+    if folder is None:
+        return _from_hub(str(source), name, hub)
+    path = folder / hub.get("subfolder", "") / name
+    return path if path.is_file() else None
+
+
+def find_model(source: str | Path, **hub: Any) -> str:
+    """What ``from_pretrained`` of transformers is to be given for a model, wherever it is.
+
+    Args:
+        source: a folder, the name of a shipped model, or a repository on the Hub.
+        **hub: as for ``find_file``.
+
+    Returns:
+        A folder, or ``source`` itself for a repository.
+
+    Raises:
+        FileNotFoundError: as of ``find_file``.
+
+    Example:
+        >>> Path(find_model("wobert-mini-zh")).is_dir()
+        True
+    """
+    folder = _folder(source)
+    if folder is not None:
+        return str(folder)
+    _from_hub(str(source), "config.json", hub)
+    return str(source)
+
+
+def settings_path(name: str) -> Path:
+    """Folder of the settings of a benchmark's tasks, one YAML file each.
+
+    Args:
+        name: of the benchmark: ``"fewclue"``.
+
+    Returns:
+        An absolute folder, from a checkout and from a wheel.
+
+    Raises:
+        FileNotFoundError: there are no such settings.
+
+    Example:
+        >>> (settings_path("fewclue") / "eprstmt.yaml").is_file()
+        True
+    """
+    for folder in _SETTINGS:
+        if (folder / name).is_dir():
+            return folder / name
+    raise FileNotFoundError(f"no settings are called {name!r} in this installation")
+
+
+def _folder(source: str | Path) -> Path | None:
+    """The folder that is meant, or ``None`` where only a repository can be meant."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    for folder in _FOLDERS:
+        if (folder / source / "config.json").is_file():
+            return folder / source
+    name = str(source)
+    if isinstance(source, Path) or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"there is no folder {source}")
+    return None
+
+
+def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    where = {key: hub[key] for key in ("revision", "cache_dir") if key in hub}
+    how = {key: hub[key] for key in ("token", "local_files_only", "subfolder", "force_download") if key in hub}
+    try:
+        return Path(hf_hub_download(repository, name, **where, **how))
+    except LocalEntryNotFoundError as error:
+        problem: Exception = error
+        with suppress(OSError, ValueError):  # out of reach, but here since an earlier time, without this file
+            snapshot_download(repository, local_files_only=True, **where)
+            return None
+    except EntryNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        problem = error
+    raise FileNotFoundError(
+        f"{repository!r} is no folder here and no shipped model ({_shipped()}), and the Hub does not give it: "
+        f"{problem}"
+    ) from problem
+
+
+def _shipped() -> str:
+    names = {config.parent.name for folder in _FOLDERS for config in folder.glob("*/config.json")}
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,161 @@
+"""Checkpoints as they are published: a TensorFlow checkpoint or a transformers folder, behind one interface."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nlpkit.wobert.conversion.tensorflow_checkpoint import read_tf_checkpoint
+from nlpkit.wobert.words.vocabulary_file import read_vocabulary
+
+Format = Literal["tensorflow", "safetensors", "pytorch"]
+
+_WEIGHTS: dict[Format, str] = {"safetensors": "model.safetensors", "pytorch": "pytorch_model.bin"}
+_TOKENIZER_SETTINGS = ("do_lower_case", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """A published checkpoint.
+
+    Args:
+        format: what its weights are stored in.
+        path: the file of weights, or the prefix of TensorFlow's files.
+        settings: its configuration as stored.
+        shapes: the shape of each tensor, by the tensor's name.
+        read: gives a tensor; TensorFlow's are read from disk at that moment.
+    """
+
+    format: Format
+    path: Path
+    settings: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], Tensor]
+
+    def vocabulary(self) -> dict[str, int]:
+        """The vocabulary beside the weights: ``vocab.txt``, or that of a WordPiece ``tokenizer.json``.
+
+        Returns:
+            Token to id.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it cannot be read, or is of another kind.
+        """
+        folder = self.path.parent
+        if (folder / "vocab.txt").is_file():
+            return read_vocabulary(folder / "vocab.txt")
+        if not (folder / "tokenizer.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no vocab.txt; give the checkpoint's vocabulary as vocab=...")
+        tokenizer = _read_json(folder / "tokenizer.json")
+        if tokenizer["model"].get("type") != "WordPiece":
+            raise ValueError(
+                f"{folder / 'tokenizer.json'} is a {tokenizer['model'].get('type')} tokenizer, and a word tokenizer "
+                "needs a WordPiece vocabulary; give the checkpoint's as vocab=..."
+            )
+        return tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+
+    def tokenizer_settings(self) -> dict[str, Any]:
+        """What the source's tokenizer was told that a word tokenizer must be told too, such as ``do_lower_case``."""
+        path = self.path.parent / "tokenizer_config.json"
+        stored = _read_json(path) if path.is_file() else {}
+        # Special tokens are stored as themselves, or as an AddedToken with its text under "content".
+        return {
+            name: stored[name]["content"] if isinstance(stored[name], dict) else stored[name]
+            for name in _TOKENIZER_SETTINGS
+            if stored.get(name) is not None
+        }
+
+
+def open_checkpoint(path: Path) -> CheckpointSource:
+    """Open a checkpoint folder, or a TensorFlow checkpoint by its prefix.
+
+    Args:
+        path: folder or prefix. Of several kinds of weights in a folder, safetensors are taken before PyTorch's and
+            those before TensorFlow's.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        FileNotFoundError: there are no weights, or no configuration.
+        ValueError: a file is cut short, damaged, or not what its name says.
+    """
+    if path.is_dir():
+        for kind, name in _WEIGHTS.items():
+            if (path / name).is_file() or (path / f"{name}.index.json").is_file():
+                return _open_transformers(path, kind, name)
+        if not list(path.glob("*.index")):
+            raise FileNotFoundError(
+                f"source {path} holds no weights: no model.safetensors, pytorch_model.bin or TensorFlow *.index file"
+            )
+    elif not path.parent.is_dir():
+        raise FileNotFoundError(f"source {path} does not exist; give a local folder, or the prefix of a checkpoint")
+    return _open_tensorflow(path)
+
+
+def _open_tensorflow(path: Path) -> CheckpointSource:
+    checkpoint = read_tf_checkpoint(path)
+    folder = checkpoint.prefix.parent
+    config = next((file for file in (folder / "bert_config.json", folder / "config.json") if file.is_file()), None)
+    if config is None:
+        raise FileNotFoundError(f"{folder} holds no bert_config.json; put the checkpoint's configuration there")
+    settings = _read_json(config)
+    # transformers would fill these in with BERT-base's, and no shape would give a wrong number of heads away.
+    missing = [name for name in ("num_attention_heads", "num_hidden_layers", "hidden_act") if name not in settings]
+    if missing:
+        raise ValueError(f"{config} lacks {', '.join(missing)}; it must be the configuration of this checkpoint")
+    return CheckpointSource(
+        "tensorflow",
+        checkpoint.prefix,
+        settings,
+        {name: checkpoint.shape(name) for name in checkpoint},
+        lambda name: torch.from_numpy(checkpoint[name]),
+    )
+
+
+def _open_transformers(folder: Path, kind: Format, name: str) -> CheckpointSource:
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds {name} but no config.json; put the model's configuration there")
+    files = [folder / name]
+    if not files[0].is_file():
+        index = _read_json(folder / f"{name}.index.json")
+        files = [folder / shard for shard in sorted(set(index["weight_map"].values()))]
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= _load(file, kind)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return CheckpointSource(kind, folder / name, _read_json(folder / "config.json"), shapes, tensors.__getitem__)
+
+
+def _load(file: Path, kind: Format) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: missing; the index beside it says that it holds part of the weights")
+    try:
+        tensors = load_file(file) if kind == "safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{file}: holds more than weights, and loading it could run code, or is damaged") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{file}: cut short, damaged, or not a file of weights ({error})") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise ValueError(f"{file}: not a state dict; save it as one: torch.save(model.state_dict(), ...)")
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, and holds a {type(content).__name__}")
+    return content

@@ -1,0 +1,1 @@
+"""Labels of characters from tokens that are words."""

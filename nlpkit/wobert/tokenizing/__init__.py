@@ -1,0 +1,1 @@
+"""From words to rows of ids and back: the tokenizer."""

@@ -1,0 +1,1 @@
+"""The surgery that turns any encoder into a word model."""

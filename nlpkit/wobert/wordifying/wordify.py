@@ -1,0 +1,230 @@
+"""A character or subword model becomes a word model."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlpkit.wobert.modeling import WoBertForMaskedLM
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
+from nlpkit.wobert.wordifying.embedding_surgery import (
+    SPECIAL_ROLES,
+    PieceWeights,
+    find_pieces,
+    find_weights,
+    log_unigram,
+    mean_rows,
+    select_layers,
+)
+from nlpkit.wobert.wordifying.report import WordifyReport, compare_tokenizers
+from nlpkit.wobert.wordifying.source_model import (
+    check_layers,
+    check_source,
+    input_names,
+    is_tied,
+    vocabulary_parameters,
+)
+from nlpkit.wobert.words.segmenters import Segmenter
+from nlpkit.wobert.words.vocabulary_file import read_vocabulary
+from nlpkit.wobert.words.word_splitter import Fallback
+
+
+class WordModel(NamedTuple):
+    """What ``wordify`` returns."""
+
+    model: PreTrainedModel
+    tokenizer: WoBertTokenizer
+    report: WordifyReport
+
+
+def wordify(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    vocabulary: Mapping[str, int] | Sequence[str] | str | Path,
+    *,
+    layers: Sequence[int] | None = None,
+    piece_weights: PieceWeights | None = None,
+    token_counts: Mapping[str, int] | None = None,
+    texts: Iterable[str] | None = None,
+    segmenter: str | Segmenter = "rjieba",
+    fallback: Fallback = "faithful",
+    do_lower_case: bool = True,
+) -> WordModel:
+    """Give a pretrained encoder a word vocabulary: old rows kept, new rows the mean of their pieces' rows.
+
+    Source: WoBERT (kexue.fm/archives/7758); initialisation by the mean of the pieces.
+
+    Args:
+        model: a BERT-like masked LM or encoder. BERT and RoBERTa (XLM-R, CamemBERT) become ``WoBertForMaskedLM``;
+            ELECTRA, ALBERT, DistilBERT and other masked LMs keep their class.
+        tokenizer: the model's own tokenizer: WordPiece, SentencePiece or byte-level BPE.
+        vocabulary: the word vocabulary in BERT's conventions: token to id, tokens in order, or a file of one token a
+            line. ``nlpkit.build_vocabulary`` makes one.
+        layers: indices of the encoder layers to keep, ascending; ``None`` keeps all.
+        piece_weights: given a word and its pieces, the weight of each in the mean; ``None`` weighs them equally.
+        token_counts: occurrences of the new tokens in a corpus. A fresh MLM head (the source has none) then starts
+            with the log unigram distribution as its bias, which saves its first hundreds of steps.
+        texts: a sample on which the report compares the tokenizers.
+        segmenter: as for ``WoBertTokenizer``; so are ``fallback`` and ``do_lower_case``.
+        fallback: what becomes of words that the vocabulary lacks.
+        do_lower_case: normalise as uncased BERT does.
+
+    Returns:
+        The word model (same dtype, device and mode as ``model``, which stays as it was), its tokenizer and a report.
+
+    Raises:
+        TypeError: ``model`` is no transformers model of these kinds, or ``texts`` is one string.
+        ValueError: the tokenizer is another model's, or lacks a special token; the vocabulary is broken or lacks
+            one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense.
+
+    Note:
+        RoBERTa's positions count from ``pad_token_id + 1`` and it has one token type: the word model starts at
+        position 0 and has two token types with the same row, so that pairs work. DistilBERT has no token types: its
+        tokenizer makes none. Where the whole vocabulary is kept,
+        hidden states and logits equal the source's. A fresh head is drawn from torch's global generator: seed it.
+        Peak memory: the source, the word model and one embedding in fp32.
+
+    Example:
+        >>> from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+        >>> special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        >>> characters = BertTokenizer(vocab={name: index for index, name in enumerate([*special, "天", "气", "好"])})
+        >>> config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        ...                     intermediate_size=8, max_position_embeddings=16)
+        >>> words = wordify(BertForMaskedLM(config), characters, [*special, "天气", "好"], layers=(0, 2))
+        >>> words.tokenizer.tokenize("天气好")
+        ['天气', '好']
+        >>> print(words.report.kept_rows, words.report.new_rows, words.report.layers)
+        6 1 (0, 2)
+    """
+    check_source(model, tokenizer)
+    kept_layers = check_layers(model, layers)
+    words = WoBertTokenizer(
+        _as_mapping(vocabulary),
+        fallback,
+        segmenter,
+        do_lower_case=do_lower_case,
+        model_input_names=input_names(model),
+    )
+    ids = dict(sorted(words.get_vocab().items(), key=lambda item: item[1]))
+    pieces = find_pieces(ids, tokenizer)
+    weights = None if piece_weights is None else find_weights(ids, pieces, tokenizer, piece_weights)
+
+    state = _word_state(model, pieces, weights)
+    settings = _special_ids(model.config, tokenizer, ids, pieces) | {"vocab_size": len(ids)}
+    if layers is not None:
+        state = select_layers(state, kept_layers)
+        settings["num_hidden_layers"] = len(kept_layers)
+    target, fresh, dropped = _build(model, state, settings)
+    head_bias = _start_head_bias(target, fresh, token_counts, ids)
+    words.model_max_length = min(tokenizer.model_max_length, target.config.max_position_embeddings)
+
+    unknown = _unknown_tokens(ids, pieces, tokenizer.unk_token_id)
+    report = WordifyReport(
+        source=type(model).__name__,
+        target=type(target).__name__,
+        parameters_before=model.num_parameters(),
+        parameters_after=target.num_parameters(),
+        vocabulary_before=model.get_input_embeddings().num_embeddings,  # type: ignore[arg-type]
+        vocabulary_after=len(ids),
+        kept_rows=sum(len(row) == 1 for row in pieces) - len(unknown),
+        new_rows=sum(len(row) > 1 for row in pieces),
+        unknown_tokens=unknown,
+        layers_before=model.config.num_hidden_layers,
+        layers=kept_layers,
+        fresh_head=fresh,
+        head_bias=head_bias,
+        dropped=dropped,
+        texts=None if texts is None else compare_tokenizers(texts, tokenizer, words),
+    )
+    return WordModel(target, words, report)
+
+
+def _as_mapping(vocabulary: Mapping[str, int] | Sequence[str] | str | Path) -> dict[str, int]:
+    if isinstance(vocabulary, Mapping):
+        return dict(vocabulary)
+    if isinstance(vocabulary, str | Path):
+        return read_vocabulary(vocabulary)
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    if len(ids) < len(vocabulary):
+        token, count = Counter(vocabulary).most_common(1)[0]
+        raise ValueError(f"vocabulary has {token!r} {count} times; every token must stand once")
+    return ids
+
+
+def _word_state(
+    model: PreTrainedModel, pieces: Sequence[tuple[int, ...]], weights: Sequence[tuple[float, ...]] | None
+) -> dict[str, Tensor]:
+    by_token = vocabulary_parameters(model)
+    return {
+        name: mean_rows(tensor, pieces, weights) if name in by_token else tensor
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _special_ids(
+    config: PreTrainedConfig, tokenizer: Any, ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]]
+) -> dict[str, int | None]:
+    """The configuration's ``..._token_id`` settings in the new vocabulary; ``None`` for tokens that are gone."""
+    new_ids = {row[0]: number for number, row in reversed(list(enumerate(pieces))) if len(row) == 1}
+    new_ids |= {getattr(tokenizer, role): ids[token] for token, role in reversed(SPECIAL_ROLES.items())}
+    settings = {
+        name: new_ids.get(value)
+        for name, value in config.to_dict().items()
+        if name.endswith("_token_id") and isinstance(value, int)
+    }
+    return settings | {"pad_token_id": ids["[PAD]"]}
+
+
+def _build(
+    model: PreTrainedModel, state: dict[str, Tensor], settings: Mapping[str, Any]
+) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
+    """The word model, whether its MLM head is fresh, and the parts of the source that it lacks."""
+    config = copy.deepcopy(model.config)
+    target_class: type[PreTrainedModel] = type(model)
+    if config.model_type in BERT_TYPES + ROBERTA_TYPES:
+        target_class, config, state = WoBertForMaskedLM, word_bert_config(config), word_bert_state(config, state)
+    for name, value in settings.items():
+        setattr(config, name, value)
+    config.tie_word_embeddings = is_tied(model)
+    target = target_class(config)
+    target.to(dtype=model.dtype, device=model.device).train(model.training)  # type: ignore[call-arg]
+    expected = target.state_dict()
+    missing = expected.keys() - state.keys()
+    misfits = [name for name, tensor in state.items() if name in expected and expected[name].shape != tensor.shape]
+    misfits += [name for name in missing if not name.startswith("cls.predictions.")]
+    if misfits:
+        raise TypeError(
+            f"{type(model).__name__} has weights that wordify cannot carry over to {target_class.__name__} of another "
+            f"vocabulary: {', '.join(sorted(misfits))}"
+        )
+    target.load_state_dict(state, strict=False)
+    dropped = tuple(dict.fromkeys(part_name(name) for name in state if name not in expected))
+    return target, bool(missing), dropped
+
+
+def _start_head_bias(
+    target: PreTrainedModel, fresh: bool, token_counts: Mapping[str, int] | None, ids: Mapping[str, int]
+) -> str:
+    """Set the output bias where the head is fresh; says where the bias comes from."""
+    decoder = target.get_output_embeddings()
+    if token_counts is None:
+        return "zero" if fresh else "none" if decoder is None or decoder.bias is None else "source"
+    if not fresh:
+        raise ValueError(
+            "token_counts sets the output bias of a fresh MLM head, but this model keeps its own; leave it out"
+        )
+    with torch.no_grad():
+        decoder.bias.copy_(log_unigram(token_counts, ids))
+    return "token counts"
+
+
+def _unknown_tokens(ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]], unknown_id: int) -> tuple[str, ...]:
+    return tuple(name for name, row in zip(ids, pieces, strict=True) if row == (unknown_id,) and name != "[UNK]")

@@ -1,0 +1,1 @@
+"""From text to words: normalise, segment, split, and the vocabulary."""

@@ -1,0 +1,179 @@
+"""``nlpkit parse``: what it refuses, and what it writes with a small model of random weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from nlpkit.cli.parse import (
+    Terms,
+    check_evaluation,
+    check_format,
+    choose_decoder,
+    parse,
+    read_sentences,
+    write_text,
+)
+from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.perturbed_masking.trees.constituents import mart
+from nlpkit.perturbed_masking.trees.dependencies import eisner
+from nlpkit.wobert.configuration import WoBertConfig
+from nlpkit.wobert.modeling import WoBertForMaskedLM
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+
+Call = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def model(small_vocabulary: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a word model with random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    WoBertForMaskedLM(WoBertConfig(vocab_size=len(small_vocabulary), **sizes)).save_pretrained(folder)
+    WoBertTokenizer(small_vocabulary).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def call(model: str) -> Call:
+    """Run the verb with that model; its standard output."""
+    app = typer.Typer()
+    app.command()(parse)
+
+    def run(*arguments: str, stdin: str | None = None) -> str:
+        result = CliRunner().invoke(app, [*arguments, "--model", model], input=stdin, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_texts_become_conllu_or_brackets(call: Call, tmp_path: Path) -> None:
+    texts = ["酒店很好。", "", "今天天气不错"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
+    first, second = read_conllu(call(str(tmp_path / "texts.txt")).split("\n"))
+    assert (first.forms, second.forms) == (list("酒店很好。"), list("今天天气不错"))
+    assert first.heads.count(0) == second.heads.count(0) == 1
+    assert first.comments == ("# text = 酒店很好。",)
+    lines = call("--decoder", "mart", stdin="\n".join(texts)).splitlines()
+    assert [line.translate({ord(c): None for c in "() "}) for line in lines] == ["酒店很好。", "今天天气不错"]
+
+
+def test_conllu_keeps_its_words_and_annotation(call: Call, tmp_path: Path) -> None:
+    source = "# sent_id = 7\n1\t酒店\t_\tNOUN\t_\t_\t_\t_\t_\t_\n2\t好\t_\tADJ\t_\t_\t_\t_\t_\t_\n\n"
+    (tmp_path / "a.conllu").write_text(source, "utf-8")
+    output = call(str(tmp_path / "a.conllu"))
+    assert output == call("--conllu", stdin=source)
+    (sentence,) = read_conllu(output.split("\n"))
+    assert sentence.comments == ("# sent_id = 7",) and [word.upos for word in sentence.words] == ["NOUN", "ADJ"]
+    assert sorted(sentence.heads)[0] == 0
+
+
+def test_json_and_drawings_of_given_words(call: Call) -> None:
+    row = json.loads(call("--words", "--format", "json", stdin="酒店 很 好\n"))
+    assert row["words"] == ["酒店", "很", "好"] and len(row["heads"]) == 3
+    drawing = call("--words", "--format", "tree", stdin="酒店 很 好\n酒店\n")
+    assert drawing.count("酒店") == 2 and drawing.count("●") == 2 and "\n\n" in drawing
+
+
+def test_pictures_go_into_a_folder(call: Call, tmp_path: Path) -> None:
+    for write, suffix in (("svg", "svg"), ("heatmap", "svg"), ("heatmap-png", "png")):
+        call("--format", write, "--output", str(tmp_path / write), stdin="hello world\nlower cafe\n")
+        assert sorted(path.name for path in (tmp_path / write).iterdir()) == [f"0001.{suffix}", f"0002.{suffix}"]
+
+
+def test_evaluation_prints_the_parser_beside_the_baselines(call: Call, tmp_path: Path) -> None:
+    line = "{}\t{}\t_\tX\t_\t_\t{}\t_\t_\t_\n"
+    treebank = "".join(map(line.format, "123", ("酒店", "很", "好"), "330")) + "\n"
+    (tmp_path / "gold.conllu").write_text(treebank * 3, "utf-8")
+    table = call("--evaluate", str(tmp_path / "gold.conllu"), "--gold-root", "--output", str(tmp_path / "r.json"))
+    assert [row.split("  ")[0] for row in table.splitlines()[1:]] == [
+        "eisner",
+        "right chain",
+        "left chain",
+        "random trees",
+        "star",
+    ]
+    report = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert report["right chain"]["UAS"] == [2 / 3, 2 / 3, 2 / 3]
+    (tmp_path / "gold.mrg").write_text("(S (NN 酒店) (VP (RB 很) (JJ 好)))\n" * 2, "utf-8")
+    table = call("--evaluate", str(tmp_path / "gold.mrg"), "--decoder", "cky", "--max-words", "3")
+    baseline = next(row for row in table.splitlines() if row.startswith("right branching"))
+    assert baseline.split()[2:] == ["100.00", "[100.0,", "100.0]"] * 3
+
+
+@pytest.mark.parametrize(
+    ("decoder", "write", "message"),
+    [
+        ("eisner", "pdf", "--format pdf is unknown; use conllu, brackets"),
+        ("eisner", "brackets", "--format brackets cannot hold the dependencies of eisner; use conllu"),
+        ("cky", "conllu", "--format conllu cannot hold the constituents of cky; use brackets"),
+        ("cky", "svg", "--format svg draws a file a sentence; give --output FOLDER"),
+    ],
+)
+def test_forms_that_do_not_fit_are_refused(decoder: str, write: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_format(decoder, write, None)
+    assert (check_format("edmonds", None, None), check_format("mart", None, None)) == ("conllu", "brackets")
+
+
+@pytest.mark.parametrize(
+    ("decoder", "terms", "refused", "message"),
+    [
+        ("eisner", Terms(), {"FILE": Path("a")}, "prints scores; leave FILE out"),
+        ("eisner", Terms("none"), {}, "--punctuation none is unknown; use counted, unscored or removed"),
+        ("mart", Terms("unscored"), {}, "--punctuation unscored is for dependencies"),
+        ("mart", Terms(gold_root=True), {}, "--gold-root is for dependencies; the constituents of mart have no root"),
+    ],
+)
+def test_terms_that_do_not_fit_are_refused(
+    decoder: str, terms: Terms, refused: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_evaluation(decoder, terms, refused)
+
+
+def test_decoders_are_chosen_by_name() -> None:
+    influence = np.random.default_rng(0).random((6, 6)) * 9
+    assert choose_decoder("eisner", False)(influence) == eisner(influence)
+    assert choose_decoder("eisner", True)(influence, root=2) == eisner(influence, root=2, faithful=True)
+    assert choose_decoder("mart", True)(influence) == mart(influence, faithful=True)
+    with pytest.raises(ValueError, match=r"--decoder best is unknown; use eisner, .*, cky, leaning_cky"):
+        choose_decoder("best", False)
+    with pytest.raises(ValueError, match="--faithful: cky was never published"):
+        choose_decoder("cky", True)
+
+
+def test_options_of_evaluation_need_a_treebank(call: Call) -> None:
+    with pytest.raises(ValueError, match="are for --evaluate; give it a treebank"):
+        call("--gold-root", stdin="a\n")
+
+
+def test_input_is_texts_words_or_conllu(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("我 来\n \n你\n", "utf-8")
+    assert list(read_sentences(tmp_path / "a.txt", conllu=False, words=False)) == ["我 来", "你"]
+    expected = [Sentence.of(["我", "来"]), Sentence.of(["你"])]
+    assert list(read_sentences(tmp_path / "a.txt", conllu=False, words=True)) == expected
+    with pytest.raises(ValueError, match=r"a\.txt, line 1 has 1 columns"):
+        list(read_sentences(tmp_path / "a.txt", conllu=True, words=False))
+
+
+def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
+    def items() -> Iterator[str]:
+        yield "one"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_text(items(), tmp_path / "out.txt")
+    assert list(tmp_path.iterdir()) == []
+    write_text(iter(["one", "two"]), tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text("utf-8") == "one\ntwo\n"

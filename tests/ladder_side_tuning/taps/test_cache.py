@@ -1,0 +1,278 @@
+"""Cached taps give what live ones give, survive interruption and refuse what is not theirs."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import pickle
+import resource
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nlpkit.ladder_side_tuning.building import get_ladder_model
+from nlpkit.ladder_side_tuning.configuration import LadderConfig
+from nlpkit.ladder_side_tuning.taps.cache import TapCache
+from nlpkit.ladder_side_tuning.taps.caching import cache_taps, estimate_tap_bytes
+from nlpkit.ladder_side_tuning.taps.file import quantise
+from nlpkit.ladder_side_tuning.taps.keys import row_keys
+from tests.ladder_side_tuning.small_models import SEQ2SEQ, answers, small_model
+
+Row = dict[str, Any]
+
+
+def some_rows(name: str, count: int = 9) -> list[Row]:
+    generator = torch.Generator().manual_seed(6)
+    rows: list[Row] = []
+    for number in range(count):
+        rows.append({"input_ids": torch.randint(5, 40, (3 + number % 4,), generator=generator).tolist()})
+        if name in SEQ2SEQ:
+            rows[-1]["labels"] = torch.randint(5, 40, (2 + number % 3,), generator=generator).tolist()
+        elif name == "bert-sequence":
+            rows[-1]["labels"] = number % 3
+    return rows
+
+
+def collate(rows: list[Row], length: int = 0) -> dict[str, Tensor]:
+    length = max(length, *(len(row["input_ids"]) for row in rows))
+    batch = {
+        "input_ids": torch.tensor([row["input_ids"] + [0] * (length - len(row["input_ids"])) for row in rows]),
+        "attention_mask": torch.tensor([[int(n < len(row["input_ids"])) for n in range(length)] for row in rows]),
+    }
+    labels = [row.get("labels") for row in rows]
+    if isinstance(labels[0], list):
+        longest = max(len(found) for found in labels)
+        batch["labels"] = torch.tensor([found + [-100] * (longest - len(found)) for found in labels])
+    elif labels[0] is not None:
+        batch["labels"] = torch.tensor(labels)
+    return batch
+
+
+def ladder_for(name: str, **settings: Any) -> Any:
+    return get_ladder_model(small_model(name), LadderConfig(**{"reduction": 2, "layers": 2, **settings})).eval()
+
+
+def stop_the_backbone(ladder: Any) -> None:
+    for stack in ladder.stacks:
+        for rung in stack.blocks(ladder):
+            rung.block.forward = lambda *args, **kwargs: pytest.fail("the backbone ran")
+
+
+@pytest.mark.parametrize("name", ["bert-sequence", "bert-mlm", "llama", "t5", "bart"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1), ("int8", 0.1)])
+def test_cached_taps_give_the_answers_of_live_ones(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+    ladder, rows = ladder_for(name), some_rows(name)
+    batch = collate(rows[2:6])
+    expected = answers(ladder(**batch))
+    cache = cache_taps(ladder, rows, tmp_path, collate, dtype=dtype, batch_size=4, show_progress=False)
+    assert len(cache) == len(rows)
+    ladder.use_tap_cache(cache)
+    stop_the_backbone(ladder)
+    found = answers(ladder(**batch))
+    real = batch["labels"] != -100 if name in SEQ2SEQ else batch["attention_mask"].bool()
+    if found.dim() == 3:
+        found, expected = found[real], expected[real]
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * expected.abs().max().item())
+
+
+def test_gradients_with_the_cache_are_those_without_it(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence", dropout=0.0).double(), some_rows("bert-sequence")
+    for module in ladder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    ladder.train()
+    gradients = []
+    for cache in (None, cache_taps(ladder, rows, tmp_path, collate, dtype="float32", show_progress=False)):
+        ladder.use_tap_cache(cache)
+        ladder.zero_grad()
+        ladder(**collate(rows[:4], length=12)).loss.backward()
+        gradients.append({key: p.grad.clone() for key, p in ladder.named_parameters() if p.grad is not None})
+    for key, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_outside_the_cache_is_an_error_in_training_and_runs_live_in_evaluation(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    other = {"input_ids": torch.tensor([[9, 9, 9]])}
+    expected = ladder(**other).logits
+    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    assert torch.equal(ladder(**other).logits, expected)
+    embedded = {"inputs_embeds": ladder.get_input_embeddings()(other["input_ids"])}
+    torch.testing.assert_close(ladder(**embedded).logits, expected)
+    with pytest.raises(
+        ValueError, match=r"a batch is not in the tap cache .*, which holds 9 rows; cache all training"
+    ):
+        ladder.train()(**other)
+
+
+def test_a_ladder_with_a_cache_generates(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("t5"), some_rows("t5")
+    batch = {name: value for name, value in collate(rows[:2]).items() if name != "labels"}
+    expected = ladder.generate(**batch, max_new_tokens=5, num_beams=2)
+    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    assert torch.equal(ladder.generate(**batch, max_new_tokens=5, num_beams=2), expected)
+
+
+def test_caches_can_be_copied_and_pickled(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    expected = ladder(**collate(rows)).logits
+    for found in (copy.deepcopy(ladder), pickle.loads(pickle.dumps(ladder))):
+        stop_the_backbone(found)
+        assert torch.equal(found(**collate(rows)).logits, expected)
+
+
+def test_rows_without_what_the_decoder_reads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a row has no 'labels'; the taps of a decoder depend on what it reads"):
+        cache_taps(ladder_for("t5"), [{"input_ids": [5, 6]}], tmp_path, collate)
+
+
+def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    calls = []
+
+    def interrupted(chosen: list[Row]) -> dict[str, Tensor]:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(chosen)
+        return collate(chosen)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache_taps(ladder, rows, tmp_path, interrupted, batch_size=2, shard_bytes=1, show_progress=False)
+    assert len(TapCache(tmp_path)) == 6
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    ran = []
+    handle = ladder.bert.encoder.layer[0].block.register_forward_hook(lambda _, args, __: ran.append(len(args[0])))
+    cache = cache_taps(ladder, rows, tmp_path, collate, batch_size=2, show_progress=False)
+    handle.remove()
+    assert len(cache) == 9
+    assert sum(ran) == 3
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert before.items() <= after.items()
+
+
+def test_a_shard_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    cache_taps(ladder, rows, tmp_path, collate, batch_size=3, shard_bytes=1, show_progress=False)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    (tmp_path / "taps-00001.safetensors").unlink()
+    assert len(cache_taps(ladder, rows, tmp_path, collate, show_progress=False)) == 9
+    assert sorted(path.name[5:10] for path in tmp_path.glob("*.safetensors")) == ["00000", "00002", "00003"]
+
+
+def test_stale_caches_are_refused(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    cache = cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+    with torch.no_grad():
+        ladder.bert.encoder.layer[0].block.output.dense.weight[0, 0] += 0.5
+    with pytest.raises(ValueError, match="is stale: it was made with other backbone weights"):
+        ladder.use_tap_cache(cache)
+    with pytest.raises(
+        ValueError, match=r"holds a cache with another fingerprint .* delete it or choose another folder"
+    ):
+        cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+    with pytest.raises(ValueError, match=r"holds layers \[1, 3\] of 'bert.encoder', the ladder also taps \[0, 2\]"):
+        ladder_for("bert-sequence", layers=None).use_tap_cache(cache)
+    ladder_for("bert-sequence", layers=[3]).use_tap_cache(cache)
+    with pytest.raises(ValueError, match=r"holds a cache with another dtype \(bfloat16, not int8\)"):
+        cache_taps(ladder_for("bert-sequence"), rows, tmp_path, collate, dtype="int8", show_progress=False)
+
+
+def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no tap_cache\.json; make a cache with cache_taps"):
+        TapCache(tmp_path)
+    cache_taps(ladder_for("bert-sequence"), some_rows("bert-sequence"), tmp_path, collate, show_progress=False)
+    shard = tmp_path / "taps-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
+        TapCache(tmp_path)
+    (tmp_path / "tap_cache.json").write_text(json.dumps({"format": 99}), "utf-8")
+    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 1"):
+        TapCache(tmp_path)
+    with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float32', 'bfloat16', 'int8'"):
+        cache_taps(ladder_for("bert-sequence"), [], tmp_path, collate, dtype="fp8")
+
+
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    """A limit on the size of files makes writes fail as a full disk does, in the middle of a file."""
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    cache_taps(ladder, rows[:3], tmp_path, collate, shard_bytes=1, show_progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+        with pytest.raises(
+            OSError, match=r"cannot write taps \(File too large\); 3 of 9 rows are kept in .*: free"
+        ) as told:
+            cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert told.value.errno == errno.EFBIG
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(cache_taps(ladder, rows, tmp_path, collate, show_progress=False)) == 9
+
+
+def test_a_disk_that_is_too_small_is_known_before_the_backbone_runs(tmp_path: Path) -> None:
+    ladder = ladder_for("bert-sequence")
+    stop_the_backbone(ladder)
+    rows = [{"input_ids": range(10**12)}] * 2
+    with pytest.raises(
+        OSError, match=r"the taps of 2 rows take 119209\.29 GiB, .* GiB left; tap fewer layers, keep them"
+    ):
+        cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_the_estimate_is_what_the_files_take(dtype: str, tmp_path: Path) -> None:
+    ladder, rows = ladder_for("t5"), some_rows("t5", 40)
+    cache_taps(ladder, rows, tmp_path, collate, dtype=dtype, show_progress=False)
+    tokens = [sum(len(row[name]) for row in rows) for name in ("input_ids", "labels")]
+    expected = estimate_tap_bytes(ladder, tokens, dtype)
+    found = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
+    assert expected < found < expected + 40 * (16 + 16) + 1024
+
+
+@given(seed=st.integers(0, 99), scale=st.sampled_from([1e-6, 1.0, 1e4]))
+def test_eight_bits_lose_at_most_half_a_step(seed: int, scale: float) -> None:
+    taps = scale * torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(seed))
+    numbers, scales = quantise(taps)
+    error = (numbers.float() * scales[..., None] - taps).abs()
+    assert (error <= scales[..., None] * 0.5001).all()
+    assert torch.equal(quantise(torch.zeros(1, 4))[0], torch.zeros(1, 4, dtype=torch.int8))
+
+
+def test_keys_tell_apart_what_the_states_depend_on() -> None:
+    ids, mask = torch.tensor([[5, 6, 0]]), torch.tensor([[1, 1, 0]])
+
+    def key(stacks: int = 1, **inputs: Any) -> bytes:
+        return row_keys({"input_ids": ids, "attention_mask": mask, **inputs}, stacks, 0)[0].digest
+
+    assert key() == key(input_ids=torch.tensor([[5, 6, 7]]), token_type_ids=torch.zeros(1, 3).long())
+    different: list[Mapping[str, Any]] = [
+        {},
+        {"input_ids": torch.tensor([[5, 7, 0]])},
+        {"attention_mask": torch.tensor([[1, 0, 0]])},
+        {"token_type_ids": torch.tensor([[0, 1, 0]])},
+        {"input_ids": torch.tensor([[0, 5, 6]]), "attention_mask": torch.tensor([[0, 1, 1]])},
+        {"input_ids": torch.tensor([[5, 9, 6]]), "attention_mask": torch.tensor([[1, 0, 1]])},
+        {"stacks": 2, "labels": torch.tensor([[8, 9]])},
+        {"stacks": 2, "labels": torch.tensor([[8, 8]])},
+    ]
+    assert len({key(**inputs) for inputs in different}) == len(different)
+    assert key(2, labels=torch.tensor([[8, 9]])) == key(2, labels=torch.tensor([[8, 9, -100]]))
+    with pytest.raises(ValueError, match="taps are looked up by token ids; the batch has no input_ids"):
+        row_keys({}, 1, 0)
+    with pytest.raises(ValueError, match="taps of a decoder are looked up by what it reads; the batch has no labels"):
+        row_keys({"input_ids": ids}, 2, 0)

@@ -1,0 +1,38 @@
+"""The constituency tree."""
+
+from __future__ import annotations
+
+import pytest
+
+from nlpkit.perturbed_masking.trees.tree import Tree
+
+
+def test_subtrees_come_parents_first_from_left_to_right() -> None:
+    tree = Tree.by_splitting(4, lambda start, end: (start + end) // 2)
+    ranges = [(subtree.start, subtree.end) for subtree in tree.subtrees()]
+    assert ranges == [(0, 4), (0, 2), (0, 1), (1, 2), (2, 4), (2, 3), (3, 4)]
+
+
+def test_the_whole_is_trivial_even_under_another_of_its_range() -> None:
+    inner = Tree(0, 2, (Tree.leaf(0), Tree.leaf(1)), "VP")
+    assert Tree(0, 2, (inner,), "S").spans() == set()
+    assert Tree(0, 2, (inner,), "S").spans(trivial=True) == {(0, 2)}
+
+
+def test_brackets_keep_round_brackets_of_words_apart() -> None:
+    assert Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["(", "x)"]) == "(-LRB- x-RRB-)"
+    assert Tree.leaf(1).brackets(["a", "b"]) == "b"
+
+
+def test_bad_trees_are_refused() -> None:
+    with pytest.raises(ValueError, match="a tree from 2 to 2 holds no unit"):
+        Tree(2, 2)
+    with pytest.raises(ValueError, match="a tree from 0 to 2 has no children"):
+        Tree(0, 2)
+    for children in ((Tree.leaf(0),), (Tree.leaf(1), Tree.leaf(0)), (Tree.leaf(0), Tree.leaf(2))):
+        with pytest.raises(ValueError, match=r"do not fill the range \(0, 2\)"):
+            Tree(0, 2, children)
+    with pytest.raises(ValueError, match=r"split\(0, 3\) gave 3; it must lie between them"):
+        Tree.by_splitting(3, lambda start, end: end)
+    with pytest.raises(ValueError, match="words has 1 items, but the tree reaches unit 2"):
+        Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["one"])

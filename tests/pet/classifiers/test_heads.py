@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nlpkit.pet.classifiers.heads import ChoiceClassifier, HeadClassifier
+from nlpkit.pet.clozes.examples import Example
+from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier
+
+LABELS = list(WORDS)
+
+
+@pytest.fixture
+def folder(small_vocabulary: dict[str, int], tmp_path: Path) -> Path:
+    classifier = small_classifier(small_vocabulary)
+    classifier.model.save_pretrained(tmp_path)
+    classifier.tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_head_gives_the_models_own_logits(folder: Path) -> None:
+    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64)
+    inputs = classifier.tokenizer(TEXTS[1], return_tensors="pt")
+    with torch.no_grad():
+        expected = classifier.model.eval()(**inputs).logits
+    torch.testing.assert_close(classifier.scores([TEXTS[1]]), expected)
+    assert set(classifier.predict(TEXTS)) <= set(LABELS)
+
+
+def test_a_pair_of_fields_is_read_as_a_pair(folder: Path) -> None:
+    classifier = HeadClassifier.from_pretrained(folder, ["0", "1"], fields=("a", "b"), max_length=64)
+    inputs = classifier.tokenizer("今天", "酒店", return_tensors="pt")
+    with torch.no_grad():
+        expected = classifier.model.eval()(**inputs).logits
+    torch.testing.assert_close(classifier.scores([{"a": "今天", "b": "酒店"}]), expected)
+
+
+def test_heads_are_calibrated_too(folder: Path) -> None:
+    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64).calibrate(TEXTS)
+    mean = np.log(classifier.predict_proba(TEXTS)).mean(axis=0)
+    np.testing.assert_allclose(mean, mean.mean(), atol=1e-5)
+    output = classifier(**classifier.collate(labelled_examples()))
+    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
+
+
+def test_entailment_scores_every_description(folder: Path) -> None:
+    hypotheses = {"good": "我们满意", "bad": "我们不满意"}
+    classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, max_length=64)
+    found = classifier.scores(TEXTS)
+    for text, row in zip(TEXTS, found, strict=True):
+        for score, hypothesis in zip(row, hypotheses.values(), strict=True):
+            inputs = classifier.tokenizer(text, hypothesis, return_tensors="pt")
+            with torch.no_grad():
+                torch.testing.assert_close(score, classifier.model.eval()(**inputs).logits[0, 0], rtol=0, atol=1e-5)
+
+
+def test_entailment_losses_are_binary_or_among_the_choices(folder: Path) -> None:
+    examples = [example for example in labelled_examples() if example.label != "mixed"]
+    hypotheses = {"good": "我们满意", "bad": "我们不满意"}
+    labels = torch.tensor([list(hypotheses).index(str(example.label)) for example in examples])
+    for kind in ("binary", "softmax"):
+        classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, loss=kind, max_length=64).eval()
+        output = classifier(**classifier.collate(examples))
+        if kind == "softmax":
+            expected = F.cross_entropy(output.logits, labels)
+        else:
+            wanted = F.one_hot(labels, 2).float()
+            expected = F.binary_cross_entropy_with_logits(output.logits, wanted, reduction="sum") / len(examples)
+        torch.testing.assert_close(output.loss, expected)
+
+
+def test_multiple_choice_takes_candidates_of_each_example(folder: Path) -> None:
+    classifier = ChoiceClassifier.from_pretrained(folder, "{text}{candidate}", None, loss="softmax", max_length=64)
+    three = Example({"text": "今天"}, "2", ("很", "不错", "满意"))
+    two = Example({"text": "酒店"}, "0", ("好", "不"))
+    together = classifier.predict_proba([three, two])
+    assert together[1, 2] == 0
+    np.testing.assert_allclose(together[1, :2], classifier.predict_proba([two])[0], atol=1e-6)
+    loss = classifier.eval()(**classifier.collate([three, two])).loss
+    assert loss.item() == pytest.approx(-(np.log(together[0, 2]) + np.log(together[1, 0])) / 2, rel=1e-4)
+    assert classifier.fields == ("text",)
+
+
+def test_what_does_not_fit_is_refused(folder: Path) -> None:
+    model = HeadClassifier.from_pretrained(folder, LABELS)
+    with pytest.raises(ValueError, match="the model has 3 outputs, but there are 2 labels"):
+        HeadClassifier(model.model, model.tokenizer, ["a", "b"])
+    with pytest.raises(ValueError, match="one text or a pair"):
+        HeadClassifier(model.model, model.tokenizer, LABELS, fields=("a", "b", "c"))
+    with pytest.raises(ValueError, match="a pair gets one score, but the model has 3 outputs"):
+        ChoiceClassifier(model.model, model.tokenizer, "{text}", {"a": "x", "b": "y"})
+    with pytest.raises(ValueError, match="loss='hinge' is unknown"):
+        ChoiceClassifier.from_pretrained(folder, "{text}", {"a": "x", "b": "y"}, loss="hinge")

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from nlpkit.pet.classifiers.pet_classifier import PetClassifier
+from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.objectives.adapet import AdapetLoss
+from nlpkit.pet.objectives.objectives import FullVocabularyLoss, LabelLoss, Objective, PetLoss
+from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments, measure
+from tests.pet.models import TEXTS, labelled_examples, small_classifier
+
+UNLABELLED = [Example.of(text) for text in TEXTS]
+
+
+def settings(folder: Path, **changes: Any) -> PetTrainingArguments:
+    given = {"max_steps": 6, "per_device_train_batch_size": 4, "learning_rate": 0.02, "bf16": False, "use_cpu": True}
+    return PetTrainingArguments(output_dir=str(folder), disable_tqdm=True, **{**given, **changes})
+
+
+def weights(objective: Objective) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+
+
+OBJECTIVES = {
+    "label": (LabelLoss, 0),
+    "pet": (lambda classifier: PetLoss(classifier, alpha=0.5), 1),
+    "blog": (FullVocabularyLoss, 1),
+    "adapet": (AdapetLoss, 0),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_accumulated_steps_equal_large_batches(small_vocabulary: dict[str, int], tmp_path: Path, name: str) -> None:
+    make, unlabelled_a_row = OBJECTIVES[name]
+    found = []
+    for size, accumulation in ((8, 1), (2, 4)):
+        objective = make(small_classifier(small_vocabulary).double())
+        arguments = settings(
+            tmp_path / f"{size}",
+            max_steps=2,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=accumulation,
+            unlabelled_a_row=unlabelled_a_row,
+            optim="sgd",
+        )
+        PetTrainer(objective, arguments, labelled_examples(), unlabelled=UNLABELLED).train()
+        found.append(weights(objective))
+    start = weights(make(small_classifier(small_vocabulary).double()))
+    assert any((found[0][key] - start[key]).abs().max() > 1e-4 for key in start)
+    for key in start:
+        torch.testing.assert_close(found[0][key], found[1][key], rtol=0, atol=1e-10)
+
+
+def test_the_best_weights_on_dev_are_kept(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary)
+    seen: list[dict[str, float]] = []
+
+    class Watch(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+            seen.append(metrics)
+
+    arguments = settings(tmp_path, eval_steps=1, learning_rate=0.3)
+    trainer = PetTrainer(LabelLoss(classifier), arguments, labelled_examples(), labelled_examples()[::-1])
+    trainer.add_callback(Watch())
+    trainer.train()
+    best = max(seen, key=lambda metrics: (metrics["eval_accuracy"], -metrics["eval_loss"]))
+    assert len(seen) == 6
+    assert seen[-1] != best, "the last weights must not be the best for this test to mean anything"
+    found = measure(classifier, labelled_examples())
+    assert found["accuracy"] == pytest.approx(best["eval_accuracy"])
+    assert found["loss"] == pytest.approx(best["eval_loss"], rel=1e-5)
+    record = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    assert record["eval_accuracy"] == best["eval_accuracy"]
+
+
+def test_a_run_cut_off_goes_on_to_the_same_weights(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    whole = PetLoss(small_classifier(small_vocabulary), alpha=0.5)
+    arguments = {"unlabelled_a_row": 1, "lr_scheduler_type": "constant"}
+    PetTrainer(whole, settings(tmp_path / "a", **arguments), labelled_examples(), None, UNLABELLED).train()
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 3
+
+    saved = settings(tmp_path / "b", save_strategy="steps", save_steps=3, **arguments)
+    first = PetLoss(small_classifier(small_vocabulary), alpha=0.5)
+    PetTrainer(first, saved, labelled_examples(), None, UNLABELLED, callbacks=[Stop()]).train()
+    second = PetLoss(small_classifier(small_vocabulary), alpha=0.5)
+    trainer = PetTrainer(second, saved, labelled_examples(), None, UNLABELLED)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-3"))
+    assert trainer.state.global_step == 6
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(second.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_saving_leaves_a_classifier_that_loads(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary)
+    trainer = PetTrainer(LabelLoss(classifier), settings(tmp_path / "run"), labelled_examples())
+    trainer.save_model(str(tmp_path / "saved"))
+    assert PetClassifier.from_pretrained(tmp_path / "saved").predict(TEXTS) == classifier.predict(TEXTS)
+
+
+def test_a_new_run_in_an_old_folder_does_not_keep_the_old_best(
+    small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    for turn in range(2):
+        classifier = small_classifier(small_vocabulary)
+        arguments = settings(tmp_path, learning_rate=0.05 * 10 ** -(3 * turn))
+        PetTrainer(LabelLoss(classifier), arguments, labelled_examples(), labelled_examples()).train()
+    record = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    assert record["eval_loss"] == pytest.approx(measure(classifier, labelled_examples())["loss"], rel=1e-5)
+
+
+def test_learning_really_happens(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary)
+    before = measure(classifier, labelled_examples())
+    arguments = settings(tmp_path, max_steps=40, learning_rate=0.02, per_device_train_batch_size=8)
+    PetTrainer(LabelLoss(classifier), arguments, labelled_examples()).train()
+    after = measure(classifier, labelled_examples())
+    assert after["accuracy"] == 1.0
+    assert after["loss"] < before["loss"] / 4
+
+
+def test_labels_are_checked_before_training(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary)
+    wrong = [*labelled_examples(), Example({"text": "a"}, "worse")]
+    with pytest.raises(ValueError, match="label 'worse' is not one of"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), wrong)
+    with pytest.raises(ValueError, match="label 'worse' is not one of"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples(), wrong)
+    with pytest.raises(ValueError, match="no training examples"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), [])
+    with pytest.raises(ValueError, match="max_steps must be at least 1"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path, max_steps=-1), labelled_examples())

@@ -1,0 +1,102 @@
+"""Models and their files are found in folders, in the package (a checkout or a wheel), and in the Hub's cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+
+import nlpkit
+from nlpkit.sources import find_file, find_model
+
+ROOT = Path(nlpkit.__file__).resolve().parent.parent
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="no shipped model is called 'nonsense'; there are: wobert-mini-zh"):
+        nlpkit.model_path("nonsense")
+
+
+def test_the_shipped_model_is_small_and_complete() -> None:
+    folder = nlpkit.model_path("wobert-mini-zh")
+    assert folder.is_absolute()
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 32_000_000
+    card = (folder / "README.md").read_text("utf-8")
+    assert "MIT License" in card
+    assert "Held-out results" in card
+
+
+def test_the_shipped_model_fills_masks_through_a_pipeline() -> None:
+    folder = nlpkit.model_path("wobert-mini-zh")
+    model = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32")
+    fill = pipeline("fill-mask", model=model, tokenizer=AutoTokenizer.from_pretrained(folder), top_k=20)
+    words = [answer["token_str"] for answer in fill("酒店的服务态度很[MASK]。")]
+    assert {"好", "差", "不错", "热情", "满意", "高"} & set(words), words
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path) -> Path:
+    """What the Hub's client keeps of a repository ``someone/words`` with one file."""
+    repository = tmp_path / "cache" / "models--someone--words"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    return tmp_path / "cache"
+
+
+def test_files_are_found_in_a_folder_in_the_package_and_in_a_repository(tmp_path: Path, hub_cache: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    hub = {"cache_dir": hub_cache, "local_files_only": True, "dtype": "float32"}
+    for source in (tmp_path / "model", str(tmp_path / "model"), "wobert-mini-zh", "someone/words"):
+        found = find_file(source, "config.json", **hub)
+        assert found is not None and found.name == "config.json" and found.is_file()
+        assert find_file(source, "pet.json", **hub) is None
+    assert find_model("someone/words", **hub) == "someone/words"
+    assert find_model("wobert-mini-zh") == str(nlpkit.model_path("wobert-mini-zh"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "someone/else",
+            r"'someone/else' is no folder here and no shipped model \(wobert-mini-zh\), and the Hub",
+        ),
+        ("wobert-midi-zh", r"'wobert-midi-zh' is no folder here and no shipped model"),
+        ("./models/none", "there is no folder ./models/none"),
+        ("/models/none", "there is no folder /models/none"),
+        (Path("models/none"), "there is no folder models/none"),
+        ("a/b/c", "there is no folder a/b/c"),
+    ],
+)
+def test_what_is_nowhere_is_one_error(source: str | Path, message: str, hub_cache: Path) -> None:
+    for find in (find_model, lambda *args, **hub: find_file(*args, "config.json", **hub)):
+        with pytest.raises(FileNotFoundError, match=message):
+            find(source, cache_dir=hub_cache, local_files_only=True)
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_the_models_along(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, env={**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")})
+    (wheel,) = tmp_path.glob("nlpkit-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    script = (
+        "import nlpkit; from nlpkit.sources import settings_path; "
+        "print(nlpkit.model_path('wobert-mini-zh'), next(settings_path('fewclue').glob('eprstmt.yaml')), sep='\\n')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    output = subprocess.run(
+        [sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    found = output.stdout.split()
+    assert len(found) == 2 and all(Path(path).is_relative_to(tmp_path / "installed") for path in found)

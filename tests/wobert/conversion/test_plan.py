@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForMaskedLM
+
+from nlpkit.wobert.conversion.conversion import convert_checkpoint
+from nlpkit.wobert.modeling import WoBertForMaskedLM
+from tests.wobert.published_checkpoints import (
+    VOCABULARY,
+    edit_json,
+    edit_weights,
+    logits,
+    refused,
+    tensorflow_copy,
+    with_stored_ties,
+)
+
+
+def test_an_untied_decoder_is_kept_when_the_configuration_says_so(bert: Path, out: Path) -> None:
+    with_stored_ties(bert)
+    edit_weights(bert, lambda tensors: tensors | {"cls.predictions.decoder.weight": torch.ones(len(VOCABULARY), 8)})
+    edit_json(bert / "config.json", tie_word_embeddings=False)
+    convert_checkpoint(bert, out)
+    converted, source = WoBertForMaskedLM.from_pretrained(out), BertForMaskedLM.from_pretrained(bert)
+    assert torch.equal(converted.cls.predictions.decoder.weight, torch.ones(len(VOCABULARY), 8))
+    assert torch.equal(logits(converted), logits(source))
+
+
+def test_a_source_with_names_of_its_own_is_refused(tmp_path: Path, out: Path) -> None:
+    source = tensorflow_copy(tmp_path / "bert", dropped=("bert/embeddings/word",))
+    refused(source, out, ValueError, "has no word embeddings under any name of BERT's")
+
+
+@pytest.mark.parametrize(
+    ("dropped", "target"),
+    [
+        ("bert/encoder/layer_1/output/dense/bias", "bert.encoder.layer.1.output.dense.bias"),
+        ("cls/predictions/output_bias", "cls.predictions.bias"),
+    ],
+)
+def test_a_missing_tensor_is_named(tmp_path: Path, out: Path, dropped: str, target: str) -> None:
+    source = tensorflow_copy(tmp_path / "bert", dropped=(dropped,))
+    refused(source, out, ValueError, f"has no tensor for '{target}' of shape")
+
+
+def test_a_tensor_of_the_wrong_shape_is_named_with_its_target(tmp_path: Path, out: Path) -> None:
+    name = "bert/encoder/layer_0/intermediate/dense/kernel"
+    source = tensorflow_copy(tmp_path / "bert", **{name: np.zeros((12, 8), np.float32)})
+    target = "bert.encoder.layer.0.intermediate.dense.weight"
+    message = rf"'{name}' of shape \(12, 8\), transposed, does not fit '{target}' of shape \(12, 8\)"
+    refused(source, out, ValueError, message)
+
+
+def test_a_configuration_of_other_sizes_is_refused(bert: Path, out: Path) -> None:
+    edit_json(bert / "config.json", max_position_embeddings=20)
+    message = r"'bert.embeddings.position_embeddings.weight' of shape \(16, 8\) does not fit .* of shape \(20, 8\)"
+    refused(bert, out, ValueError, message)
+
+
+def test_a_configuration_of_too_few_or_too_many_layers_is_refused(bert: Path, out: Path) -> None:
+    edit_json(bert / "config.json", num_hidden_layers=1)
+    refused(
+        bert, out, ValueError, r"'bert.encoder.layer.1.*' of shape .* has no place in the encoder .* too few layers"
+    )
+    edit_json(bert / "config.json", num_hidden_layers=3)
+    refused(
+        bert, out, ValueError, r"has no tensor for 'bert.encoder.layer.2.* or its configuration has too many layers"
+    )
+
+
+def test_a_vocabulary_of_another_size_is_refused(bert: Path, out: Path) -> None:
+    (bert / "vocab.txt").write_text("\n".join(VOCABULARY[:-1]) + "\n", "utf-8")
+    message = "the vocabulary has 22 tokens, but 'bert.embeddings.word_embeddings.weight' has 23 rows; give"
+    refused(bert, out, ValueError, message)
+
+
+def test_a_tensor_that_is_there_under_two_names_is_refused(bert: Path, out: Path) -> None:
+    edit_weights(bert, lambda tensors: tensors | {"bert.embeddings.LayerNorm.gamma": torch.ones(8)})
+    message = "holds 'bert.embeddings.LayerNorm.weight' twice, as 'bert.embeddings.LayerNorm.(gamma|weight)' and as"
+    refused(bert, out, ValueError, message)
+
+
+def test_quantised_weights_are_refused(bert: Path, out: Path) -> None:
+    name = "bert.encoder.layer.0.output.dense.weight"
+    edit_weights(bert, lambda tensors: tensors | {name: torch.zeros(8, 12, dtype=torch.int8)})
+    refused(bert, out, ValueError, f"'{name}' is torch.int8; quantised weights cannot be converted")
+
+
+@pytest.mark.parametrize("name", ["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"])
+def test_a_tied_tensor_with_numbers_of_its_own_is_refused(bert: Path, out: Path, name: str) -> None:
+    with_stored_ties(bert)
+    edit_weights(bert, lambda tensors: tensors | {name: tensors[name] + 1})
+    refused(bert, out, ValueError, f"numbers for '{name}' that differ .* write \"tie_word_embeddings\": false")
