@@ -41,9 +41,9 @@ from nlpkit.labels import (
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    check_same_run,
     last_complete_checkpoint,
     parse_recipe_arguments,
+    settle_facts,
     training_facts,
 )
 from nlpkit.sources import model_path
@@ -108,7 +108,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     """Run the recipe and return what ``results.json`` holds."""
     settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
     facts = asdict(settings) | {"seeds": []} | training_facts(args)
-    check_same_run(args.output_dir, facts, resuming=any(Path(args.output_dir).glob("seed-*")))
+    settle_facts(Path(args.output_dir) / "run.json", facts, begins=not any(Path(args.output_dir).glob("seed-*")))
     folder = settings.model if Path(settings.model).exists() else str(model_path(settings.model))
     segmenter: dict[str, Any] = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
     tokenizer = WoBertTokenizer.from_pretrained(folder, **segmenter)

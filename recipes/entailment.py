@@ -34,9 +34,9 @@ from nlpkit.files import whole_folder
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    check_same_run,
     last_complete_checkpoint,
     parse_recipe_arguments,
+    settle_facts,
     training_facts,
 )
 from nlpkit.sources import model_path
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> dict[str, float]:
     settings, args = parse_recipe_arguments([EntailmentArguments, EntailmentTrainingArguments], argv)
     output = Path(args.output_dir)
     checkpoint = last_complete_checkpoint(output)
-    check_same_run(output, asdict(settings) | training_facts(args), resuming=checkpoint is not None)
+    settle_facts(output / "run.json", asdict(settings) | training_facts(args), begins=checkpoint is None)
     set_seed(args.seed)
     folder = settings.model if Path(settings.model).is_dir() else str(model_path(settings.model))
     tokenizer = AutoTokenizer.from_pretrained(folder)

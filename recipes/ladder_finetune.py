@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, cache_taps, get_ladder_model, head_modules
 from nlpkit.ladder_side_tuning.configuration import INITS
-from nlpkit.runs import FineTuningDefaults, MetricsLog, check_same_run, parse_recipe_arguments, training_facts
+from nlpkit.runs import FineTuningDefaults, MetricsLog, parse_recipe_arguments, settle_facts, training_facts
 from recipes.ladder_report import SCORED, quality_table, write_report, write_text
 from recipes.ladder_tasks import Task, classification, seq2seq, tagging
 
@@ -108,7 +108,7 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     task = make_task(settings, tokenizer)
     output = Path(args.output_dir)
     facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
-    check_same_run(output, facts, resuming=any(output.glob("*/seed-*/result.json")))
+    settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
     results = []
     for seed in settings.seeds:
         for method in settings.methods:

@@ -31,7 +31,7 @@ from nlpkit.perturbed_masking import ImpactFolder, Measure, PerturbedMasking, co
 from nlpkit.perturbed_masking.impact.distances import OF_PREDICTIONS
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.measurement import Impact
-from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.runs import parse_recipe_arguments, settle_facts
 from nlpkit.sources import model_path
 from nlpkit.training import bf16_is_fast
 from recipes.perturbed_masking_results import Results, Row, results_table
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> list[Row]:
     task = TASKS[settings.task]
     output = Path(settings.output_dir)
     results = Results(output / "results.jsonl")
-    check_same_run(output, asdict(settings) | {"models": [], "output_dir": ""}, resuming=bool(results.rows))
+    settle_facts(output / "run.json", asdict(settings) | {"models": [], "output_dir": ""}, begins=not results.rows)
     data = {"dev": read_examples(task, settings, settings.dev_file, is_dev=True)}
     for name, file in named(settings.test_files).items():
         data[name] = read_examples(task, settings, file, is_dev=False)

@@ -40,7 +40,7 @@ from nlpkit.pet import (
     TextClassifier,
     Verbalizer,
 )
-from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.runs import parse_recipe_arguments, settle_facts
 from nlpkit.sources import model_path
 from nlpkit.training import fast_arithmetic
 
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> str:
     results = Path(settings.output_dir) / "results.jsonl"
     done = {run_key(run): run for run in read_lines(results)}
     growing = {"data": "", "output_dir": "", "stages": [], "seeds": [], "trained_patterns": 0}
-    check_same_run(settings.output_dir, asdict(settings) | growing, resuming=bool(done))
+    settle_facts(Path(settings.output_dir) / "run.json", asdict(settings) | growing, begins=not done)
     runs = list(planned_runs(settings))
     for key in tqdm(runs, desc="runs", unit="run"):
         if key not in done:

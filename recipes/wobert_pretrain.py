@@ -35,7 +35,7 @@ from nlpkit.data import (
     parse_shares,
 )
 from nlpkit.files import whole_folder
-from nlpkit.runs import MetricsLog, check_same_run, last_complete_checkpoint, parse_recipe_arguments, rows_a_step
+from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_a_step, settle_facts
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
 from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
@@ -144,7 +144,7 @@ def main(argv: list[str]) -> dict[str, float]:
     )
     checkpoint = last_complete_checkpoint(args.output_dir)
     if trainer.is_world_process_zero():
-        check_same_run(args.output_dir, run_facts(settings, args, corpus), resuming=checkpoint is not None)
+        settle_facts(Path(args.output_dir) / "run.json", run_facts(settings, args, corpus), begins=checkpoint is None)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_state()
 

@@ -27,7 +27,7 @@ from nlpkit.data import find_text_files
 from nlpkit.files import whole_folder
 from nlpkit.perturbed_masking import Candidate, LinkedText, PerturbedMasking, discover_words, tokens_per_character
 from nlpkit.perturbed_masking.words.script import split_characters
-from nlpkit.runs import check_same_run, parse_recipe_arguments
+from nlpkit.runs import parse_recipe_arguments, settle_facts
 from nlpkit.sources import model_path
 from nlpkit.text_files import read_lines
 from nlpkit.training import bf16_is_fast
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     (settings,) = parse_recipe_arguments([DiscoveryArguments], argv)
     output = Path(settings.output_dir)
     strengths = output / "strengths.jsonl"
-    check_same_run(output, asdict(settings), resuming=strengths.exists())
+    settle_facts(output / "run.json", asdict(settings), begins=not strengths.exists())
     lines = list(islice(chain.from_iterable(map(read_lines, find_text_files(settings.files))), settings.max_lines))
     held_out = lines[:: settings.held_out_every]
     training = [line for number, line in enumerate(lines) if number % settings.held_out_every]

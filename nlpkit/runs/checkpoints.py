@@ -1,9 +1,8 @@
-"""Where an interrupted run goes on, and whether it is the same run."""
+"""Where an interrupted run goes on, and which of the Trainer's settings make it the same run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,40 +47,8 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
     return next((path for _, path in sorted(numbered, reverse=True) if _is_complete(path)), None)
 
 
-def check_same_run(folder: str | Path, facts: Mapping[str, Any], resuming: bool) -> None:
-    """Refuse to resume a run under settings that would make it another one.
-
-    Args:
-        folder: the run's folder; the facts are kept in its ``run.json``.
-        facts: what must not change in mid-run, as JSON values.
-        resuming: whether there is a checkpoint to go on from; if not, or if the run has no ``run.json`` yet, the facts
-            are written.
-
-    Raises:
-        ValueError: a fact differs from that of the run's beginning; the message names it.
-    """
-    path = Path(folder) / "run.json"
-    if not resuming or not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
-        return
-    begun_with = json.loads(path.read_text(encoding="utf-8"))
-    changed = [
-        f"{name} was {begun_with.get(name)!r} and is now {value!r}"
-        for name, value in json.loads(json.dumps(facts)).items()
-        if begun_with.get(name) != value
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder} holds a run begun with other settings: {'; '.join(changed)}. "
-            "Restore them to resume, or choose another output_dir"
-        )
-
-
 def training_facts(args: TrainingArguments) -> dict[str, Any]:
-    """What of the Trainer's settings must not change between the runs of one table, for ``check_same_run``.
+    """What of the Trainer's settings must not change between the runs of one table, for ``settle_facts``.
 
     Args:
         args: the settings.

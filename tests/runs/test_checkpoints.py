@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nlpkit.runs.checkpoints import check_same_run, last_complete_checkpoint
+from nlpkit.runs.checkpoints import last_complete_checkpoint
 
 
 def write_checkpoint(folder, step, state='{"global_step": 1}'):
@@ -32,23 +32,3 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path, s
 def test_other_folders_are_no_checkpoints(tmp_path):
     write_checkpoint(tmp_path, "best")
     assert last_complete_checkpoint(tmp_path) is None
-
-
-def test_an_unchanged_run_may_resume(tmp_path):
-    facts = {"seed": 1, "masking": (0.15, 0.8)}
-    check_same_run(tmp_path / "run", facts, resuming=False)
-    check_same_run(tmp_path / "run", facts, resuming=True)
-
-
-def test_a_changed_run_may_not_resume(tmp_path):
-    check_same_run(tmp_path, {"seed": 1, "masking": [0.15], "data": "a"}, resuming=False)
-    with pytest.raises(
-        ValueError, match=r"seed was 1 and is now 2; masking was \[0.15\] and is now \[0.2\]\. Restore"
-    ):
-        check_same_run(tmp_path, {"seed": 2, "masking": [0.2], "data": "a"}, resuming=True)
-
-
-def test_a_run_begun_anew_may_differ(tmp_path):
-    check_same_run(tmp_path, {"seed": 1}, resuming=False)
-    check_same_run(tmp_path, {"seed": 2}, resuming=False)
-    check_same_run(tmp_path, {"seed": 2}, resuming=True)

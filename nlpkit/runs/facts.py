@@ -1,0 +1,46 @@
+"""What a folder of results was made with, so that nothing made with other settings is ever added to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nlpkit.files import read_json, write_json
+
+
+def settle_facts(path: str | Path, facts: Mapping[str, Any], *, begins: bool = False) -> None:
+    """Write down what a run, a cache or a table is made with, or see that it is what was written down before.
+
+    Args:
+        path: a JSON file in the folder of the results, ``run.json`` for example.
+        facts: what must not change as long as results are added to the folder, as JSON values.
+        begins: whether the folder holds no result yet, so that facts written down before count for nothing.
+
+    Raises:
+        ValueError: a fact differs from the one written down; the message names all that do.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     settle_facts(Path(folder, "run.json"), {"seed": 1})
+        ...     settle_facts(Path(folder, "run.json"), {"seed": 2})
+        Traceback (most recent call last):
+        ValueError: ... holds results made with other settings: seed was 1 and is now 2. Restore it, or give ...
+    """
+    path = Path(path)
+    if begins or not path.exists():
+        write_json(path, facts)
+        return
+    before = read_json(path)
+    changed = [
+        f"{name} was {before.get(name)!r} and is now {value!r}"
+        for name, value in json.loads(json.dumps(facts)).items()
+        if before.get(name) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"{path.parent} holds results made with other settings: {'; '.join(changed)}. "
+            f"Restore {'it' if len(changed) == 1 else 'them'}, or give another folder"
+        )

@@ -1,0 +1,34 @@
+"""Results are never added to those made with other settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nlpkit.runs import settle_facts
+
+
+def test_the_same_facts_may_go_on(tmp_path: Path) -> None:
+    facts = {"seed": 1, "masking": (0.15, 0.8)}
+    settle_facts(tmp_path / "run" / "run.json", facts)
+    settle_facts(tmp_path / "run" / "run.json", facts)
+
+
+def test_all_changed_facts_are_named(tmp_path: Path) -> None:
+    settle_facts(tmp_path / "run.json", {"seed": 1, "masking": [0.15], "data": "a"})
+    changes = r"seed was 1 and is now 2; masking was \[0.15\] and is now \[0.2\]\. Restore them, or give another"
+    with pytest.raises(ValueError, match=changes):
+        settle_facts(tmp_path / "run.json", {"seed": 2, "masking": [0.2], "data": "a"})
+
+
+def test_a_new_beginning_may_differ(tmp_path: Path) -> None:
+    settle_facts(tmp_path / "run.json", {"seed": 1})
+    settle_facts(tmp_path / "run.json", {"seed": 2}, begins=True)
+    settle_facts(tmp_path / "run.json", {"seed": 2})
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json is damaged or cut off"):
+        settle_facts(tmp_path / "run.json", {"seed": 2})
