@@ -9,7 +9,7 @@ from typing import Any
 _PACKAGE = Path(__file__).resolve().parent
 #: In an installed wheel they lie inside the package; in a checkout, beside it.
 _FOLDERS = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")
-_SETTINGS = (_PACKAGE / "shipped_settings", _PACKAGE.parent / "recipes" / "configs")
+_RECIPES = (_PACKAGE / "shipped_recipes", _PACKAGE.parent / "recipes")
 
 
 def model_path(name: str) -> Path:
@@ -102,10 +102,23 @@ def settings_path(name: str) -> Path:
         >>> (settings_path("fewclue") / "eprstmt.yaml").is_file()
         True
     """
-    for folder in _SETTINGS:
-        if (folder / name).is_dir():
-            return folder / name
-    raise FileNotFoundError(f"no settings are called {name!r} in this installation")
+    folder = recipes_path() / "configs" / name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there are no settings {name!r} in this installation")
+    return folder
+
+
+def recipes_path() -> Path:
+    """Folder of the recipes: programs, and under ``configs`` a folder of settings for each.
+
+    Returns:
+        An absolute folder, from a checkout and from a wheel.
+
+    Example:
+        >>> (recipes_path() / "wobert_pretrain.py").is_file()
+        True
+    """
+    return next(folder for folder in _RECIPES if folder.is_dir())
 
 
 def _folder(source: str | Path) -> Path | None:

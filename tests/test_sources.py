@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -81,22 +77,3 @@ def test_what_is_nowhere_is_one_error(source: str | Path, message: str, hub_cach
     for find in (find_model, lambda *args, **hub: find_file(*args, "config.json", **hub)):
         with pytest.raises(FileNotFoundError, match=message):
             find(source, cache_dir=hub_cache, local_files_only=True)
-
-
-@pytest.mark.slow
-def test_a_wheel_brings_the_models_along(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, env={**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")})
-    (wheel,) = tmp_path.glob("nlpkit-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    script = (
-        "import nlpkit; from nlpkit.sources import settings_path; "
-        "print(nlpkit.model_path('wobert-mini-zh'), next(settings_path('fewclue').glob('eprstmt.yaml')), sep='\\n')"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
-    output = subprocess.run(
-        [sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    found = output.stdout.split()
-    assert len(found) == 2 and all(Path(path).is_relative_to(tmp_path / "installed") for path in found)

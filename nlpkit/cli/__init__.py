@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from nlpkit.cli.classify import classify
 from nlpkit.cli.convert import convert
-from nlpkit.cli.fewshot import fewshot
+from nlpkit.cli.fewshot import FewshotCommand, fewshot
 from nlpkit.cli.fill_mask import fill_mask
+from nlpkit.cli.manners import NlpkitGroup, quiet_in_pipes
 from nlpkit.cli.parse import parse
 from nlpkit.cli.profile import profile
+from nlpkit.cli.recipe import recipe
 from nlpkit.cli.segment import segment
 from nlpkit.cli.tokenize import tokenize
 from nlpkit.cli.wordify import wordify
+from nlpkit.version import __version__
 
 app = typer.Typer(
-    help="Word-level Chinese BERT and friends.",
+    cls=NlpkitGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Verbs that read texts take them as arguments, from --file FILE, or from standard input, one per line. "
+    "NLPKIT_DEBUG=1 is the same as --debug.",
 )
-app.command()(tokenize)
-app.command("fill-mask")(fill_mask)
-app.command()(wordify)
-app.command()(convert)
-app.command()(classify)
-app.command()(fewshot)
-app.command()(segment)
-app.command()(parse)
-app.command()(profile)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nlpkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="NLPKIT_DEBUG", help="Show tracebacks instead of one-line errors.")
+    ] = False,
+) -> None:
+    """Word-level Chinese BERT, classification by filling masks, parsing without training, ladder tuning."""
+
+
+def _example(command: str) -> str:
+    return f"Example: nlpkit {command}"
+
+
+app.command(epilog=_example("tokenize 酒店的服务态度很好"))(tokenize)
+app.command("fill-mask", epilog=_example("fill-mask '酒店的服务态度很[MASK]。'"))(fill_mask)
+app.command(
+    epilog=_example("classify --calibrate -p '{text}总之很{mask}。' -l good=满意 -l bad=失望 --file reviews.txt")
+)(classify)
+app.command(epilog=_example("segment 今天天气不错，我们去公园散步。"))(segment)
+app.command(epilog=_example("parse --format tree 今天天气不错"))(parse)
+app.command(epilog=_example("wordify MODEL WORDS --corpus 'corpus/*.txt' --size 20000"))(wordify)
+app.command(epilog=_example("convert chinese_wobert_L-12_H-768_A-12 wobert-base"))(convert)
+app.command(
+    cls=FewshotCommand, epilog=_example("fewshot --data fewclue --task eprstmt --method zero-shot --out runs/eprstmt")
+)(fewshot)
+app.command(epilog=_example("profile --model wobert-mini-zh --batch-size 8"))(profile)
+app.command(
+    epilog=_example("recipe wobert_pretrain mini_zh --max_steps 100"),
+    # What follows the recipe's name is the recipe's own.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)(recipe)
 
 
 def main() -> None:
-    """Run the command; what the user can mend is one line on standard error, not a traceback."""
-    try:
-        app()
-    except (ValueError, TypeError, OSError) as error:
-        typer.secho(f"nlpkit: {error}", fg="red", err=True)
-        raise SystemExit(1) from None
+    """Run the command."""
+    quiet_in_pipes()
+    app(prog_name="nlpkit")

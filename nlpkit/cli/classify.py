@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts, resolve_model
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.sources import find_model
 
 
 def classify(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; a file or standard input by default.")] = None,
+    texts: Texts = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", help="name=word or name=word,word; once for each label.")
     ] = None,
@@ -20,24 +20,19 @@ def classify(
         str | None, typer.Option("--pattern", "-p", help="E.g. '{text}总之很{mask}。'; fields by their names.")
     ] = None,
     model: Model = "wobert-mini-zh",
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="A text a line, or JSON objects of fields.")
-    ] = None,
+    file: TextFile = None,
     calibrate: Annotated[
         bool, typer.Option(help="Take out what the model prefers anyway, as measured on these texts.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
 ) -> None:
     """Classify texts without training, or with a classifier saved after training."""
-    from transformers.utils import logging
-
     from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 
-    logging.disable_progress_bar()
-    classifier = PetClassifier.from_pretrained(resolve_model(model), pattern, read_labels(label) if label else None)
+    classifier = PetClassifier.from_pretrained(find_model(model), pattern, read_labels(label) if label else None)
     if not classifier.labels:
         raise ValueError("no labels; give each with its word, e.g. --label good=满意 --label bad=失望")
-    sources = texts or [line for line in read_texts(file) if line.strip()]
+    sources = [line for line in read_texts(texts, file) if line.strip()]
     examples = [json.loads(source) if source.startswith("{") else source for source in sources]
     if calibrate:
         classifier.calibrate(examples)

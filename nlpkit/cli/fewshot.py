@@ -6,25 +6,37 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from nlpkit.cli.inputs import Model, resolve_model
+from nlpkit.cli.inputs import Model
+
+
+class FewshotCommand(TyperCommand):
+    """The verb; its help names the methods, which are looked up when help is wanted: they need torch."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, with the methods below it."""
+        from nlpkit.fewshot.methods.by_name import METHODS
+
+        self.epilog = f"Methods: {', '.join(METHODS)}.\n\n{self.epilog or ''}"
+        return super().get_help(ctx)
 
 
 def fewshot(
     data: Annotated[Path, typer.Option(help="FewCLUE's or FewGLUE's folder of tasks, or splits sampled here.")],
     out: Annotated[Path, typer.Option(help="Folder for results; call again with it to go on.")],
     task: Annotated[list[str], typer.Option(help="Name of a task, or all; may be repeated.")],
-    method: Annotated[list[str], typer.Option(help="Name of a method; may be repeated.")],
+    method: Annotated[list[str], typer.Option(help="Name of a method, see below; may be repeated.")],
     model: Model = "wobert-mini-zh",
     splits: Annotated[str | None, typer.Option(help="E.g. 0-4 or 0,2; all by default.")] = None,
     seeds: Annotated[str, typer.Option(help="E.g. 0-2; every split is run with each.")] = "0",
     settings: Annotated[
-        Path | None, typer.Option(help="Folder with a YAML file a task: patterns and so on. FewCLUE's own by default.")
+        Path | None, typer.Option(help="Folder with one YAML file per task: patterns and so on. FewCLUE has its own.")
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="Method to compare the others with.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
     test: Annotated[bool, typer.Option(help="Score the test too; --no-test while choosing settings.")] = True,
 ) -> None:
-    """Evaluate methods on few-shot tasks: one model a split, selected on that split's own dev."""
+    """Evaluate methods on few-shot tasks: one model per split, selected on that split's own dev part."""
     from nlpkit.fewshot.grid.protocol import run_grid
     from nlpkit.fewshot.grid.settings import fingerprint_of_model, settings_from_files
     from nlpkit.fewshot.methods.by_name import methods_named
@@ -33,7 +45,7 @@ def fewshot(
     from nlpkit.fewshot.tasks.fewclue import FEWCLUE
     from nlpkit.fewshot.tasks.folders import parse_splits
     from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
-    from nlpkit.sources import settings_path
+    from nlpkit.sources import find_model, settings_path
 
     methods = methods_named(method)
     if baseline is not None and baseline not in methods:
@@ -43,7 +55,7 @@ def fewshot(
     is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
     if settings is None and is_fewclue:
         settings = settings_path("fewclue")
-    common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(resolve_model(model))}
+    common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(find_model(model))}
     typer.echo(leak_report(folders, numbers, out))
     results = run_grid(
         folders,

@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts, resolve_model
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.sources import find_model
+
+if TYPE_CHECKING:
+    from transformers import FillMaskPipeline
 
 
 def fill_mask(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts with [MASK]; standard input by default.")] = None,
+    texts: Texts = None,
     model: Model = "wobert-mini-zh",
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Fillings for each gap.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
+    file: TextFile = None,
 ) -> None:
-    """Fill the [MASK]s of texts, with probabilities."""
+    """Show which words a model would write in place of each [MASK], with probabilities."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    folder = resolve_model(model)
+    folder = find_model(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32")
     fill = pipeline("fill-mask", model=network, tokenizer=tokenizer, top_k=top_k)
-    for text in texts or read_texts(None):
-        if tokenizer.mask_token not in text:
-            raise ValueError(f"no {tokenizer.mask_token} in {text!r}; put one where a word is to be found")
-        found: list[Any] = fill(text)  # rows of one gap, or a list of rows for each of several gaps
-        gaps = found if isinstance(found[0], list) else [found]
-        fillings = [[(row["token_str"], row["score"]) for row in gap] for gap in gaps]
+    for text in read_texts(texts, file):
+        fillings = [] if not text.strip() else fill_gaps(text, fill)
         if as_json:
             typer.echo(json.dumps({"text": text, "fillings": fillings}, ensure_ascii=False))
         else:
             print_fillings(text, fillings)
 
 
+def fill_gaps(text: str, fill: FillMaskPipeline) -> list[list[tuple[str, float]]]:
+    """The best words for each gap of a text, with their probabilities.
+
+    Raises:
+        ValueError: the text has no gap.
+    """
+    mask = fill.tokenizer.mask_token if fill.tokenizer is not None else None
+    if mask is None or mask not in text:
+        raise ValueError(f"no {mask} in {text!r}; put one where a word is to be found")
+    found: list[Any] = fill(text)  # rows of one gap, or a list of rows for each of several gaps
+    gaps = found if isinstance(found[0], list) else [found]
+    return [[(row["token_str"], row["score"]) for row in gap] for gap in gaps]
+
+
 def print_fillings(text: str, fillings: list[list[tuple[str, float]]]) -> None:
-    """Print a text and, a line a gap, its fillings."""
+    """Print a text and, one line per gap, its fillings."""
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -1,4 +1,4 @@
-"""What several verbs take from the command line."""
+"""What several verbs take from the command line: a model, and texts."""
 
 from __future__ import annotations
 
@@ -9,26 +9,62 @@ from typing import Annotated
 
 import typer
 
-from nlpkit.sources import model_path
 from nlpkit.text_files import decode_lines, read_lines
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A folder, or the name of a shipped model.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A folder, the name of a shipped model, or a repository on the Hub.")
+]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(help="Texts; without any, lines of --file or of standard input.", show_default=False),
+]
+TextFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", "-f", help="Read texts from this file, one per line; - is standard input.", allow_dash=True
+    ),
+]
 
 
-def resolve_model(name: str) -> Path:
-    """The folder that ``--model`` means.
+def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[str]:
+    r"""The texts that a verb is given, blank ones included, so that answers keep their places.
 
-    Raises:
-        FileNotFoundError: neither a folder nor a shipped model.
-    """
-    return Path(name) if Path(name).is_dir() else model_path(name)
-
-
-def read_texts(file: Path | None) -> Iterator[str]:
-    """Lines of a UTF-8 file, or of standard input, without their line ends; split at ``\\n`` only.
+    Args:
+        texts: arguments; ``["-"]`` means standard input.
+        file: lines of a UTF-8 file, plain, ``.gz`` or ``.xz``, split at ``\n`` only; ``-`` means standard input, which
+            is read, too, if neither is given.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line is not UTF-8.
+        ValueError: both are given, an argument is the name of a file, or, while iterating, a line is not UTF-8.
+
+    Example:
+        >>> list(read_texts(["酒店很好", ""]))
+        ['酒店很好', '']
     """
-    return decode_lines(sys.stdin.buffer, "standard input") if file is None else read_lines(file)
+    if texts and texts != ["-"]:
+        if file is not None:
+            raise ValueError(f"give texts or --file, not both; got {texts[0]!r} and --file {file}")
+        for text in texts:
+            if text == "-":
+                raise ValueError("- reads standard input only where it is the one text; leave the others out")
+            if _names_a_file(text):
+                raise ValueError(f"{text!r} is the name of a file; to read texts from it, give --file {text}")
+        return iter(texts)
+    if file is not None and str(file) != "-":
+        return read_lines(file)
+    if sys.stdin.isatty():
+        typer.echo("nlpkit: reading texts from the keyboard, one per line; Ctrl-D ends them", err=True)
+    return decode_lines(sys.stdin.buffer, "standard input")
+
+
+def _names_a_file(text: str) -> bool:
+    looks_so = Path(text).suffix != "" or "/" in text
+    return looks_so and len(text.encode("utf-8", "surrogatepass")) < 4096 and _is_file(text)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts, resolve_model
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.files import whole_folder
+from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
     from nlpkit.perturbed_masking.parses import Parse
@@ -50,9 +51,7 @@ class Terms:
 
 
 def parse(
-    file: Annotated[
-        Path | None, typer.Argument(help="A sentence a line, or CoNLL-U; standard input by default.")
-    ] = None,
+    texts: Texts = None,
     model: Model = "wobert-mini-zh",
     decoder: Annotated[
         str,
@@ -82,6 +81,7 @@ def parse(
     units: Annotated[str, typer.Option(help="What lines of text are cut into: characters, or tokens.")] = "characters",
     split: Annotated[bool, typer.Option(help="Handle sentences over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
+    file: TextFile = None,
 ) -> None:
     """Parse sentences with a masked language model that was never taught grammar."""
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
@@ -90,13 +90,13 @@ def parse(
     decode = choose_decoder(decoder, faithful)
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
     if evaluate is not None:
-        check_evaluation(decoder, terms, refused={"FILE": file, "--format": write})
+        check_evaluation(decoder, terms, refused={"the texts": texts, "--file": file, "--format": write})
     else:
         write = check_format(decoder, write, output)
         if terms != Terms(faithful=faithful):
             raise ValueError("--punctuation, --max-words and --gold-root are for --evaluate; give it a treebank")
     masking = PerturbedMasking.from_pretrained(
-        resolve_model(model),
+        find_model(model),
         layer=layer,
         distance=distance,
         units=units,
@@ -110,7 +110,7 @@ def parse(
         if output is not None:
             write_text([json.dumps(report, indent=1)], output)
         return
-    parses = parse_all(masking, read_sentences(file, conllu, words), decode)
+    parses = parse_all(masking, read_sentences(texts, file, conllu, words), decode)
     if write in _PICTURES and output is not None:
         write_pictures(parses, write, output)
     else:
@@ -159,7 +159,7 @@ def check_evaluation(decoder: str, terms: Terms, refused: Mapping[str, object]) 
         ValueError: they do not; the message says which would.
     """
     for option, value in refused.items():
-        if value is not None:
+        if value:
             raise ValueError(f"--evaluate parses the treebank's own sentences and prints scores; leave {option} out")
     if terms.punctuation not in ("counted", "unscored", "removed"):
         raise ValueError(f"--punctuation {terms.punctuation} is unknown; use counted, unscored or removed")
@@ -169,7 +169,7 @@ def check_evaluation(decoder: str, terms: Terms, refused: Mapping[str, object]) 
         raise ValueError(f"--gold-root is for dependencies; the constituents of {decoder} have no root")
 
 
-def read_sentences(file: Path | None, conllu: bool, words: bool) -> Iterator[str | Sentence]:
+def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, words: bool) -> Iterator[str | Sentence]:
     """Sentences of the input: texts, or sentences whose words are given; blank lines are left out.
 
     Raises:
@@ -181,9 +181,9 @@ def read_sentences(file: Path | None, conllu: bool, words: bool) -> Iterator[str
 
     named_so = file is not None and any(suffix in (".conllu", ".conll") for suffix in file.suffixes)
     if conllu or named_so:
-        yield from read_conllu(read_texts(None) if file is None else file)
+        yield from read_conllu(read_texts(texts, file) if file is None or texts else file)
         return
-    for line in read_texts(file):
+    for line in read_texts(texts, file):
         if line.strip():
             yield Sentence.of(line.split()) if words else line
 

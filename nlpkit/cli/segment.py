@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts, resolve_model
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.sources import find_model
 
 
 def segment(
-    file: Annotated[Path | None, typer.Argument(help="A text a line; standard input by default.")] = None,
+    texts: Texts = None,
     model: Model = "wobert-mini-zh",
     threshold: Annotated[
         float | None,
@@ -28,7 +28,8 @@ def segment(
     units: Annotated[str, typer.Option(help="characters, or tokens of the model.")] = "characters",
     split: Annotated[bool, typer.Option(help="Handle texts over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of words a text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list of words per text.")] = False,
+    file: TextFile = None,
 ) -> None:
     """Cut texts into words with a masked language model that was never taught any."""
     from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
@@ -37,10 +38,8 @@ def segment(
     if threshold is not None and mean_length is not None:
         raise ValueError("give --threshold or --mean-length, not both: each decides alone where texts are cut")
     options: dict[str, Any] = {"layer": layer, "distance": distance, "units": units, "bf16": bf16}
-    masking = PerturbedMasking.from_pretrained(
-        resolve_model(model), overlong="split" if split else "refuse", **options
-    )
+    masking = PerturbedMasking.from_pretrained(find_model(model), overlong="split" if split else "refuse", **options)
     chosen = MeanWordLength(mean_length) if mean_length is not None else otsu
     cuts: dict[str, Any] = {"threshold": chosen if threshold is None else threshold, "relative": not absolute}
-    for words in masking.iter_segment(read_texts(file), sample=sample, **cuts):
+    for words in masking.iter_segment(read_texts(texts, file), sample=sample, **cuts):
         typer.echo(json.dumps(words, ensure_ascii=False) if as_json else " ".join(words))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts, resolve_model
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
     from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
@@ -19,11 +20,12 @@ _BATCH = 1000
 
 
 def tokenize(
-    file: Annotated[Path | None, typer.Argument(help="A text a line; standard input by default.")] = None,
+    texts: Texts = None,
     model: Model = "wobert-mini-zh",
-    vocabulary: Annotated[Path | None, typer.Option(help="A vocab.txt instead of a model's.")] = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="A vocab.txt instead of a model.")] = None,
     fallback: Annotated[str, typer.Option(help="faithful or constrained; with --vocabulary.")] = "faithful",
     compare: Annotated[bool, typer.Option(help="Show character tokens beside word tokens.")] = False,
+    file: TextFile = None,
 ) -> None:
     """Tokenize texts: ids, pieces and offsets as JSON lines, or with --compare a table."""
     from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
@@ -31,12 +33,12 @@ def tokenize(
     if vocabulary is not None:
         tokenizer = WoBertTokenizer(vocabulary, fallback=fallback)  # type: ignore[arg-type]
     else:
-        tokenizer = WoBertTokenizer.from_pretrained(resolve_model(model))
-    texts = read_texts(file)
+        tokenizer = WoBertTokenizer.from_pretrained(find_model(model))
+    lines = read_texts(texts, file)
     if compare:
-        print_comparison(texts, tokenizer)
+        print_comparison(lines, tokenizer)
         return
-    while batch := list(islice(texts, _BATCH)):
+    while batch := list(islice(lines, _BATCH)):
         encoding = tokenizer(batch, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         for row, ids in enumerate(encoding["input_ids"]):
             pieces = tokenizer.convert_ids_to_tokens(ids)

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from nlpkit.ladder_side_tuning.building import build_ladder
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
+from nlpkit.version import __version__
 
 #: Stands where PEFT writes the name of its method.
 LADDER_TYPE = "LADDER_SIDE_TUNING"
@@ -51,7 +51,7 @@ def save_ladder(ladder: Any, folder: str | Path) -> None:
         "head": {name: getattr(ladder.config, name) for name in HEAD_SETTINGS},
         "modules_to_save": ladder.saved_modules,
         "ladder": ladder.ladder_config.to_dict() | {"modules_to_save": ladder.saved_modules},
-        "nlpkit_version": version("nlpkit"),
+        "nlpkit_version": __version__,
     }
     with whole_folder(folder) as draft:
         save_file(state, draft / ADAPTER_SAFE_WEIGHTS_NAME, metadata={"format": "pt"})

@@ -60,7 +60,7 @@ def call(model: str) -> Call:
 def test_texts_become_conllu_or_brackets(call: Call, tmp_path: Path) -> None:
     texts = ["酒店很好。", "", "今天天气不错"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
-    first, second = read_conllu(call(str(tmp_path / "texts.txt")).split("\n"))
+    first, second = read_conllu(call("--file", str(tmp_path / "texts.txt")).split("\n"))
     assert (first.forms, second.forms) == (list("酒店很好。"), list("今天天气不错"))
     assert first.heads.count(0) == second.heads.count(0) == 1
     assert first.comments == ("# text = 酒店很好。",)
@@ -71,7 +71,7 @@ def test_texts_become_conllu_or_brackets(call: Call, tmp_path: Path) -> None:
 def test_conllu_keeps_its_words_and_annotation(call: Call, tmp_path: Path) -> None:
     source = "# sent_id = 7\n1\t酒店\t_\tNOUN\t_\t_\t_\t_\t_\t_\n2\t好\t_\tADJ\t_\t_\t_\t_\t_\t_\n\n"
     (tmp_path / "a.conllu").write_text(source, "utf-8")
-    output = call(str(tmp_path / "a.conllu"))
+    output = call("--file", str(tmp_path / "a.conllu"))
     assert output == call("--conllu", stdin=source)
     (sentence,) = read_conllu(output.split("\n"))
     assert sentence.comments == ("# sent_id = 7",) and [word.upos for word in sentence.words] == ["NOUN", "ADJ"]
@@ -129,7 +129,7 @@ def test_forms_that_do_not_fit_are_refused(decoder: str, write: str, message: st
 @pytest.mark.parametrize(
     ("decoder", "terms", "refused", "message"),
     [
-        ("eisner", Terms(), {"FILE": Path("a")}, "prints scores; leave FILE out"),
+        ("eisner", Terms(), {"--file": Path("a")}, "prints scores; leave --file out"),
         ("eisner", Terms("none"), {}, "--punctuation none is unknown; use counted, unscored or removed"),
         ("mart", Terms("unscored"), {}, "--punctuation unscored is for dependencies"),
         ("mart", Terms(gold_root=True), {}, "--gold-root is for dependencies; the constituents of mart have no root"),
@@ -160,11 +160,11 @@ def test_options_of_evaluation_need_a_treebank(call: Call) -> None:
 
 def test_input_is_texts_words_or_conllu(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("我 来\n \n你\n", "utf-8")
-    assert list(read_sentences(tmp_path / "a.txt", conllu=False, words=False)) == ["我 来", "你"]
+    assert list(read_sentences(None, tmp_path / "a.txt", conllu=False, words=False)) == ["我 来", "你"]
     expected = [Sentence.of(["我", "来"]), Sentence.of(["你"])]
-    assert list(read_sentences(tmp_path / "a.txt", conllu=False, words=True)) == expected
+    assert list(read_sentences(None, tmp_path / "a.txt", conllu=False, words=True)) == expected
     with pytest.raises(ValueError, match=r"a\.txt, line 1 has 1 columns"):
-        list(read_sentences(tmp_path / "a.txt", conllu=True, words=False))
+        list(read_sentences(None, tmp_path / "a.txt", conllu=True, words=False))
 
 
 def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:

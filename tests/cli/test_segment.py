@@ -35,7 +35,7 @@ def call(*arguments: str, stdin: str | None = None) -> Any:
 def test_words_are_those_of_the_library(model: str, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n", "utf-8")
     parser = PerturbedMasking(bert(), tokenizer(), layer=2, show_progress=False)
-    plain = call(str(tmp_path / "texts.txt"), "--model", model, "--layer", "2")
+    plain = call("--file", str(tmp_path / "texts.txt"), "--model", model, "--layer", "2")
     assert plain.stdout == "".join(" ".join(words) + "\n" for words in parser.segment(TEXTS))
     options = ["--layer", "2", "--mean-length", "2", "--json", "--model", model]
     as_json = call(*options, stdin="\n".join(TEXTS) + "\n")

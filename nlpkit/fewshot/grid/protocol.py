@@ -12,7 +12,6 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
 from nlpkit.fewshot.tasks.task import FewShotTask
 from nlpkit.files import whole_folder
 from nlpkit.pet.clozes.examples import Example
+from nlpkit.version import __version__
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class _Run:
         own.mkdir(parents=True, exist_ok=True)
         data = self._data(own)
         sizes = {part: len(getattr(data, part)) for part in ("train", "dev", "unlabelled")}
-        result = RunResult(*key, settings_hash, sizes=sizes, version=_installed_version())
+        result = RunResult(*key, settings_hash, sizes=sizes, version=__version__)
         learning, predicting = Resources(), Resources()
         gc.collect()  # models of earlier runs, which often hold themselves, are no part of this run's memory
         try:
@@ -233,13 +233,6 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(dict(values), ensure_ascii=False)))
     except TypeError as error:
         raise ValueError(f"settings and details must be JSON values: {error}; got {values!r}") from error
-
-
-def _installed_version() -> str:
-    try:
-        return version("nlpkit")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _hash(facts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nlpkit.extras import install_hint
 from nlpkit.fewshot.grid.results import RunResult
 from nlpkit.fewshot.report.tables import TITLES, cells_of
 
@@ -47,7 +48,7 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("plots need matplotlib; install it with: pip install 'nlpkit[viz]'") from error
+        raise ModuleNotFoundError(f"plots need matplotlib; {install_hint('viz')}") from error
 
     names = [name for place in scores for name in place] if path.suffix != ".svg" else []
     fonts = [*fonts_for(names), "sans-serif"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nlpkit.extras import install_hint
 from nlpkit.files import whole_folder
 from nlpkit.perturbed_masking.drawings.svg import FONT_FAMILIES, document, escape_text, text_element, text_width
 from nlpkit.perturbed_masking.trees.influence import as_influence
@@ -98,7 +99,7 @@ def save_heat_map_png(influence: ArrayLike, words: Sequence[str], destination: s
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("PNG heat maps need matplotlib: pip install 'nlpkit[viz]'; SVG needs nothing") from error
+        raise ImportError(f"PNG heat maps need matplotlib (SVG needs nothing); {install_hint('viz')}") from error
     families = _installed_families("".join(words))
     side = max(len(words) * 0.25, 1.0)
     longest = max((text_width(word, 10.0) for word in words), default=0.0) / 72

@@ -65,7 +65,7 @@ def test_png_refuses_characters_no_font_has(tmp_path: Path) -> None:
 
 def test_png_names_the_extra_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'nlpkit\[viz\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[viz\]' in a clone"):
         save_heat_map_png([[0.0]], ["a"], tmp_path / "map.png")
 
 

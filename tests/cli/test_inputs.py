@@ -1,0 +1,68 @@
+"""Texts and models as all verbs take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nlpkit.cli.inputs import read_texts
+
+Call = Callable[..., str]
+#: Each verb that reads texts, with what it needs besides them.
+READERS = {
+    "tokenize": [],
+    "fill-mask": [],
+    "classify": ["-p", "{text}很{mask}。", "-l", "good=好", "-l", "bad=不错"],
+    "segment": ["--threshold", "0"],
+    "parse": ["--format", "json"],
+}
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_arguments_file_and_standard_input_are_the_same_to_every_verb(
+    call: Call, small_model: str, tmp_path: Path, verb: str
+) -> None:
+    texts = ["酒店很[MASK]。", "今天天气很[MASK]。"]
+    (tmp_path / "texts.txt").write_text("".join(f"{text}\n" for text in texts), "utf-8")
+    options = [verb, "--model", small_model, *READERS[verb]]
+    output = call(*options, *texts)
+    assert output != ""
+    assert output == call(*options, "--file", str(tmp_path / "texts.txt"))
+    assert output == call(*options, stdin="\n".join(texts))
+    assert output == call(*options, "-", stdin="\n".join(texts))
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_what_cannot_be_read_is_one_line_for_every_verb(
+    refuse: Call, small_model: str, tmp_path: Path, verb: str
+) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("酒店很[MASK]\n".encode() + "酒店".encode("gb18030") + b"\n")
+    options = [verb, "--model", small_model, *READERS[verb]]
+    assert "texts.txt, line 2 is not UTF-8" in refuse(*options, "--file", str(path))
+    assert "there is no file /nowhere.txt" in refuse(*options, "--file", "/nowhere.txt")
+    assert "give texts or --file, not both; got '很好'" in refuse(*options, "很好", "--file", str(path))
+    assert f"to read texts from it, give --file {path}" in refuse(*options, str(path))
+
+
+@pytest.mark.parametrize("verb", [*READERS, "profile"])
+def test_a_model_that_is_nowhere_is_one_line_for_every_verb(refuse: Call, verb: str) -> None:
+    texts = ["很[MASK]"] if verb in READERS else []
+    error = refuse(verb, *texts, "--model", "./no/such/model", *READERS.get(verb, []))
+    assert error == "nlpkit: there is no folder ./no/such/model"
+
+
+def test_a_shipped_model_is_found_by_its_name(call: Call) -> None:
+    assert "酒店" in call("tokenize", "酒店很好", "--model", "wobert-mini-zh")
+
+
+def test_texts_that_only_look_like_paths_are_texts() -> None:
+    texts = ["他说/她说", "3.14", "a" * 5000 + "/b", "\0/b", "README"]
+    assert list(read_texts(texts)) == texts
+
+
+def test_a_dash_among_texts_is_refused() -> None:
+    with pytest.raises(ValueError, match="- reads standard input only where it is the one text"):
+        read_texts(["好", "-"])

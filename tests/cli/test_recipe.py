@@ -1,0 +1,69 @@
+"""``nlpkit recipe``: the programs that come with nlpkit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nlpkit.cli import app
+from nlpkit.cli.recipe import recipe_names, recipe_path, settings_file, shipped_settings
+
+Call = Callable[..., str]
+
+
+def test_the_list_names_every_program_and_its_settings(call: Call) -> None:
+    lines = call("recipe", "--list").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("wobert_pretrain: "))
+    assert lines[start].startswith("wobert_pretrain: Continued masked-LM pre-training")
+    assert lines[start + 1 : start + 3] == ["    mini_zh", "    tiny"]
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == recipe_names()
+
+
+def test_a_program_is_printed_as_it_is(call: Call) -> None:
+    assert call("recipe", "demo", "--show") == recipe_path("demo").read_text("utf-8")
+
+
+def test_settings_are_found_by_name_or_by_path(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("seed: 1\n")
+    tiny = next(path for path in shipped_settings("wobert_pretrain") if path.stem == "tiny")
+    assert settings_file("wobert_pretrain", "tiny") == settings_file("wobert_pretrain", "tiny.yaml") == tiny
+    assert settings_file("wobert_pretrain", str(own)) == own
+    with pytest.raises(FileNotFoundError, match=r"no settings file 'big'; .* with wobert_pretrain: mini_zh, tiny"):
+        settings_file("wobert_pretrain", "big")
+
+
+def test_a_recipe_runs_with_its_settings_and_what_overrides_them(tmp_path: Path) -> None:
+    """In a process of its own, as it ends with the process, and far from the checkout."""
+    (tmp_path / "corpus.tagged").write_text(
+        "19980101-01-001-001/m  中国/ns  政府/n  很/d  高兴/a  。/w\n" * 4, "utf-8"
+    )
+    command = [sys.executable, "-m", "nlpkit", "recipe", "pfr_entities", "corpus.tagged", "out"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "nlpkit: running " in found.stderr.splitlines()[0]
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which recipe? `nlpkit recipe --list` lists them"),
+        (["wobert_pretain"], "unknown recipe 'wobert_pretain'; near: wobert_pretrain"),
+        (["wobert_pretrain", "nothing.yaml"], "there is no settings file 'nothing.yaml'"),
+        (["wobert_pretrain", "--max_step", "1"], "max_steps"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["recipe", *arguments])
+    assert result.exit_code == 1
+    *_, error = result.stderr.splitlines()
+    assert error.startswith("nlpkit: ") and message in error
+
+
+def test_help_after_the_name_is_that_of_the_recipe(call: Call) -> None:
+    assert "--max_steps" in call("recipe", "wobert_pretrain", "--help")
