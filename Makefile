@@ -1,44 +1,86 @@
 # Every target sets itself up: python3 >= 3.11 and make are all a fresh machine needs.
+#
+#   make demo TORCH_INDEX=https://...   installs torch from that index of wheels first, where .venv has none yet
+#   make demo VENV=/other/folder        keeps the environment elsewhere
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
+TORCH_INDEX ?=
+
+# What each target needs, and no more: the demo has no use for the tools of development, nor most tests for TensorFlow.
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_CONVERT := $(VENV)/.installed-convert
+
+# pip's lines of downloads with their sizes; the rest of what it says is for errors only, which go to standard error.
+PIP := PYTHONUNBUFFERED=1 PIP_CONSTRAINT=$(VENV)/constraints.txt $(BIN)/python -m pip install \
+	--disable-pip-version-check --progress-bar off
+SHORT := awk '/^ *(Downloading|Using cached) .*\(/ {sub(/^ */, "  "); print; fflush()} \
+	/^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two ..."; fflush()}'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format bench docs clean
+.PHONY: help install demo test test-slow test-convert check format bench docs clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(BIN)/python:
+	@echo "Making an environment in $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit("nlpkit needs Python >= 3.11, this is %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,eval,viz]'
-	touch $@
+	@$(PYTHON) -m venv $(VENV)
 
-install: $(INSTALLED) ## create .venv with the pinned versions of constraints.txt
+# A torch that is there stays, whatever its version or build: the constraints then leave it alone.
+$(VENV)/constraints.txt: constraints.txt | $(BIN)/python
+	@if $(BIN)/python -c 'import importlib.metadata; importlib.metadata.version("torch")' 2>/dev/null; then \
+		echo "Keeping the torch that is in $(VENV)."; grep -v '^torch==' constraints.txt > $@; \
+	else \
+		echo "Installing PyTorch: about 200 MB as a CPU build; 1 GB and more as a CUDA build, which is what PyPI has for Linux."; \
+		cp constraints.txt $@; \
+		$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch | $(SHORT) || { rm -f $@; exit 1; }; \
+	fi
+
+$(INSTALLED): pyproject.toml $(VENV)/constraints.txt
+	@echo "Installing nlpkit and what it needs (transformers, datasets, about 150 MB) ..."
+	@$(PIP) -e . | $(SHORT)
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo "Installing the tools of development (pytest, mypy, ruff, matplotlib, scikit-learn, about 120 MB) ..."
+	@$(PIP) -e '.[dev,eval,peft,viz]' | $(SHORT)
+	@touch $@
+
+$(INSTALLED_CONVERT): $(INSTALLED_DEV)
+	@echo "Installing TensorFlow, which reads the checkpoints of the conversion tests (about 300 MB) ..."
+	@$(PIP) -e '.[convert]' | $(SHORT)
+	@touch $@
+
+install: $(INSTALLED_DEV) ## create .venv with the pinned versions of constraints.txt
 
 demo: $(INSTALLED) ## see the shipped word-level Chinese BERT at work
-	$(BIN)/python recipes/demo.py
+	@$(BIN)/python recipes/demo.py
 
-test: $(INSTALLED) ## the tests that finish within minutes
+test: $(INSTALLED_DEV) ## the tests that finish within minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
-test-slow: $(INSTALLED) ## the long ones: fuzzing at scale, recipes end to end
+test-slow: $(INSTALLED_DEV) ## the long ones: fuzzing at scale, recipes end to end
 	$(BIN)/python -m pytest -q -m slow
 
-check: $(INSTALLED) ## lint, formatting, types and the import rules
+test-convert: $(INSTALLED_CONVERT) ## the tests of conversion, those that TensorFlow reads checkpoints for included
+	$(BIN)/python -m pytest -q tests/wobert/conversion
+
+check: $(INSTALLED_DEV) ## lint, formatting, types and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED) ## rewrite the files as `make check` wants them
+format: $(INSTALLED_DEV) ## rewrite the files as `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## measure against the peers, side by side; writes benchmarks/results/
+bench: $(INSTALLED_DEV) ## measure against the peers, side by side; writes benchmarks/results/
 	$(BIN)/python benchmarks/wobert_tokenizer.py
 	$(BIN)/python benchmarks/pretraining_step.py
 	$(BIN)/python benchmarks/state_scale.py
@@ -46,8 +88,8 @@ bench: $(INSTALLED) ## measure against the peers, side by side; writes benchmark
 	$(BIN)/python benchmarks/perturbed_masking.py
 	$(BIN)/python benchmarks/ladder_side_tuning.py
 
-docs: $(INSTALLED) ## run every example in the documentation as a test
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' docs README.md
+docs: $(INSTALLED_DEV) ## run every example in the documentation and compare what it prints
+	$(BIN)/python -m pytest -q --doctest-glob='*.md' docs README.md tests/test_docs.py
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

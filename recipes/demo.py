@@ -3,65 +3,95 @@
     make demo
 
 Four parts: word against character tokens; filling masks; the sentiment of reviews without any training, read off the
-probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764); words and a tree out of how much each
-character or word sways the others (perturbed masking, kexue.fm/archives/7476).
+probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764); words and a tree out of the impact that
+each character or word has on the others (perturbed masking, kexue.fm/archives/7476). Each text has its translation.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForMaskedLM, AutoTokenizer, BertTokenizer, PreTrainedModel
-from transformers.utils import logging
 
-import nlpkit
-from nlpkit.perturbed_masking import Parse, PerturbedMasking, Sentence, eisner
-from nlpkit.wobert import WoBertTokenizer
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
-SENTENCES = [
-    "这家酒店的服务态度很好，房间干净，早餐也不错。",
-    "昨天晚上我们在图书馆学习了人工智能的基础知识。",
-    "随着经济的发展，人民的生活水平不断提高。",
-    "新手机的屏幕很清晰，可是电池用不了一天。",
-]
-GAPS = [
-    "酒店的服务态度很[MASK]。",
-    "他每天早上都去公园[MASK]。",
-    "北京是中国的[MASK]。",
-    "这本书的内容非常[MASK]。",
-    "下雨了，出门要带[MASK]。",
-]
+    from nlpkit.wobert import WoBertTokenizer
+
+SENTENCES = {
+    "这家酒店的服务态度很好，房间干净，早餐也不错。": "This hotel's service is good, the rooms clean, breakfast fine.",
+    "昨天晚上我们在图书馆学习了人工智能的基础知识。": "Last night in the library we studied the basics of AI.",
+    "随着经济的发展，人民的生活水平不断提高。": "As the economy grows, people's standard of living rises.",
+    "新手机的屏幕很清晰，可是电池用不了一天。": "A sharp screen on the new phone, but the battery lasts no day.",
+}
+GAPS = {
+    "酒店的服务态度很[MASK]。": "The hotel's service is very ＿＿.",
+    "他每天早上都去公园[MASK]。": "He goes to the park every morning to ＿＿.",
+    "北京是中国的[MASK]。": "Beijing is China's ＿＿.",
+    "这本书的内容非常[MASK]。": "The content of this book is very ＿＿.",
+    "下雨了，出门要带[MASK]。": "It is raining: take ＿＿ when you go out.",
+}
+MEANINGS = {
+    **{"好": "good", "差": "bad", "不错": "not bad", "热情": "warm", "到位": "thorough", "公园": "park", "看": "look"},
+    **{
+        "去": "go",
+        "了": "(done)",
+        "中心": "centre",
+        "城市": "city",
+        "人": "people",
+        "之一": "one of",
+        "代表": "symbol",
+    },
+    **{"丰富": "rich", "重要": "important", "有趣": "amusing", "着": "(-ing)", "伞": "umbrella", "雨": "rain"},
+    **{"口罩": "face mask", "回来": "come back"},
+}
 REVIEWS = [
-    ("房间又大又干净，前台热情，下次还会住这里。", True),
-    ("空调坏了没人修，隔音也差，一夜没睡好。", False),
-    ("老板很实在，味道正宗，全家都喜欢。", True),
-    ("等了一个小时才上菜，还是凉的，再也不来了。", False),
-    ("书的印刷精美，内容也有深度，值得收藏。", True),
-    ("收到的货是坏的，客服一直不回消息。", False),
-    ("速度快，屏幕漂亮，这个价格很划算。", True),
-    ("用了两天就死机，质量太差，要求退货。", False),
-    ("交通方便，离地铁站很近，早餐种类丰富。", True),
-    ("水果都烂了，包装也破了，非常失望。", False),
-    ("讲得清楚明白，适合初学者，推荐购买。", True),
-    ("卫生间有异味，床单上有污渍，让人难以忍受。", False),
+    ("房间又大又干净，前台热情，下次还会住这里。", True, "Big clean room, friendly desk, will stay again."),
+    ("空调坏了没人修，隔音也差，一夜没睡好。", False, "Broken air conditioning, thin walls, no sleep."),
+    ("老板很实在，味道正宗，全家都喜欢。", True, "Honest owner, real taste, the family loves it."),
+    ("等了一个小时才上菜，还是凉的，再也不来了。", False, "Food came cold after an hour; never again."),
+    ("书的印刷精美，内容也有深度，值得收藏。", True, "Finely printed book with depth, worth keeping."),
+    ("收到的货是坏的，客服一直不回消息。", False, "Arrived broken; support never answers."),
+    ("速度快，屏幕漂亮，这个价格很划算。", True, "Fast, a fine screen, good value."),
+    ("用了两天就死机，质量太差，要求退货。", False, "Dead after two days, poor quality, refund."),
+    ("交通方便，离地铁站很近，早餐种类丰富。", True, "Close to the metro, rich breakfast."),
+    ("水果都烂了，包装也破了，非常失望。", False, "Rotten fruit, torn packing, disappointing."),
+    ("讲得清楚明白，适合初学者，推荐购买。", True, "Clearly explained, good for beginners."),
+    ("卫生间有异味，床单上有污渍，让人难以忍受。", False, "Smelly bathroom, stained sheets, unbearable."),
 ]
-UNCUT = ["今天天气不错，我们去公园散步。", "酒店的服务态度很好，房间干净。", "他们在图书馆讨论新的问题。"]
-PARSED = ["我们", "昨天", "在", "图书馆", "学习", "了", "新", "知识"]
-PATTERN = "{review}总之，我很[MASK]。"
-POSITIVE, NEGATIVE = ("满意", "喜欢", "高兴"), ("失望", "生气", "后悔")
+UNCUT = {
+    "今天天气不错，我们去公园散步。": "The weather is nice today, we go for a walk in the park.",
+    "酒店的服务态度很好，房间干净。": "The hotel's service is good, the rooms are clean.",
+    "他们在图书馆讨论新的问题。": "They discuss new questions in the library.",
+}
+PARSED = {"老师": "teacher", "给": "to", "学生": "pupils", "讲": "tells", "历史": "history", "故事": "stories"}
+PATTERN, PATTERN_IN_ENGLISH = "{review}总之，我很[MASK]。", "{review} In short, I am ＿＿."
+POSITIVE = {"满意": "satisfied", "喜欢": "fond of it", "高兴": "glad"}
+NEGATIVE = {"失望": "disappointed", "生气": "angry", "后悔": "sorry"}
 
 console = Console(width=100, highlight=False)
 
 
 def main() -> None:
     """Show the four parts."""
+    console.print("Loading PyTorch, transformers and the shipped model; this takes some seconds ...")
+    start = time.monotonic()
+    # Not at the top of the file: this takes seconds, and a demonstration should speak first.
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers.utils import logging
+
+    import nlpkit
+
     logging.disable_progress_bar()
     folder = nlpkit.model_path("wobert-mini-zh")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32").eval()
+    console.print(
+        f"{folder.name}, {model.num_parameters() / 1e6:.1f} M parameters: {time.monotonic() - start:.0f} s\n"
+    )
     show_tokens(tokenizer)
     show_fillings(tokenizer, model)
     show_sentiment(tokenizer, model)
@@ -70,19 +100,23 @@ def main() -> None:
 
 def show_tokens(words: WoBertTokenizer) -> None:
     """Word tokens beside the character tokens of BERT over the same vocabulary."""
+    from transformers import BertTokenizer
+
     characters = BertTokenizer(vocab=words.get_vocab())
-    table = Table("characters", "words", "word tokens", title="1. One token a word")
+    table = Table("characters", "words", "word tokens", title="1. One token per word", show_lines=True)
     counts = [0, 0]
-    for sentence in SENTENCES:
+    for sentence, translation in SENTENCES.items():
         pieces, singles = words.tokenize(sentence), characters.tokenize(sentence)
         counts = [counts[0] + len(singles), counts[1] + len(pieces)]
-        table.add_row(str(len(singles)), str(len(pieces)), " ".join(pieces))
+        table.add_row(str(len(singles)), str(len(pieces)), f"{' '.join(pieces)}\n[dim]{translation}[/dim]")
     console.print(table)
     console.print(f"The same text in {counts[1] / counts[0]:.0%} of the tokens.\n")
 
 
 def mask_probabilities(tokenizer: WoBertTokenizer, model: PreTrainedModel, texts: list[str]) -> torch.Tensor:
     """Probabilities of every token at the one mask of each text, shape ``(texts, vocab)``."""
+    import torch
+
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         logits = model(**batch).logits  # (texts, length, vocab)
@@ -91,13 +125,18 @@ def mask_probabilities(tokenizer: WoBertTokenizer, model: PreTrainedModel, texts
 
 def show_fillings(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
     """The five most probable words for each gap."""
-    table = Table("text", "the model's words", title="2. What stands in the gap?")
-    for text, probabilities in zip(GAPS, mask_probabilities(tokenizer, model, GAPS), strict=True):
+    table = Table("text", "the model's words", title="2. What stands in the gap?", show_lines=True)
+    for (text, translation), probabilities in zip(
+        GAPS.items(), mask_probabilities(tokenizer, model, list(GAPS)), strict=True
+    ):
         best = probabilities.topk(5)
         words = tokenizer.convert_ids_to_tokens(best.indices.tolist())
         table.add_row(
-            text.replace("[MASK]", "＿＿"),
-            "  ".join(f"{word} {share:.0%}" for word, share in zip(words, best.values.tolist(), strict=True)),
+            f"{text.replace('[MASK]', '＿＿')}\n[dim]{translation}[/dim]",
+            "\n".join(
+                f"{share:4.0%} {word} [dim]{MEANINGS.get(word, '')}[/dim]"
+                for word, share in zip(words, best.values.tolist(), strict=True)
+            ),
         )
     console.print(table)
     console.print()
@@ -105,33 +144,42 @@ def show_fillings(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
 
 def show_sentiment(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
     """Reviews sorted into good and bad by words at a mask, against what the words get without a review."""
+    import torch
+
     sides = [tokenizer.convert_tokens_to_ids(list(side)) for side in (POSITIVE, NEGATIVE)]
-    texts = [PATTERN.format(review=review) for review, _ in REVIEWS]
+    texts = [PATTERN.format(review=review) for review, _, _ in REVIEWS]
     probabilities = mask_probabilities(tokenizer, model, [*texts, PATTERN.format(review="")])
     scores = torch.stack([probabilities[:, side].sum(dim=-1) for side in sides], dim=-1).log()  # (texts + 1, 2)
     # Contextual calibration: how much more probable than without any review.
     positive = (scores[:-1] - scores[-1]).softmax(dim=-1)[:, 0].tolist()
-    table = Table(
-        "review", "positive", "", title=f"3. Sentiment without training: {PATTERN.replace('[MASK]', '＿＿')}"
-    )
+    table = Table("review", "positive", "", title="3. Sentiment without training")
     right = 0
-    for (review, is_good), share in zip(REVIEWS, positive, strict=True):
+    for (review, is_good, translation), share in zip(REVIEWS, positive, strict=True):
         right += (share > 0.5) == is_good
-        table.add_row(review, f"{share:.0%}", "right" if (share > 0.5) == is_good else "wrong")
+        verdict = "right" if (share > 0.5) == is_good else "wrong"
+        table.add_row(f"{review}\n[dim]{translation}[/dim]", f"{share:.0%}", verdict)
     console.print(table)
-    console.print(f"{right} of {len(REVIEWS)} right; nothing here was trained on reviews with labels.")
+    console.print(f"Pattern: {PATTERN.replace('[MASK]', '＿＿')}  [dim]{PATTERN_IN_ENGLISH}[/dim]", highlight=False)
+    for side in (POSITIVE, NEGATIVE):
+        console.print("Words: " + ", ".join(f"{word} [dim]{meaning}[/dim]" for word, meaning in side.items()))
+    console.print(f"{right} of {len(REVIEWS)} right; nothing here was trained on reviews with labels.\n")
 
 
 def show_words_and_tree(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> None:
     """Sentences cut into words without a dictionary, and a dependency tree without grammar."""
-    table = Table("words found by the model alone", title="\n4. Words and trees from masking twice")
+    from nlpkit.perturbed_masking import Parse, PerturbedMasking, Sentence, eisner
+
+    table = Table("words found by the model alone", title="4. Words and trees from masking twice", show_lines=True)
     characters = PerturbedMasking(model, tokenizer, units="characters", show_progress=False)
-    for words in characters.segment(UNCUT):
-        table.add_row(" ".join(words))
+    for words, translation in zip(characters.segment(list(UNCUT)), UNCUT.values(), strict=True):
+        table.add_row(f"{' '.join(words)}\n[dim]{translation}[/dim]")
     console.print(table)
+    console.print(f"\nA tree over {''.join(PARSED)}, [dim]the teacher tells the pupils stories from history[/dim]:")
     parser = PerturbedMasking(model, tokenizer, show_progress=False)
-    (influence,) = parser.impact([PARSED])
-    console.print(Parse(Sentence.of(PARSED), influence, eisner(influence)).drawing(), markup=False)
+    (impact,) = parser.impact([list(PARSED)])
+    labelled = Sentence.of([f"{word} {meaning}" for word, meaning in PARSED.items()])
+    parse = Parse(labelled, impact, eisner(impact))
+    console.print(parse.drawing(), markup=False)
 
 
 if __name__ == "__main__":

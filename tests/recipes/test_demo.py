@@ -1,0 +1,54 @@
+"""The demonstration, run as `make demo` runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes import demo
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What it prints in another folder than the checkout, as a copy."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    copy = folder / "my_demo.py"
+    copy.write_text(Path(str(demo.__file__)).read_text("utf-8"), "utf-8")
+    found = subprocess.run([sys.executable, copy.name], cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    return found.stdout.splitlines()
+
+
+def test_it_says_what_it_does_before_the_first_wait(lines: list[str]) -> None:
+    assert lines[0].startswith("Loading PyTorch, transformers and the shipped model")
+
+
+def test_every_part_has_a_title_and_every_text_a_translation(lines: list[str]) -> None:
+    titles = [line.strip() for line in lines if line.strip()[:2] in ("1.", "2.", "3.", "4.")]
+    assert titles == [
+        "1. One token per word",
+        "2. What stands in the gap?",
+        "3. Sentiment without training",
+        "4. Words and trees from masking twice",
+    ]
+    printed = "\n".join(lines)
+    translations = [*demo.SENTENCES.values(), *demo.GAPS.values(), *demo.UNCUT.values()]
+    for translation in [*translations, *(english for _, _, english in demo.REVIEWS)]:
+        assert translation in printed
+
+
+def test_reviews_are_sorted_right(lines: list[str]) -> None:
+    assert "12 of 12 right; nothing here was trained on reviews with labels." in lines
+
+
+def test_the_tree_stands_below_its_sentence_and_has_a_content_word_for_its_root(lines: list[str]) -> None:
+    start = next(number for number, line in enumerate(lines) if line.startswith("A tree over "))
+    assert "".join(demo.PARSED) in lines[start]
+    tree = lines[start + 1 :][: len(demo.PARSED)]
+    assert [word in line for word, line in zip(demo.PARSED, tree, strict=True)] == [True] * len(demo.PARSED)
+    (root,) = [line for line in tree if "●" in line]
+    assert any(meaning in root for meaning in ("teacher", "pupils", "tells", "history", "stories"))
