@@ -17,8 +17,7 @@ INSTALLED_CONVERT := $(VENV)/.installed-convert
 # pip's lines of downloads with their sizes; the rest of what it says is for errors only, which go to standard error.
 PIP := PYTHONUNBUFFERED=1 PIP_CONSTRAINT=$(VENV)/constraints.txt $(BIN)/python -m pip install \
 	--disable-pip-version-check --progress-bar off
-SHORT := awk '/^ *(Downloading|Using cached) .*\(/ {sub(/^ */, "  "); print; fflush()} \
-	/^Installing collected/ {print "  unpacking " NF - 3 " packages, a minute or two ..."; fflush()}'
+SHORT := { grep --line-buffered -E '^ *(Downloading|Using cached) .*\(|^Installing collected' || true; }
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-convert check format bench docs clean
