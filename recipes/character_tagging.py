@@ -6,15 +6,15 @@ border of an entity cannot be labelled; a character that knows its word can (doc
     python recipes/pfr_entities.py pfr-199801.tagged.utf8.xz data/pfr-entities
     python recipes/character_tagging.py recipes/configs/character_tagging/words.yaml --seeds 0 1 2 3 4
 
-The files hold a JSON object a line: ``text``, and ``spans`` of ``[start, end, type]`` or ``labels`` (BIO, one a
+The files hold one JSON object per line: ``text``, and ``spans`` of ``[start, end, type]`` or ``labels`` (BIO, one per
 character). Call it again after an interruption: finished seeds are kept, and the current one goes on from its last
 checkpoint. ``output_dir/results.json`` holds every run, the mean and the deviation.
 """
 
 from __future__ import annotations
 
-import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,13 +29,17 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
+from nlpkit.files import read_json, write_json
 from nlpkit.labels import (
     AlignmentLoss,
+    Span,
     align_labels,
     bio_to_spans,
     close_gaps,
     decode_bio,
+    find_inexpressible_spans,
     map_characters,
+    score_spans,
     spread_labels,
 )
 from nlpkit.runs import (
@@ -46,7 +50,8 @@ from nlpkit.runs import (
     settle_facts,
     training_facts,
 )
-from nlpkit.sources import model_path
+from nlpkit.sources import find_model
+from nlpkit.text_files import read_records
 from nlpkit.wobert import (
     CharacterTaggingCollator,
     WoBertForCharacterClassification,
@@ -54,7 +59,6 @@ from nlpkit.wobert import (
     WoBertTokenizer,
     split_long_example,
 )
-from recipes.character_tagging_scores import score, summarise
 
 Example = dict[str, Any]
 Parts = dict[str, list[Example]]
@@ -80,7 +84,7 @@ class TaggingArguments:
     train_file: str = field(metadata={"help": "JSON lines with text and spans, or text and labels"})
     dev_file: str
     test_file: str
-    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped name, or Hub repository"})
     classify: str = field(
         default="characters", metadata={"help": "what gets a label", "choices": ["characters", "tokens"]}
     )
@@ -109,7 +113,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
     facts = asdict(settings) | {"seeds": []} | training_facts(args)
     settle_facts(Path(args.output_dir) / "run.json", facts, begins=not any(Path(args.output_dir).glob("seed-*")))
-    folder = settings.model if Path(settings.model).exists() else str(model_path(settings.model))
+    folder = find_model(settings.model)
     segmenter: dict[str, Any] = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
     tokenizer = WoBertTokenizer.from_pretrained(folder, **segmenter)
     parts = {
@@ -133,7 +137,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         },
     }
     if args.process_index == 0:
-        write_json(results, Path(args.output_dir) / "results.json")
+        write_json(Path(args.output_dir) / "results.json", results)
     return results
 
 
@@ -142,12 +146,11 @@ def read_part(path: str, tokenizer: WoBertTokenizer, max_length: int) -> list[Ex
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path!r}; recipes/pfr_entities.py makes one from the PFR corpus")
     pieces: list[Example] = []
-    for number, line in enumerate(Path(path).read_text("utf-8").split("\n"), start=1):
-        if line.strip():
-            try:
-                pieces += split_long_example(json.loads(line), tokenizer, max_length)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
+    for number, example in read_records(path):
+        try:
+            pieces += split_long_example(example, tokenizer, max_length)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
     unlabelled = next((piece["text"] for piece in pieces if "labels" not in piece), None)
     if unlabelled is not None or not pieces:
         raise ValueError(f"{path} has no labels for {unlabelled!r}; give 'spans' or 'labels' with every text")
@@ -232,7 +235,7 @@ def run_seed(
     """Train and score one run, or read the scores of one that had finished."""
     output = Path(args.output_dir) / f"seed-{seed}"
     if (output / "result.json").is_file():
-        return dict(json.loads((output / "result.json").read_text("utf-8")))
+        return dict(read_json(output / "result.json"))
     set_seed(seed)
     task = (tag_characters if settings.classify == "characters" else tag_tokens)(folder, tokenizer, parts, settings)
     trainer = Trainer(
@@ -255,17 +258,17 @@ def run_seed(
         rows = np.asarray(trainer.predict(task.datasets[part]).predictions)  # (texts, characters or tokens)
         result[part] = score(rows, parts[part], task.to_labels, words)
     if trainer.is_world_process_zero():
-        write_json(result, output / "result.json")
+        write_json(output / "result.json", result)
     return result
 
 
 def character_dataset(part: list[Example]) -> Dataset:
-    """Texts with a label a character, and their lengths to group them by."""
+    """Texts with one label per character, and their lengths to group them by."""
     return Dataset.from_list([{**example, "length": len(example["text"])} for example in part])
 
 
 def token_dataset(part: list[Example], tokenizer: WoBertTokenizer, label2id: dict[str, int]) -> Dataset:
-    """Token ids with a label a token."""
+    """Token ids with one label per token."""
     rows = []
     for example in part:
         encoded = tokenizer(example["text"], return_offsets_mapping=True, return_token_type_ids=False)
@@ -280,12 +283,40 @@ def best_labels(logits: Tensor, labels: Tensor, names: list[str]) -> Tensor:
     return decode_bio(logits, labels != -100, names)  # labels are -100 where there is nothing to label
 
 
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    temporary.replace(path)
+def score(
+    rows: np.ndarray,
+    part: Sequence[dict[str, Any]],
+    to_labels: Callable[[Sequence[int], str], list[str]],
+    words: WoBertTokenizer,
+) -> dict[str, dict[str, float]]:
+    """Exact-match scores of predicted classes, for all types together and for each.
+
+    ``inside_words`` counts the entities that begin or end inside a token of ``words``; of those there is only recall.
+    """
+    gold = [bio_to_spans(example["labels"]) for example in part]
+    found = [bio_to_spans(to_labels(row.tolist(), example["text"])) for row, example in zip(rows, part, strict=True)]
+    scores = {
+        name: vars(scores) | {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
+        for name, scores in score_spans(gold, found).items()
+    }
+    inside = [spans_inside_words(spans, example["text"], words) for spans, example in zip(gold, part, strict=True)]
+    total = sum(map(len, inside))
+    correct = sum(len(some.intersection(spans)) for some, spans in zip(inside, found, strict=True))
+    return scores | {"inside_words": {"gold": total, "correct": correct, "recall": correct / total if total else 0.0}}
+
+
+def spans_inside_words(spans: list[Span], text: str, words: WoBertTokenizer) -> set[Span]:
+    """The spans that labels of word tokens cannot express."""
+    offsets = words(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return set(find_inexpressible_spans(spans, offsets, len(text)))
+
+
+def summarise(name: str, values: list[float]) -> dict[str, float]:
+    """Mean and sample standard deviation; the deviation of one run is 0."""
+    return {
+        f"{name}_mean": statistics.mean(values),
+        f"{name}_std": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from nlpkit.data import (
 )
 from nlpkit.files import whole_folder
 from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_a_step, settle_facts
+from nlpkit.sources import find_model
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
 from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
@@ -67,7 +68,7 @@ class PretrainingArguments(TrainingArguments):
 class WoBertArguments:
     """What to train on what."""
 
-    model_path: str = field(metadata={"help": "folder of the model to start from, as `nlpkit wordify` writes it"})
+    model_path: str = field(metadata={"help": "model to start from: folder, shipped name, or Hub repository"})
     train_files: list[str] = field(
         metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"}
     )
@@ -115,6 +116,7 @@ def main(argv: list[str]) -> dict[str, float]:
         raise ValueError(f"max_steps must be at least 1; got {args.max_steps}")
     set_seed(args.seed)
 
+    settings.model_path = find_model(settings.model_path)
     tokenizer = WoBertTokenizer.from_pretrained(settings.model_path)
     model = load_model(settings, tokenizer)
     corpus = PackedCorpus(

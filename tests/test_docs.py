@@ -86,6 +86,17 @@ def test_commands_print_what_the_page_says(page: Path, tmp_path: Path, monkeypat
                 )
 
 
+def test_every_public_set_that_a_recipe_names_has_a_row() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "data.md").read_text("utf-8"), flags=re.MULTILINE)
+    named = {
+        path
+        for settings in (ROOT / "recipes" / "configs").rglob("*.yaml")
+        for path in re.findall(r"shared/data/([^\s,\]\"']+)", settings.read_text("utf-8"))
+    }
+    assert named, "no settings name public data"
+    assert [path for path in sorted(named) if not any(path.startswith(row) for row in rows)] == []
+
+
 def test_a_reader_of_blocks_finds_commands_and_outputs(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(

@@ -15,8 +15,7 @@ from nlpkit.labels.spans import Span
 from nlpkit.runs.recipe_arguments import parse_recipe_arguments
 from nlpkit.wobert.tagging.tagging import WoBertForCharacterClassification, tag_texts
 from recipes import character_tagging
-from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main
-from recipes.character_tagging_scores import summarise
+from recipes.character_tagging import CharacterSegmenter, TaggingArguments, TaggingTrainingArguments, main, summarise
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 #: Words of jieba's dictionary; each begins with a place, which no label of the whole word can say.
@@ -158,7 +157,7 @@ def test_missing_file_is_named(common: list[str], tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"text": "北京", "spans": [[0, 3, "LOC"]]}', "line 2: span .* does not lie in a text of 2 characters"),
-        ('{"text": "北京", "spans": [[0, 2, "LOC"', "line 2: "),
+        ('{"text": "北京", "spans": [[0, 2, "LOC"', "line 2 is not JSON: "),
         ('{"spans": []}', "line 2: an example needs a string as its 'text'"),
         ('{"text": "北京"}', "has no labels for '北京'; give 'spans' or 'labels' with every text"),
     ],
