@@ -14,10 +14,13 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_CONVERT := $(VENV)/.installed-convert
 
-# pip's lines of downloads with their sizes; the rest of what it says is for errors only, which go to standard error.
+TOOLS := .[dev,eval,peft,viz]
+
+# pip's lines of downloads with their sizes, and a sign of life while it unpacks; its errors go to standard error.
 PIP := PYTHONUNBUFFERED=1 PIP_CONSTRAINT=$(VENV)/constraints.txt $(BIN)/python -m pip install \
 	--disable-pip-version-check --progress-bar off
-SHORT := { grep --line-buffered -E '^ *(Downloading|Using cached) .*\(|^Installing collected' || true; }
+SHORT := grep --line-buffered -E '^ *(Downloading|Using cached) .*\(|^Installing collected' || true
+pip_install = { while sleep 5; do echo "  ..."; done & alive=$$!; trap 'kill $$alive' EXIT; $(PIP) $(1) | { $(SHORT); }; }
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-convert check format bench docs clean
@@ -37,22 +40,22 @@ $(VENV)/constraints.txt: constraints.txt | $(BIN)/python
 	else \
 		echo "Installing PyTorch: about 200 MB as a CPU build; 1 GB and more as a CUDA build, which is what PyPI has for Linux."; \
 		cp constraints.txt $@; \
-		$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch | $(SHORT) || { rm -f $@; exit 1; }; \
+		$(call pip_install,$(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch) || { rm -f $@; exit 1; }; \
 	fi
 
 $(INSTALLED): pyproject.toml $(VENV)/constraints.txt
 	@echo "Installing nlpkit and what it needs (transformers, datasets, about 150 MB) ..."
-	@$(PIP) -e . | $(SHORT)
+	@$(call pip_install,-e .)
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "Installing the tools of development (pytest, mypy, ruff, matplotlib, scikit-learn, about 120 MB) ..."
-	@$(PIP) -e '.[dev,eval,peft,viz]' | $(SHORT)
+	@$(call pip_install,-e '$(TOOLS)')
 	@touch $@
 
 $(INSTALLED_CONVERT): $(INSTALLED_DEV)
 	@echo "Installing TensorFlow, which reads the checkpoints of the conversion tests (about 300 MB) ..."
-	@$(PIP) -e '.[convert]' | $(SHORT)
+	@$(call pip_install,-e '.[convert]')
 	@touch $@
 
 install: $(INSTALLED_DEV) ## create .venv with the pinned versions of constraints.txt

@@ -139,7 +139,7 @@ def test_finished_seeds_are_not_trained_again(common: list[str], tmp_path: Path)
     assert (tmp_path / "seed-0" / "result.json").stat().st_mtime_ns == before
     assert both["runs"][0] == first["runs"][0]
     assert [run["seed"] for run in both["runs"]] == [0, 1]
-    with pytest.raises(ValueError, match=r"begun with other settings: max_steps was 1 and is now 2"):
+    with pytest.raises(ValueError, match=r"made with other settings: max_steps was 1 and is now 2"):
         main([*options, "--max_steps", "2", "--seeds", "0", "1"])
 
 
