@@ -68,7 +68,7 @@ def test_an_unknown_name_in_the_file_is_an_error_with_near_names(tmp_path):
 
 
 def test_an_unknown_name_on_the_command_line_is_an_error_with_near_names(tmp_path):
-    with pytest.raises(ValueError, match=r"the command line: unknown setting 'dropout_rat'.*did you mean dropout_rate"):
+    with pytest.raises(ValueError, match=r"command line: unknown setting 'dropout_rat'.*mean dropout_rate"):
         parse(tmp_path, "model_path: m\n", "--dropout_rat=3")
 
 
