@@ -186,7 +186,7 @@ class PerturbedMasking:
             raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
         shown = self.show_progress and self.processes.is_main
         total = len(sentences) if isinstance(sentences, Sized) else None
-        with tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=not shown) as bar:
+        with tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=None if shown else True) as bar:
             run = partial(
                 measure_impacts,
                 self.encoder,

@@ -172,11 +172,15 @@ def profile_tuning(
         raise ValueError(f"rounds={rounds} must be at least 1")
     steps = []
     known = standard_ways() if ways is None else ways
-    for name, way in tqdm(known.items(), desc="measuring memory", unit="way", disable=not show_progress, leave=False):
+    for name, way in tqdm(
+        known.items(), desc="measuring memory", unit="way", disable=None if show_progress else True, leave=False
+    ):
         trained, extra = way(copy.deepcopy(model), batch)
         steps.append(_Step(name, trained.train(), {**batch, **extra}, autocast))
         steps[-1].measure_memory()
-    for _ in tqdm(range(rounds), desc="measuring time", unit="round", disable=not show_progress, leave=False):
+    for _ in tqdm(
+        range(rounds), desc="measuring time", unit="round", disable=None if show_progress else True, leave=False
+    ):
         for step in steps:
             step.measure_time()
     return [step.profile() for step in steps]

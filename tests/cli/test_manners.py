@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import nlpkit
 from nlpkit.cli import app
 from nlpkit.cli.manners import one_line
 from nlpkit.version import __version__
@@ -98,6 +101,20 @@ def test_a_hint_is_given_once() -> None:
     first = one_line(ModuleNotFoundError("No module named 'peft'", name="peft"))
     assert one_line(ModuleNotFoundError(first, name="peft")) == first
     assert one_line(RuntimeError()) == "RuntimeError"
+
+
+def test_no_bar_is_forced_on_whoever_reads_a_pipe() -> None:
+    """``disable=False`` overrides the environment; ``None`` shows a bar on a terminal only."""
+    package = Path(nlpkit.__file__).parent
+    forced = [
+        f"{path.relative_to(package)}, line {call.lineno}"
+        for path in package.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tqdm"
+        for keyword in call.keywords
+        if keyword.arg == "disable" and isinstance(keyword.value, ast.UnaryOp | ast.Name)
+    ]
+    assert forced == []
 
 
 def test_pipes_hold_no_progress_bars() -> None:

@@ -132,7 +132,7 @@ def run_grid(
     _check_same_facts(output, facts, ended)
     _write_json(_read_facts(output) | {_hash(each): each for each in facts.values()}, output, "settings.json")
     waiting = [run for run in runs if run.key not in ended]
-    bar = tqdm(waiting, desc="runs", unit="run", disable=not show_progress)
+    bar = tqdm(waiting, desc="runs", unit="run", disable=None if show_progress else True)
     for run in bar:
         bar.set_postfix_str(str(run.key))
         result = run.execute(output / "runs", _hash(facts[run.key]), score_test)

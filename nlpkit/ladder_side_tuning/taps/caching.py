@@ -94,7 +94,7 @@ def cache_taps(
     kept, pending_bytes = len(cache), 0
     was_training = ladder.training
     ladder.eval()
-    progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=not show_progress)
+    progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=None if show_progress else True)
     try:
         for start in range(0, len(order), batch_size):
             batch = collate([rows[number] for number in order[start : start + batch_size]])

@@ -195,7 +195,9 @@ def _label_characters(
     collator = CharacterTaggingCollator(tokenizer, {}, max_length=model.config.max_position_embeddings)
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     labels: list[list[str]] = [[] for _ in texts]
-    for start in tqdm(range(0, len(order), batch_size), disable=not show_progress, desc="tagging", unit="batch"):
+    for start in tqdm(
+        range(0, len(order), batch_size), disable=None if show_progress else True, desc="tagging", unit="batch"
+    ):
         chosen = order[start : start + batch_size]
         batch = collator([{"text": texts[index]} for index in chosen]).to(model.device)
         tokens = batch["character_to_token"]
