@@ -69,7 +69,7 @@ class CharacterTaggingCollator:
 
     Note:
         Characters in no token (white space, dropped control characters) get -1 in ``character_to_token`` and -100 in
-        ``labels``. With the Trainer set ``remove_unused_columns=False``.
+        ``labels``.
 
     Example:
         >>> from nlpkit import WoBertTokenizer
