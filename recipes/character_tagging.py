@@ -29,6 +29,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
+from nlpkit.files import write_json
 from nlpkit.labels import (
     AlignmentLoss,
     align_labels,
@@ -46,7 +47,8 @@ from nlpkit.runs import (
     settle_facts,
     training_facts,
 )
-from nlpkit.sources import model_path
+from nlpkit.sources import find_model
+from nlpkit.training import refuse_fp16_training
 from nlpkit.wobert import (
     CharacterTaggingCollator,
     WoBertForCharacterClassification,
@@ -109,7 +111,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     settings, args = parse_recipe_arguments([TaggingArguments, TaggingTrainingArguments], argv)
     facts = asdict(settings) | {"seeds": []} | training_facts(args)
     settle_facts(Path(args.output_dir) / "run.json", facts, begins=not any(Path(args.output_dir).glob("seed-*")))
-    folder = settings.model if Path(settings.model).exists() else str(model_path(settings.model))
+    folder = find_model(settings.model)
     segmenter: dict[str, Any] = {"segmenter": CharacterSegmenter()} if settings.read == "characters" else {}
     tokenizer = WoBertTokenizer.from_pretrained(folder, **segmenter)
     parts = {
@@ -133,7 +135,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         },
     }
     if args.process_index == 0:
-        write_json(results, Path(args.output_dir) / "results.json")
+        write_json(Path(args.output_dir) / "results.json", results)
     return results
 
 
@@ -235,6 +237,7 @@ def run_seed(
         return dict(json.loads((output / "result.json").read_text("utf-8")))
     set_seed(seed)
     task = (tag_characters if settings.classify == "characters" else tag_tokens)(folder, tokenizer, parts, settings)
+    refuse_fp16_training(task.model)
     trainer = Trainer(
         model=task.model,
         args=replace(args, seed=seed, output_dir=str(output)),
@@ -255,7 +258,7 @@ def run_seed(
         rows = np.asarray(trainer.predict(task.datasets[part]).predictions)  # (texts, characters or tokens)
         result[part] = score(rows, parts[part], task.to_labels, words)
     if trainer.is_world_process_zero():
-        write_json(result, output / "result.json")
+        write_json(output / "result.json", result)
     return result
 
 
@@ -278,14 +281,6 @@ def token_dataset(part: list[Example], tokenizer: WoBertTokenizer, label2id: dic
 def best_labels(logits: Tensor, labels: Tensor, names: list[str]) -> Tensor:
     """The best labelling of each text; scores of a whole part need not fit in memory."""
     return decode_bio(logits, labels != -100, names)  # labels are -100 where there is nothing to label
-
-
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

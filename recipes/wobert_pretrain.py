@@ -12,7 +12,6 @@ the losses that the uninterrupted run would have logged. See docs/pretraining.md
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,11 +33,11 @@ from nlpkit.data import (
     number_for_evaluation,
     parse_shares,
 )
-from nlpkit.files import whole_folder
+from nlpkit.files import read_json, whole_folder, write_json, write_text
 from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_a_step, settle_facts
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
-from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
+from recipes.wobert_model_card import MaskedLMCard
 
 
 @dataclass
@@ -190,7 +189,7 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
     if settings.dropout is not None:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = settings.dropout
     return WoBertForMaskedLM.from_pretrained(
-        settings.model_path, config=config, attn_implementation=settings.attn_implementation
+        settings.model_path, config=config, attn_implementation=settings.attn_implementation, dtype=torch.float32
     )
 
 
@@ -257,9 +256,11 @@ def save_final(
     """Write model, tokenizer, results and card, or nothing."""
     with whole_folder(folder) as draft:
         model.to(getattr(torch, dtype)).save_pretrained(draft)
+        # transformers loads the dtype that is declared, and fp16 cannot be trained.
+        write_json(draft / "config.json", read_json(draft / "config.json") | {"dtype": "float32"})
         tokenizer.save_pretrained(draft)
-        (draft / "results.json").write_text(json.dumps(dict(card.metrics), indent=1) + "\n", encoding="utf-8")
-        (draft / "README.md").write_text(card.render(), encoding="utf-8")
+        write_json(draft / "results.json", card.metrics)
+        write_text(draft / "README.md", card.render())
 
 
 def facts_for_card(

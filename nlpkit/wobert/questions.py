@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import BertForMultipleChoice, BertForQuestionAnswering
 from transformers.modeling_outputs import MultipleChoiceModelOutput, QuestionAnsweringModelOutput
 from transformers.utils import can_return_tuple
@@ -55,6 +57,8 @@ class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
     """The encoder with scores of where an answer starts and ends.
 
     Note:
+        Unlike in ``BertForQuestionAnswering``, padding takes no part in the loss: a row's is the same in any batch.
+
         The Trainer counts items in a column called ``labels``, which this task does not have, and divides the loss by
         the number of accumulated steps. That equals one large batch where every micro-batch holds as many answers
         that lie in their windows; elsewhere the answers of smaller micro-batches weigh more. A loop (or Trainer) that
@@ -80,7 +84,7 @@ class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
 
         Args:
             input_ids: and the next four: as for ``WoBertForMaskedLM``.
-            start_positions: first token of each answer, shape ``(batch,)``. Positions at or beyond ``length`` count
+            start_positions: first token of each answer, shape ``(batch,)``. Positions beyond the row's tokens count
                 for nothing.
             end_positions: last token of each answer, likewise.
             num_items_in_batch: answers of the whole optimizer step; ``None`` means of this batch.
@@ -94,14 +98,16 @@ class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
         )
         if start_positions is not None and end_positions is not None:
             sides = [(output.start_logits, start_positions), (output.end_logits, end_positions)]
-            start, end = (
-                cross_entropy(
-                    logits,
-                    places.flatten().clamp(0, logits.shape[1]),
-                    num_items_in_batch=num_items_in_batch,
-                    ignore_index=logits.shape[1],
-                )
-                for logits, places in sides
-            )
-            output.loss = (start + end) / 2
+            output.loss = sum(_place_loss(*side, attention_mask, num_items_in_batch) for side in sides) / 2
         return output
+
+
+def _place_loss(logits: Tensor, places: Tensor, attention_mask: Tensor | None, items: Items) -> Tensor:
+    """Cross-entropy of a place among a row's own tokens, places elsewhere counting for nothing."""
+    length = logits.shape[1]
+    places = places.flatten().clamp(0, length)  # (batch,)
+    if attention_mask is not None:
+        own = attention_mask != 0  # (batch, length)
+        logits = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
+        places = places.where(F.pad(own, (0, 1)).gather(1, places[:, None])[:, 0], length)
+    return cross_entropy(logits, places, num_items_in_batch=items, ignore_index=length)

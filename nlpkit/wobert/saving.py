@@ -26,11 +26,11 @@ class SavedWhole(_Model):
         """Save weights and configuration, as every model of transformers does.
 
         Args:
-            save_directory: folder, made if it does not exist. Older weights in it go, shards and other formats included;
-                other files stay.
+            save_directory: folder, made if it does not exist. Older weights in it go, shards and other formats
+                included; other files stay.
             is_main_process: whether this process writes the folder.
-            **kwargs: as for ``PreTrainedModel.save_pretrained``; with ``push_to_hub=True`` the repository is named after
-                ``save_directory`` where no ``repo_id`` is given.
+            **kwargs: as for ``PreTrainedModel.save_pretrained``; with ``push_to_hub=True`` the repository is named
+                after ``save_directory`` where no ``repo_id`` is given.
 
         Raises:
             NotADirectoryError: ``save_directory`` is a file.

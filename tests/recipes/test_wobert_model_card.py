@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import yaml
 
-from nlpkit.training.model_card import MaskedLMCard
+from recipes.wobert_model_card import MaskedLMCard
 
 METRICS = {
     "loss": 2.5,
