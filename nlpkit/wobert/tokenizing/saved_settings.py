@@ -39,10 +39,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     added = settings.get("added_tokens_decoder", {})
     try:
         for number, token in added.items():
-            int(number), AddedToken(**token)
-    except (AttributeError, TypeError, ValueError) as error:
+            int(number), AddedToken(**token), token["content"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path}: added_tokens_decoder must map ids to the fields of tokens ({error}); save the tokenizer again"
+            f"{path}: added_tokens_decoder must map ids to the fields of tokens ({error!r}); save the tokenizer again"
         ) from error
     return settings
 
@@ -61,9 +61,11 @@ def check_size(settings: Mapping[str, Any], vocabulary_file: str | None) -> None
     if vocabulary_file is None or not isinstance(saved, int):
         return
     found = len(read_vocabulary(vocabulary_file))
-    if found < saved:
+    in_a_line = found == saved and not Path(vocabulary_file).read_bytes().endswith(b"\n")
+    if found < saved or in_a_line:
         raise ValueError(
-            f"{vocabulary_file} holds {found} tokens, but {saved} were saved: it is cut off; copy it again"
+            f"{vocabulary_file} is cut off: it holds {found - in_a_line} whole lines, but {saved} were saved; "
+            "copy it again"
         )
 
 

@@ -14,6 +14,9 @@ from nlpkit.wobert.words.segmenters import JiebaSegmenter
 from nlpkit.wobert.words.vocabulary_file import write_vocabulary
 from nlpkit.wobert.words.word_splitter import WordSplitter
 
+#: What ``from_pretrained`` hands on beside the tokenizer's own arguments.
+_OF_LOADING = {"token", "cache_dir", "local_files_only", "_is_local", "trust_remote_code"}
+
 
 class SavedWithSegmenter(TokenizersBackend):
     """The half of ``WoBertTokenizer`` that deals with folders."""
@@ -57,7 +60,7 @@ class SavedWithSegmenter(TokenizersBackend):
         try:
             return super()._from_pretrained(resolved_vocab_files, name, settings, *args, **kwargs)
         except (TypeError, ValueError) as error:
-            if str(name) in str(error) or settings.keys() & kwargs.keys():
+            if str(name) in str(error) or settings.keys() & (kwargs.keys() - _OF_LOADING):
                 raise
             raise ValueError(f"{path}: {error}") from error
 
