@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EvalPrediction, Trainer
 
+from nlpkit.losses.normalised import at_least_fp32
 from nlpkit.training.precision import refuse_fp16_training
 
 
@@ -26,7 +27,7 @@ def sums_by_row(logits: Tensor, labels: Tensor) -> Tensor:
     """
     labelled = labels != -100
     targets = labels[labelled]  # (labelled,)
-    losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    losses = F.cross_entropy(at_least_fp32(logits), targets, reduction="none")
     hits = logits.argmax(dim=-1) == targets
     values = torch.stack([losses, hits, torch.ones_like(losses)], dim=1).double()  # (labelled, 3)
     sums = torch.zeros(len(labels), 3, dtype=torch.float64, device=labels.device)

@@ -20,7 +20,7 @@ def test_sums_are_those_of_a_loop_over_tokens():
     generator = torch.Generator().manual_seed(0)
     labels = torch.full((4, 6), -100)
     labels[0, 2], labels[2, 1], labels[2, 5] = 3, 0, 4
-    logits = torch.randn(3, 7, generator=generator)
+    logits = torch.randn(3, 7, generator=generator, dtype=torch.float64)
     logits[1, 0] = 9.0
     expected = [[0.0, 0, 0] for _ in range(4)]
     for (row, target), scores in zip([(0, 3), (2, 0), (2, 4)], logits.tolist(), strict=True):
