@@ -39,7 +39,7 @@ def small_model(vocabulary_size: int, **settings: Any) -> WoBertForMaskedLM:
         initializer_range=0.5,
         **settings,
     )
-    return WoBertForMaskedLM(config).double().eval()  # equalities hold in fp64, whatever the processor
+    return WoBertForMaskedLM(config).eval()
 
 
 def small_classifier(
