@@ -75,13 +75,15 @@ class MaskedLMTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as ``transformers.Trainer`` does; refuses fp16 parameters."""
-        refuse_fp16_training(self.model)
+        if isinstance(self.model, nn.Module):
+            refuse_fp16_training(self.model)
         return super().train(*args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         # Checked on transformers 5.23.0: what is not listed here is removed before the collator sees it.
         super()._set_signature_columns_if_needed()
-        self._signature_columns = [*self._signature_columns, "draw", "domain"]
+        columns: Any = self._signature_columns
+        self._signature_columns: Any = [*columns, "draw", "domain"]
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own loss; the domain is none of its inputs."""

@@ -20,7 +20,7 @@ class SavedWhole(_Model):
     Put it before the model's class.
     """
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self, save_directory: str | PathLike[str], is_main_process: bool = True, **kwargs: Any
     ) -> None:
         """Save weights and configuration, as every model of transformers does.

@@ -41,7 +41,7 @@ class SavedWithSegmenter(TokenizersBackend):
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
-    def _from_pretrained(
+    def _from_pretrained(  # type: ignore[override]
         cls,
         resolved_vocab_files: dict[str, str | None],
         name: str,
