@@ -14,9 +14,12 @@ from .sources import model_path as model_path
 from .wobert.configuration import WoBertConfig as WoBertConfig
 from .wobert.conversion.conversion import convert_checkpoint as convert_checkpoint
 from .wobert.modeling import WoBertForMaskedLM as WoBertForMaskedLM
+from .wobert.modeling import WoBertForPreTraining as WoBertForPreTraining
 from .wobert.modeling import WoBertForSequenceClassification as WoBertForSequenceClassification
 from .wobert.modeling import WoBertForTokenClassification as WoBertForTokenClassification
 from .wobert.modeling import WoBertModel as WoBertModel
+from .wobert.questions import WoBertForMultipleChoice as WoBertForMultipleChoice
+from .wobert.questions import WoBertForQuestionAnswering as WoBertForQuestionAnswering
 from .wobert.tagging.tagging import WoBertCharacterConfig as WoBertCharacterConfig
 from .wobert.tagging.tagging import WoBertForCharacterClassification as WoBertForCharacterClassification
 from .wobert.tokenizing.tokenizer import WoBertTokenizer as WoBertTokenizer

@@ -19,9 +19,13 @@ TOKENIZER = "WoBertTokenizer"
 #: Which class serves which Auto class, by the name of transformers' table.
 MODELS = {
     "MODEL_MAPPING": "WoBertModel",
+    "MODEL_FOR_PRETRAINING_MAPPING": "WoBertForPreTraining",
     "MODEL_FOR_MASKED_LM_MAPPING": "WoBertForMaskedLM",
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": "WoBertForSequenceClassification",
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": "WoBertForTokenClassification",
+    "MODEL_FOR_QUESTION_ANSWERING_MAPPING": "WoBertForQuestionAnswering",
+    "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": "WoBertForMultipleChoice",
+    "MODEL_FOR_TEXT_ENCODING_MAPPING": "WoBertModel",
 }
 
 
@@ -29,7 +33,7 @@ def register(attribute: Callable[[str], Any]) -> None:
     """Let ``AutoConfig``, ``AutoTokenizer``, the ``AutoModel`` family and ``pipeline`` resolve WoBERT folders.
 
     Takes effect now for the parts of transformers that are loaded, and on loading for the others. Folders of
-    transformers' own model types are untouched, but for those whose ``tokenizer_class`` is ``WoBertTokenizer``.
+    transformers' own model types are untouched, except those whose ``tokenizer_class`` is ``WoBertTokenizer``.
 
     Args:
         attribute: gives the class of a name, as ``nlpkit.__getattr__`` does.

@@ -52,6 +52,7 @@ from nlpkit.runs import (
 )
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
+from nlpkit.training import refuse_fp16_training
 from nlpkit.wobert import (
     CharacterTaggingCollator,
     WoBertForCharacterClassification,
@@ -238,6 +239,7 @@ def run_seed(
         return dict(read_json(output / "result.json"))
     set_seed(seed)
     task = (tag_characters if settings.classify == "characters" else tag_tokens)(folder, tokenizer, parts, settings)
+    refuse_fp16_training(task.model)
     trainer = Trainer(
         model=task.model,
         args=replace(args, seed=seed, output_dir=str(output)),

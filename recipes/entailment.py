@@ -30,7 +30,7 @@ from transformers import (
     set_seed,
 )
 
-from nlpkit.files import whole_folder
+from nlpkit.files import whole_folder, write_json
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
@@ -39,7 +39,8 @@ from nlpkit.runs import (
     settle_facts,
     training_facts,
 )
-from nlpkit.sources import model_path
+from nlpkit.sources import find_model
+from nlpkit.training import refuse_fp16_training
 
 
 @dataclass
@@ -76,12 +77,13 @@ def main(argv: list[str]) -> dict[str, float]:
     checkpoint = last_complete_checkpoint(output)
     settle_facts(output / "run.json", asdict(settings) | training_facts(args), begins=checkpoint is None)
     set_seed(args.seed)
-    folder = settings.model if Path(settings.model).is_dir() else str(model_path(settings.model))
+    folder = find_model(settings.model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     # One output with binary cross-entropy, which transformers calls by the case of several labels.
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, num_labels=1, problem_type="multi_label_classification", dtype=torch.float32
     )
+    refuse_fp16_training(model)
     trainer = Trainer(
         model=model,
         args=args,
@@ -98,7 +100,7 @@ def main(argv: list[str]) -> dict[str, float]:
         with whole_folder(output / "model") as draft:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
-            (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+            write_json(draft / "results.json", results)
     print(json.dumps(results, indent=1))
     return results
 

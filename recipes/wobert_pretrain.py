@@ -12,15 +12,16 @@ the losses that the uninterrupted run would have logged. See docs/pretraining.md
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCardData
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
@@ -34,11 +35,10 @@ from nlpkit.data import (
     number_for_evaluation,
     parse_shares,
 )
-from nlpkit.files import whole_folder
+from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json, write_text
 from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_per_step, settle_facts
 from nlpkit.sources import find_model
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
-from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
 
 
@@ -153,27 +153,25 @@ def main(argv: list[str]) -> dict[str, float]:
     scale = 1.0
     if settings.rescale_states:
         scale = rescale_last_states(model, last_state_rms(model, trainer.get_eval_dataloader()))
-    model.to(getattr(torch, settings.save_dtype)).float()  # the figures shall be those of the saved weights
+    model.to(getattr(torch, settings.save_dtype)).float()  # the figures must be those of the saved weights
     final = trainer.evaluate(metric_key_prefix="final")
     metrics = {name.removeprefix("final_"): value for name, value in final.items() if name.startswith("final_")}
     facts = facts_for_card(settings, args, model, trainer.state.global_step)
     if trainer.is_world_process_zero():
         # As it was before training: dropout, and logits at all positions.
         model.config = WoBertConfig.from_pretrained(settings.model_path)
-        card = MaskedLMCard(
-            name=settings.model_name,
-            license=settings.license,
-            notice=settings.notice,
-            facts=facts
-            | {
-                "last hidden states": f"multiplied by {scale:g}, which the masked-LM head divides out again",
-                "unknown held-out tokens": f"{unknown:.2%}",
-            },
-            domains={domain: shares.get(domain, 1.0) for domain in corpus.domains},
-            metrics=metrics,
-            nlpkit_version=__version__,
-        )
-        save_final(model, tokenizer, card, Path(args.output_dir) / "model", settings.save_dtype)
+        facts |= {
+            "last hidden states": f"multiplied by {scale:g}, which the masked-LM head divides out again",
+            "unknown held-out tokens": f"{unknown:.2%}",
+        }
+        with whole_folder(Path(args.output_dir) / "model", replacing=WEIGHTS) as folder:
+            model.to(getattr(torch, settings.save_dtype)).save_pretrained(folder)
+            # transformers loads the dtype that is declared, and fp16 cannot be trained.
+            write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "float32"})
+            tokenizer.save_pretrained(folder)
+            write_json(folder / "results.json", metrics)
+            domains = {domain: shares.get(domain, 1.0) for domain in corpus.domains}
+            write_text(folder / "README.md", model_card(settings, facts, domains, metrics))
     return metrics
 
 
@@ -192,7 +190,7 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
     if settings.dropout is not None:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = settings.dropout
     return WoBertForMaskedLM.from_pretrained(
-        settings.model_path, config=config, attn_implementation=settings.attn_implementation
+        settings.model_path, config=config, attn_implementation=settings.attn_implementation, dtype=torch.float32
     )
 
 
@@ -253,23 +251,12 @@ def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: Pac
     }
 
 
-def save_final(
-    model: WoBertForMaskedLM, tokenizer: WoBertTokenizer, card: MaskedLMCard, folder: Path, dtype: str
-) -> None:
-    """Write model, tokenizer, results and card, or nothing."""
-    with whole_folder(folder) as draft:
-        model.to(getattr(torch, dtype)).save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        (draft / "results.json").write_text(json.dumps(dict(card.metrics), indent=1) + "\n", encoding="utf-8")
-        (draft / "README.md").write_text(card.render(), encoding="utf-8")
-
-
 def facts_for_card(
     settings: WoBertArguments, args: PretrainingArguments, model: WoBertForMaskedLM, steps: int
 ) -> dict[str, str | int | float]:
     """What the card tells of the model and its training."""
     config = model.config
-    tokens_a_step = rows_per_step(args) * settings.block_size
+    tokens_per_step = rows_per_step(args) * settings.block_size
     schedule = TrainingArguments.to_dict(args)["lr_scheduler_type"]
     return {
         "started from": Path(settings.model_path).name,
@@ -277,8 +264,8 @@ def facts_for_card(
         "vocabulary": config.vocab_size,
         "parameters": model.num_parameters(),
         "steps": steps,
-        "tokens a step": tokens_a_step,
-        "tokens seen": steps * tokens_a_step,
+        "tokens per step": tokens_per_step,
+        "tokens seen": steps * tokens_per_step,
         "length of a row": settings.block_size,
         "targets": f"{settings.mask_probability:.0%} of the tokens, {settings.mask_share:.0%} of them masked, "
         f"{settings.random_share:.0%} replaced",
@@ -290,8 +277,71 @@ def facts_for_card(
     }
 
 
+def model_card(
+    settings: WoBertArguments,
+    facts: Mapping[str, str | int | float],
+    domains: Mapping[str, float],
+    metrics: Mapping[str, float],
+) -> str:
+    """The card as Markdown with a header, as the Hub reads it."""
+    header = ModelCardData(
+        language="zh",
+        library_name="nlpkit",
+        pipeline_tag="fill-mask",
+        tags=["wobert", "fill-mask"],
+        license=settings.license,
+    )
+    results = []
+    for domain in (*domains, ""):
+        suffix = f"_{domain}" if domain else ""
+        targets, loss, accuracy = (metrics[f"{name}{suffix}"] for name in ("targets", "loss", "accuracy"))
+        label = [domain, f"{domains[domain]:g}"] if domain else ["**all**", ""]
+        results.append([*label, f"{targets:,.0f}", f"{loss:.3f}", f"{accuracy:.3f}"])
+    told = [[name, f"{fact:,}" if isinstance(fact, int) else f"{fact}"] for name, fact in facts.items()]
+    packages = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
+    return f"""---
+{header.to_yaml()}
+---
+
+# {settings.model_name}
+
+A masked language model whose tokens are Chinese words, made by nlpkit's `recipes/wobert_pretrain.py`.
+
+## Use
+
+```python
+import nlpkit
+from transformers import pipeline
+
+fill = pipeline("fill-mask", model="path/to/{settings.model_name}")
+print(fill("酒店的服务态度很[MASK]。"))
+```
+
+`import nlpkit` comes first: it registers the word tokenizer and the model with transformers.
+
+## Training
+
+{table(["fact", "value"], told)}
+
+## Held-out results
+
+Masked tokens of text that was held out; with the same data, vocabulary and seed, the same tokens.
+
+{table(["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], results, numbers_from=1)}
+
+{f"## Sources and notices{chr(10) * 2}{settings.notice.strip()}{chr(10) * 2}" if settings.notice else ""}\
+Made with nlpkit {__version__}, {", ".join(f"{name} {version(name)}" for name in packages)}.
+"""
+
+
+def table(head: list[str], rows: list[list[str]], numbers_from: int = 2) -> str:
+    """A Markdown table, whose columns from a given one on hold numbers."""
+    rule = ["---" if column < numbers_from else "---:" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(row).replace("|  |", "| |") + " |" for row in [head, rule, *rows])
+
+
 if __name__ == "__main__":
     main(sys.argv[1:])
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # Else gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
+        # Otherwise gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
         torch.distributed.destroy_process_group()

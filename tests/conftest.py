@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,23 @@ settings.register_profile("nlpkit", deadline=None)
 settings.load_profile("nlpkit")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test reaches the network or leaves anything in the home folder, nor do the processes that tests start.
+
+    This comes before any import of what reads these variables; workers of pytest-xdist inherit the folder.
+    """
+    place = os.environ.get("NLPKIT_TEST_HOME")
+    if place is None:
+        place = os.environ["NLPKIT_TEST_HOME"] = tempfile.mkdtemp(prefix="nlpkit-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in ("HF_HOME", "HF_DATASETS_CACHE", "XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCH_HOME", "TMPDIR"):
+        folder = Path(place, name.lower())
+        folder.mkdir(exist_ok=True)
+        os.environ[name] = str(folder)
+    tempfile.tempdir = None  # jieba keeps its cache where temporary files go
 
 
 def _beside(variable: str, folder: str) -> Path | None:

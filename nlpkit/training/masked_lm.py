@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EvalPrediction, Trainer
 
+from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.training.precision import refuse_fp16_training
+
 
 def sums_by_row(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss, hits and targets of each row.
@@ -24,7 +27,7 @@ def sums_by_row(logits: Tensor, labels: Tensor) -> Tensor:
     """
     labelled = labels != -100
     targets = labels[labelled]  # (labelled,)
-    losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    losses = F.cross_entropy(at_least_fp32(logits), targets, reduction="none")
     hits = logits.argmax(dim=-1) == targets
     values = torch.stack([losses, hits, torch.ones_like(losses)], dim=1).double()  # (labelled, 3)
     sums = torch.zeros(len(labels), 3, dtype=torch.float64, device=labels.device)
@@ -35,7 +38,7 @@ def metrics_by_domain(prediction: EvalPrediction, names: Sequence[str]) -> dict[
     """Mean loss and accuracy over masked tokens, overall and by domain.
 
     Args:
-        prediction: ``predictions`` are the sums of `sums_by_row`, ``label_ids`` the domain of each row.
+        prediction: ``predictions`` are the sums of ``sums_by_row``, ``label_ids`` the domain of each row.
         names: the domains' names.
 
     Returns:
@@ -59,6 +62,9 @@ class MaskedLMTrainer(Trainer):
         domain_names: the names of the ``"domain"`` numbers that evaluation batches carry.
         **kwargs: as for ``transformers.Trainer``.
 
+    Raises:
+        ValueError: on training, the model's parameters are fp16.
+
     Note:
         Stored logits would take ``targets x vocab`` floats; here each row leaves three numbers, which the Trainer
         gathers over processes as it gathers any prediction.
@@ -66,6 +72,23 @@ class MaskedLMTrainer(Trainer):
 
     def __init__(self, *, domain_names: Sequence[str], **kwargs: Any) -> None:
         super().__init__(compute_metrics=lambda found: metrics_by_domain(found, domain_names), **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as ``transformers.Trainer`` does; refuses fp16 parameters."""
+        if isinstance(self.model, nn.Module):
+            refuse_fp16_training(self.model)
+        return super().train(*args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        # Checked on transformers 5.23.0: what is not listed here is removed before the collator sees it.
+        super()._set_signature_columns_if_needed()
+        columns: Any = self._signature_columns
+        self._signature_columns: Any = [*columns, "draw", "domain"]
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss; the domain is none of its inputs."""
+        inputs.pop("domain", None)
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def prediction_step(
         self,

@@ -2,9 +2,12 @@ from .configuration import WoBertConfig as WoBertConfig
 from .conversion.conversion import convert_checkpoint as convert_checkpoint
 from .conversion.report import ConversionReport as ConversionReport
 from .modeling import WoBertForMaskedLM as WoBertForMaskedLM
+from .modeling import WoBertForPreTraining as WoBertForPreTraining
 from .modeling import WoBertForSequenceClassification as WoBertForSequenceClassification
 from .modeling import WoBertForTokenClassification as WoBertForTokenClassification
 from .modeling import WoBertModel as WoBertModel
+from .questions import WoBertForMultipleChoice as WoBertForMultipleChoice
+from .questions import WoBertForQuestionAnswering as WoBertForQuestionAnswering
 from .state_scale import last_state_rms as last_state_rms
 from .state_scale import rescale_last_states as rescale_last_states
 from .tagging.collator import CharacterTaggingCollator as CharacterTaggingCollator

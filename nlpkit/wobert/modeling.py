@@ -1,4 +1,7 @@
-"""WoBERT models: transformers' BERT under ``WoBertConfig``, with losses that stay right under accumulation."""
+"""WoBERT models: transformers' BERT under ``WoBertConfig``, with losses that stay right under accumulation.
+
+The Trainer hands a model only the columns that its ``forward`` names, so every ``forward`` names them.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import BertForMaskedLM, BertForSequenceClassification, BertForTokenClassification, BertModel
-from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput, TokenClassifierOutput
+from transformers import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
+from transformers.modeling_outputs import (
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
+from transformers.utils import can_return_tuple
 
 from nlpkit.losses.normalised import binary_cross_entropy, cross_entropy, squared_error
 from nlpkit.wobert.configuration import WoBertConfig
+from nlpkit.wobert.saving import SavedWhole
+
+Items = Tensor | int | None
 
 
-class WoBertModel(BertModel):
+class WoBertModel(SavedWhole, BertModel):
     """The encoder."""
 
     config_class = WoBertConfig
 
 
-class WoBertForMaskedLM(BertForMaskedLM):
+class WoBertForMaskedLM(SavedWhole, BertForMaskedLM):
     """The encoder with the masked-LM head; with ``config.sparse_prediction`` the head runs at labelled positions only.
 
     Source: WoBERT (kexue.fm/archives/7758).
@@ -38,6 +56,7 @@ class WoBertForMaskedLM(BertForMaskedLM):
 
     config_class = WoBertConfig
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -46,10 +65,9 @@ class WoBertForMaskedLM(BertForMaskedLM):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        return_dict: bool | None = None,
+        num_items_in_batch: Items = None,
         **kwargs: Any,
-    ) -> MaskedLMOutput | tuple[Tensor, ...]:
+    ) -> MaskedLMOutput:
         """Predict tokens; the arguments and the output are those of ``BertForMaskedLM``.
 
         Args:
@@ -60,8 +78,7 @@ class WoBertForMaskedLM(BertForMaskedLM):
             inputs_embeds: embeddings in place of ``input_ids``, shape ``(batch, length, hidden)``.
             labels: ids to predict, -100 elsewhere, shape ``(batch, length)``.
             num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
-            return_dict: ``False`` returns a tuple.
-            **kwargs: passed to the encoder (``output_hidden_states``, ...).
+            **kwargs: passed to the encoder (``output_hidden_states``, ...); ``return_dict=False`` returns a tuple.
 
         Returns:
             ``logits`` of shape ``(batch, length, vocab)``, or ``(labelled, vocab)`` under ``sparse_prediction``.
@@ -81,43 +98,99 @@ class WoBertForMaskedLM(BertForMaskedLM):
             states, labels = states[labelled], labels[labelled]  # (labelled, hidden), (labelled,)
         logits = self.cls(states)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
-        output = MaskedLMOutput(
+        return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=encoded.hidden_states, attentions=encoded.attentions
         )
-        return output.to_tuple() if return_dict is False else output
 
 
-class WoBertForSequenceClassification(BertForSequenceClassification):
+class WoBertForPreTraining(SavedWhole, BertForPreTraining):
+    """The encoder with the masked-LM head and the next-sentence head.
+
+    Note:
+        The loss is the sum of the two tasks', or that of the one whose labels are given. The Trainer counts masked
+        tokens only, so under accumulation (or in several processes) each micro-batch's mean next-sentence loss is
+        weighted by its share of the step's masked tokens: the sum of the weights is 1, but a step of micro-batches
+        with unequal numbers of masked tokens differs from one large batch in this term. The masked-LM term is exact.
+    """
+
+    config_class = WoBertConfig
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        num_items_in_batch: Items = None,
+        **kwargs: Any,
+    ) -> BertForPreTrainingOutput:
+        """Predict tokens and whether the second text follows the first.
+
+        Args:
+            input_ids: and the next four: as for ``WoBertForMaskedLM``.
+            labels: ids to predict, -100 elsewhere, shape ``(batch, length)``.
+            next_sentence_label: 0 where the second text follows the first, 1 where it does not, shape ``(batch,)``.
+            num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
+            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
+
+        Returns:
+            ``prediction_logits`` of shape ``(batch, length, vocab)``, ``seq_relationship_logits`` of ``(batch, 2)``.
+        """
+        output = super().forward(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        losses = []
+        if labels is not None:
+            losses.append(cross_entropy(output.prediction_logits, labels, num_items_in_batch=num_items_in_batch))
+        if next_sentence_label is not None:
+            loss = cross_entropy(output.seq_relationship_logits, next_sentence_label.flatten())
+            if labels is not None and num_items_in_batch is not None:
+                loss = loss * (labels != -100).sum() / torch.as_tensor(num_items_in_batch).clamp(min=1)
+            losses.append(loss)
+        output.loss = sum(losses[1:], losses[0]) if losses else None
+        return output
+
+
+class WoBertForSequenceClassification(SavedWhole, BertForSequenceClassification):
     """The encoder with a classification or regression head on the pooled first token."""
 
     config_class = WoBertConfig
 
+    @can_return_tuple
     def forward(
         self,
-        *args: Any,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        return_dict: bool | None = None,
+        num_items_in_batch: Items = None,
         **kwargs: Any,
-    ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
+    ) -> SequenceClassifierOutput:
         """Classify texts; the arguments and the output are those of ``BertForSequenceClassification``.
 
         Args:
-            *args: the encoder's inputs.
+            input_ids: and the next four: as for ``WoBertForMaskedLM``.
             labels: class ids ``(batch,)``, multi-label targets ``(batch, classes)``, or regression targets.
             num_items_in_batch: labels of the whole optimizer step; ``None`` means of this batch.
-            return_dict: ``False`` returns a tuple.
-            **kwargs: the encoder's inputs by name.
+            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
 
         Returns:
             ``logits`` of shape ``(batch, classes)``.
         """
-        output = super().forward(*args, return_dict=True, **kwargs)
+        output = super().forward(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
         if labels is not None:
             output.loss = self._loss(output.logits, labels, num_items_in_batch)
-        return output.to_tuple() if return_dict is False else output
+        return output
 
-    def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Items) -> Tensor:
         problem: str | None = self.config.problem_type
         if problem is None:
             whole = labels.dtype in (torch.long, torch.int)
@@ -130,32 +203,37 @@ class WoBertForSequenceClassification(BertForSequenceClassification):
         return cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
 
 
-class WoBertForTokenClassification(BertForTokenClassification):
+class WoBertForTokenClassification(SavedWhole, BertForTokenClassification):
     """The encoder with a classification head on every token."""
 
     config_class = WoBertConfig
 
+    @can_return_tuple
     def forward(
         self,
-        *args: Any,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        return_dict: bool | None = None,
+        num_items_in_batch: Items = None,
         **kwargs: Any,
-    ) -> TokenClassifierOutput | tuple[Tensor, ...]:
+    ) -> TokenClassifierOutput:
         """Classify tokens; the arguments and the output are those of ``BertForTokenClassification``.
 
         Args:
-            *args: the encoder's inputs.
+            input_ids: and the next four: as for ``WoBertForMaskedLM``.
             labels: class ids, -100 where there is none, shape ``(batch, length)``.
             num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
-            return_dict: ``False`` returns a tuple.
-            **kwargs: the encoder's inputs by name.
+            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
 
         Returns:
             ``logits`` of shape ``(batch, length, classes)``.
         """
-        output = super().forward(*args, return_dict=True, **kwargs)
+        output = super().forward(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
         if labels is not None:
             output.loss = cross_entropy(output.logits, labels, num_items_in_batch=num_items_in_batch)
-        return output.to_tuple() if return_dict is False else output
+        return output

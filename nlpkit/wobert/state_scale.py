@@ -17,7 +17,7 @@ USUAL_RMS = 0.5
 
 @torch.no_grad()
 def last_state_rms(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]) -> float:
-    """Root mean square of the last hidden states over all tokens but padding.
+    """Root mean square of the last hidden states over all tokens except padding.
 
     Args:
         model: a BERT-like model with any head; it is put in evaluation mode.
@@ -32,7 +32,7 @@ def last_state_rms(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor
         ids = batch["input_ids"].to(model.device)
         mask = batch.get("attention_mask", torch.ones_like(ids)).to(model.device)
         states = model.base_model(ids, attention_mask=mask).last_hidden_state[mask.bool()]  # (tokens, hidden)
-        squares += float(states.float().square().sum())
+        squares += float(states.double().square().sum())
         values += states.numel()
     return sqrt(squares / values)
 

@@ -1,4 +1,4 @@
-"""The models whose shared behaviour is tested: one `Case` a method, one line in `CASES`."""
+"""The models whose shared behaviour is tested: one `Case` per method, one line in `CASES`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Case:
     collate: Callable[[Sequence[Row], int | None], dict[str, Tensor]]
     #: How nlpkit loads it again; by default ``from_pretrained`` of its class.
     load: str = ""
+    #: What marks an item without a label in every column of labels.
+    unlabelled: int = -100
 
     def __str__(self) -> str:
         return self.name
@@ -113,6 +115,39 @@ def classified_rows() -> list[Row]:
     return [{**row, "labels": torch.tensor(number % LABELS)} for number, row in enumerate(token_ids())]
 
 
+def answered_rows() -> list[Row]:
+    """Token rows with the place of an answer each."""
+    rows = token_ids()
+    for number, row in enumerate(rows):
+        length = len(row["input_ids"])
+        row |= {"start_positions": torch.tensor(number % length), "end_positions": torch.tensor(length - 1)}
+    return rows
+
+
+def choice_rows() -> list[Row]:
+    """Questions with three choices each, all of the row's length."""
+    return [
+        {"input_ids": torch.stack([row["input_ids"].roll(turn) for turn in range(3)]), "labels": torch.tensor(n % 3)}
+        for n, row in enumerate(token_ids())
+    ]
+
+
+def pad_choices(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """Pad each choice as a row of its own."""
+    flat = [{"input_ids": choice} for row in rows for choice in row["input_ids"]]
+    batch = {name: values.view(len(rows), 3, -1) for name, values in pad_tokens(flat, length).items()}
+    return batch | {"labels": torch.stack([row["labels"] for row in rows])}
+
+
+def pair_rows() -> list[Row]:
+    """Token rows with two targets each, and whether the second half follows the first."""
+    rows = token_ids()
+    for number, row in enumerate(rows):
+        row["labels"] = torch.where(torch.arange(len(row["input_ids"])) < 2, row["input_ids"], -100)
+        row["next_sentence_label"] = torch.tensor(number % 2)
+    return rows
+
+
 def character_rows() -> list[Row]:
     """Token rows whose tokens hold one to three characters, some characters in no token and some without a label."""
     rows = token_ids()
@@ -146,8 +181,9 @@ def pad_tokens(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
         "input_ids": pad([row["input_ids"] for row in rows], length, 0),
         "attention_mask": pad([torch.ones_like(row["input_ids"]) for row in rows], length, 0),
     }
-    labels = [row["labels"] for row in rows]
-    batch["labels"] = torch.stack(labels) if labels[0].dim() == 0 else pad(labels, length, -100)
+    for name in rows[0].keys() - {"input_ids"}:
+        values = [row[name] for row in rows]
+        batch[name] = torch.stack(values) if values[0].dim() == 0 else pad(values, length, -100)
     return batch
 
 
@@ -185,6 +221,15 @@ CASES = [
     Case("sparse-masked-lm", wobert("WoBertForMaskedLM", sparse_prediction=True), masked_rows, pad_tokens),
     Case("sequence-classification", wobert("WoBertForSequenceClassification"), classified_rows, pad_tokens),
     Case("token-classification", wobert("WoBertForTokenClassification"), tagged_rows, pad_tokens),
+    Case("multiple-choice", wobert("WoBertForMultipleChoice"), choice_rows, pad_choices),
+    Case(
+        "question-answering",
+        wobert("WoBertForQuestionAnswering", num_labels=2),
+        answered_rows,
+        pad_tokens,
+        unlabelled=1000,
+    ),
+    Case("pre-training", wobert("WoBertForPreTraining"), pair_rows, pad_tokens),
     Case(
         "character-classification",
         wobert("WoBertForCharacterClassification", "WoBertCharacterConfig"),

@@ -8,11 +8,13 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers.utils.generic import find_labels
 
 from tests.contract.cases import CASES, LENGTHS, Case
 from tests.contract.one_step import gradient
@@ -32,6 +34,21 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         torch.testing.assert_close(
             found[name], tensor, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def scores(output: Any) -> dict[str, Tensor]:
+    return {name: value for name, value in output.items() if name.endswith("logits")}
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert expected
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def label_columns(model: torch.nn.Module) -> list[str]:
+    return find_labels(type(model)) or ["labels"]
 
 
 @each_case
@@ -54,10 +71,9 @@ def test_further_padding_changes_nothing(case: Case) -> None:
     model = case.model().double().eval()
     tight, loose = (model(**case.collate(case.rows(), length)) for length in (None, max(LENGTHS) + 9))
     torch.testing.assert_close(loose.loss, tight.loss, rtol=0, atol=1e-10)
-    if tight.logits.dim() == 3:
-        torch.testing.assert_close(loose.logits[:, : tight.logits.shape[1]], tight.logits, rtol=0, atol=1e-10)
-    else:
-        torch.testing.assert_close(loose.logits, tight.logits, rtol=0, atol=1e-10)
+    for name, expected in scores(tight).items():
+        found = loose[name][tuple(slice(size) for size in expected.shape)]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @each_case
@@ -82,19 +98,20 @@ def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path:
         "import sys, nlpkit; from safetensors.torch import load_file, save_file;"
         f"model = nlpkit.{case.load or type(model).__name__ + '.from_pretrained'}(sys.argv[1] + '/model').eval();"
         "output = model(**load_file(sys.argv[1] + '/batch.safetensors'));"
-        "save_file({'logits': output.logits.detach().contiguous()}, sys.argv[1] + '/answer.safetensors')"
+        "answer = {name: value.detach().contiguous() for name, value in output.items() if name.endswith('logits')};"
+        "save_file(answer, sys.argv[1] + '/answer.safetensors')"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment(), capture_output=True)
-    assert torch.equal(load_file(tmp_path / "answer.safetensors")["logits"], model(**batch).logits)
+    assert_equal(load_file(tmp_path / "answer.safetensors"), scores(model(**batch)))
 
 
 @each_case
 def test_pickle_and_deepcopy_keep_the_answers(case: Case) -> None:
     model = case.model().eval()
     batch = case.collate(case.rows(), None)
-    expected = model(**batch).logits
-    assert torch.equal(copy.deepcopy(model)(**batch).logits, expected)
-    assert torch.equal(pickle.loads(pickle.dumps(model))(**batch).logits, expected)
+    expected = scores(model(**batch))
+    assert_equal(scores(copy.deepcopy(model)(**batch)), expected)
+    assert_equal(scores(pickle.loads(pickle.dumps(model))(**batch)), expected)
 
 
 @each_case
@@ -116,9 +133,10 @@ def test_losses_and_gradients_stay_finite(case: Case, scale: float, bf16: bool) 
     assert all(torch.isfinite(found).all() for found in gradients)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name != "sequence-classification"], ids=str)
+@each_case
 def test_a_batch_without_labels_of_its_own_costs_nothing(case: Case) -> None:
-    batch = case.collate(case.rows(), None)
-    loss = case.model()(**{**batch, "labels": torch.full_like(batch["labels"], -100)}).loss
+    model, batch = case.model(), case.collate(case.rows(), None)
+    nothing = {name: torch.full_like(batch[name], case.unlabelled) for name in label_columns(model)}
+    loss = model(**batch | nothing).loss
     loss.backward()
     assert loss.item() == 0

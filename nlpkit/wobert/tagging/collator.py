@@ -27,7 +27,7 @@ def character_labels(example: Example) -> list[str] | None:
 
     Args:
         example: ``text``; and ``labels`` (a sequence of strings, one a character), or ``spans`` (triples of start,
-            end and type), or neither.
+            end and type, or mappings with ``start``, ``end`` and ``label``, as ``datasets`` can hold), or neither.
 
     Returns:
         The labels, BIO where they come from spans; ``None`` where there are neither.
@@ -47,7 +47,8 @@ def character_labels(example: Example) -> list[str] | None:
     if labels is not None and spans is not None:
         raise ValueError("an example has both 'labels' and 'spans'; give one")
     if spans is not None:
-        return spans_to_bio([Span(*span) for span in spans], len(text))
+        found = [Span(**span) if isinstance(span, Mapping) else Span(*span) for span in spans]
+        return spans_to_bio(found, len(text))
     if labels is not None and len(labels) != len(text):
         raise ValueError(f"{len(labels)} labels for {len(text)} characters; white space counts")
     return None if labels is None else list(labels)
@@ -69,7 +70,7 @@ class CharacterTaggingCollator:
 
     Note:
         Characters in no token (white space, dropped control characters) get -1 in ``character_to_token`` and -100 in
-        ``labels``. With the Trainer set ``remove_unused_columns=False``.
+        ``labels``.
 
     Example:
         >>> from nlpkit import WoBertTokenizer

@@ -11,13 +11,15 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import BertPreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.utils import can_return_tuple
 
 from nlpkit.labels.alignment import close_gaps, expand_to_characters, place_in_token
 from nlpkit.labels.bio_decoding import continue_inside, decode_bio
 from nlpkit.labels.spans import Span, bio_to_spans
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.wobert.configuration import WoBertConfig
-from nlpkit.wobert.modeling import WoBertModel
+from nlpkit.wobert.modeling import Items, WoBertModel
+from nlpkit.wobert.saving import SavedWhole
 from nlpkit.wobert.tagging.collator import CharacterTaggingCollator, split_long_example
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class WoBertCharacterConfig(WoBertConfig):
     use_characters: bool = True
 
 
-class WoBertForCharacterClassification(BertPreTrainedModel):
+class WoBertForCharacterClassification(SavedWhole, BertPreTrainedModel):
     """The word encoder with a classification head on every character.
 
     Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition: a word token that
@@ -89,29 +91,39 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
         self.classifier = nn.Linear(size, self.num_labels)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         character_to_token: Tensor | None = None,
         character_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        return_dict: bool | None = None,
+        num_items_in_batch: Items = None,
+        text: None = None,
+        spans: None = None,
         **kwargs: Any,
-    ) -> TokenClassifierOutput | tuple[Tensor, ...]:
+    ) -> TokenClassifierOutput:
         """Classify characters; ``CharacterTaggingCollator`` makes the arguments.
 
         Args:
             input_ids: token ids, shape ``(batch, tokens)``.
             attention_mask: 1 for tokens, 0 for padding, shape ``(batch, tokens)``.
+            token_type_ids: and the next two: as for ``WoBertForMaskedLM``.
+            position_ids: likewise.
+            inputs_embeds: likewise.
             character_to_token: token of each character, -1 for none and for padding, shape ``(batch, characters)``.
             character_ids: the token id of each character by itself, shape ``(batch, characters)``; unused when
                 ``config.use_characters`` is off.
             labels: class ids, -100 where there is none, shape ``(batch, characters)``.
             num_items_in_batch: labelled characters of the whole optimizer step; ``None`` means of this batch.
-            return_dict: ``False`` returns a tuple.
-            **kwargs: passed to the encoder (``token_type_ids``, ``output_hidden_states``, ...).
+            text: not read here, as ``spans``: the Trainer keeps the columns that ``forward`` names, and
+                ``CharacterTaggingCollator`` needs these two.
+            spans: likewise.
+            **kwargs: passed to the encoder (``output_hidden_states``, ...); ``return_dict=False`` returns a tuple.
 
         Returns:
             ``logits`` of shape ``(batch, characters, labels)``; meaningless where ``character_to_token`` is -1.
@@ -121,7 +133,9 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
         """
         if character_to_token is None:
             raise ValueError("character_to_token is missing; CharacterTaggingCollator makes it from texts")
-        encoded = self.bert(input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        encoded = self.bert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
         words = self.dropout(encoded.last_hidden_state)  # (batch, tokens, hidden)
         place = place_in_token(character_to_token, self.config.place_reach)  # (batch, characters)
         states = expand_to_characters(self.from_word(words), character_to_token) + self.from_place(place)
@@ -132,10 +146,9 @@ class WoBertForCharacterClassification(BertPreTrainedModel):
         correction = self.correction(self.dropout(self.norm(F.gelu(states))))  # (batch, characters, labels)
         logits = self._word_scores(words, character_to_token) + CORRECTION_SCALE * correction
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
-        output = TokenClassifierOutput(
+        return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=encoded.hidden_states, attentions=encoded.attentions
         )
-        return output.to_tuple() if return_dict is False else output
 
     def _word_scores(self, words: Tensor, character_to_token: Tensor) -> Tensor:
         """Scores of each character by its word alone, ``(batch, characters, labels)``."""

@@ -1,4 +1,4 @@
-"""From what a tokenizer is called with to rows, and from rows to the columns of a batch."""
+"""From tokens to the rows of a batch, and from rows to its columns."""
 
 from __future__ import annotations
 
@@ -63,48 +63,3 @@ def pad_rows(
     if multiple:
         length = -(-length // multiple) * multiple
     return [encoding.padded(length, pad, side) for encoding in encodings]
-
-
-def read_sources(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[tuple[Any, ...]], bool]:
-    """The one or two sources of each row, and whether a batch was given.
-
-    Args:
-        text: a text, a batch of texts, or a batch of pairs; lists of words in place of texts where
-            ``is_split_into_words``.
-        text_pair: the second texts, or ``None``.
-        is_split_into_words: whether a source is a list of words.
-
-    Raises:
-        TypeError: a source is no text (or no list of words); the message names the row and the fix.
-        ValueError: the numbers of first and second texts differ.
-    """
-    is_batched = isinstance(text, (list, tuple))
-    if is_split_into_words and is_batched:
-        is_batched = bool(text) and isinstance(text[0], (list, tuple))
-    firsts = text if is_batched else [text]
-    if text_pair is None:
-        sources = [item if isinstance(item, tuple) and len(item) == 2 else (item,) for item in firsts]
-    else:
-        seconds = text_pair if is_batched else [text_pair]
-        if isinstance(seconds, str) or len(seconds) != len(firsts):
-            raise ValueError(f"text has {len(firsts)} rows but text_pair has {len(seconds)}; give one pair a row")
-        sources = list(zip(firsts, seconds, strict=True))
-    for row, parts in enumerate(sources):
-        for part in parts:
-            if not (_is_word_list(part) if is_split_into_words else isinstance(part, str)):
-                raise _not_a_source(part, row, is_split_into_words)
-    return sources, is_batched
-
-
-def _is_word_list(source: Any) -> bool:
-    return isinstance(source, (list, tuple)) and all(isinstance(word, str) for word in source)
-
-
-def _not_a_source(source: Any, row: int, is_split_into_words: bool) -> TypeError:
-    expected = "a list of str (is_split_into_words=True)" if is_split_into_words else "a str"
-    hint = {
-        bytes: "; decode it first: text.decode('utf-8')",
-        type(None): "; replace missing texts with '' or drop them",
-        list: "" if is_split_into_words else "; for lists of words pass is_split_into_words=True",
-    }.get(type(source), "")
-    return TypeError(f"text of row {row} must be {expected}, got {type(source).__name__}{hint}")

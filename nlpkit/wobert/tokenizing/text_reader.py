@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from nlpkit.wobert.words.normalization import Normalized, normalize_with_origins
-from nlpkit.wobert.words.word_splitter import Pieces, Span, WordSplitter
+from nlpkit.wobert.words.word_splitter import Pieces, Span, WordSplitter, is_chinese
+
+_WORD = re.compile(r"\w")
 
 
 class AddedTokenRule(NamedTuple):
@@ -35,6 +38,9 @@ class TextReader:
         normalized = {self._normalize(rule.content).text: rule for rule in rules if rule.normalized}
         self._ids = {content: rule.token_id for content, rule in {**normalized, **verbatim}.items()}
         self._verbatim, self._normalized = _pattern(verbatim), _pattern(normalized)
+        self._single = {
+            content for rules in (verbatim, normalized) for content, rule in rules.items() if rule.single_word
+        }
         # A text without a character that all of them hold, "[" as a rule, need not be searched for any.
         self._sign = min(set.intersection(*map(set, verbatim)), default="") if verbatim else ""
 
@@ -100,13 +106,36 @@ class TextReader:
         chunks: list[tuple[int, int, int | None]] = []
         reached = 0
         for match in pattern.finditer(text) if pattern is not None else ():
+            content = match[0].strip()
+            if content in self._single and not self._stands_alone(text, *match.span(match.lastindex or 0)):
+                continue
             if match.start() > reached:
                 chunks.append((reached, match.start(), None))
-            chunks.append((match.start(), match.end(), self._ids[match[0].strip()]))
+            chunks.append((match.start(), match.end(), self._ids[content]))
             reached = match.end()
         if reached < len(text):
             chunks.append((reached, len(text), None))
         return chunks
+
+    def _stands_alone(self, text: str, start: int, end: int) -> bool:
+        """Whether a token ends at borders of words on both sides; between Chinese characters the segmenter says."""
+        return self._is_border(text, start) and self._is_border(text, end)
+
+    def _is_border(self, text: str, place: int) -> bool:
+        if place in (0, len(text)):
+            return True
+        before, after = text[place - 1], text[place]
+        if not (_WORD.match(before) and _WORD.match(after)):
+            return True
+        if not (is_chinese(before) and is_chinese(after)):
+            return is_chinese(before) or is_chinese(after)
+        begin, stop = place, place
+        while begin and is_chinese(text[begin - 1]):
+            begin -= 1
+        while stop < len(text) and is_chinese(text[stop]):
+            stop += 1
+        ends = accumulate(map(len, self._splitter.segmenter.cut(text[begin:stop])))
+        return place - begin in ends
 
 
 class PresplitReader:
@@ -140,8 +169,7 @@ def _pattern(rules: Mapping[str, AddedTokenRule]) -> re.Pattern[str] | None:
     alternatives = []
     for content in sorted(rules, key=len, reverse=True):
         rule = rules[content]
-        token = re.escape(content)
-        if rule.single_word:
-            token = rf"(?<!\w){token}(?!\w)"
-        alternatives.append((r"\s*" if rule.lstrip else "") + token + (r"\s*" if rule.rstrip else ""))
+        alternatives.append(
+            (r"\s*" if rule.lstrip else "") + f"({re.escape(content)})" + (r"\s*" if rule.rstrip else "")
+        )
     return re.compile("|".join(alternatives))

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from transformers import BatchEncoding, TokenizersBackend
+from transformers import BatchEncoding
 from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
 
-from nlpkit.files import whole_folder
 from nlpkit.wobert.tokenizing.detokenization import detokenize
 from nlpkit.wobert.tokenizing.encoding import Run, Side, collection_paused, read
-from nlpkit.wobert.tokenizing.rows import COLUMNS, Layout, pad_rows, read_sources
+from nlpkit.wobert.tokenizing.rows import COLUMNS, Layout, pad_rows
+from nlpkit.wobert.tokenizing.saved_settings import SIZE
+from nlpkit.wobert.tokenizing.saving import SavedWithSegmenter
+from nlpkit.wobert.tokenizing.sources import check_numbers, not_unicode, read_sources
 from nlpkit.wobert.tokenizing.text_reader import AddedTokenRule, PresplitReader, TextReader
 from nlpkit.wobert.tokenizing.truncation import Truncation
-from nlpkit.wobert.words.segmenters import JiebaSegmenter, Segmenter, describe, restore_segmenter
-from nlpkit.wobert.words.vocabulary_file import check_vocabulary, read_vocabulary, write_vocabulary
+from nlpkit.wobert.words.segmenters import Segmenter, restore_segmenter
+from nlpkit.wobert.words.vocabulary_file import check_vocabulary, read_vocabulary
 from nlpkit.wobert.words.word_splitter import LONGEST_WORD, Fallback, WordSplitter
 
 _FILES = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "user_dict": "user_dict.txt"}
 _INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 
-class WoBertTokenizer(TokenizersBackend):
+class WoBertTokenizer(SavedWithSegmenter):
     """Words of the vocabulary are tokens; everything else is spelt as BERT spells it.
 
     Source: WoBERT (kexue.fm/archives/7758).
@@ -90,7 +90,10 @@ class WoBertTokenizer(TokenizersBackend):
             raise ValueError(f"no vocabulary in {where}; give vocab=file or dict, or a folder with vocab.txt")
         vocabulary = dict(vocab) if isinstance(vocab, Mapping) else read_vocabulary(vocab)
         special = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
-        check_vocabulary(vocabulary, special)
+        try:
+            check_vocabulary(vocabulary, special)
+        except ValueError as error:
+            raise error if isinstance(vocab, Mapping) else ValueError(f"{vocab}: {error}") from None
         self._splitter = WordSplitter(
             vocabulary,
             vocabulary[str(unk_token)],
@@ -99,6 +102,8 @@ class WoBertTokenizer(TokenizersBackend):
             do_lower_case,
         )
         self._tokenizer = _backend(vocabulary, str(unk_token), str(cls_token), str(sep_token))
+        self.cache: dict[bool, TextReader] = {}  # fingerprints of datasets leave out what is called so
+        kwargs.pop(SIZE, None)
         kwargs.setdefault("model_max_length", 512)
         super().__init__(
             fallback=fallback,
@@ -118,17 +123,24 @@ class WoBertTokenizer(TokenizersBackend):
 
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         added: int = super()._add_tokens(new_tokens, special_tokens)
-        self._reader = self._make_reader(split_special_tokens=False)
-        self._splitting_reader = self._make_reader(split_special_tokens=True)
+        self.cache = {}
         return added
 
-    def _make_reader(self, split_special_tokens: bool) -> TextReader:
-        rules = [
-            AddedTokenRule(token.content, number, token.lstrip, token.rstrip, token.single_word, token.normalized)
-            for number, token in self.added_tokens_decoder.items()
-            if not (split_special_tokens and token.special)
-        ]
-        return TextReader(self._splitter, rules)
+    def _reader(self, split_special_tokens: bool) -> TextReader:
+        """Made when a text is read, so that adding tokens one by one makes it once."""
+        readers = self.cache
+        if split_special_tokens not in readers:
+            readers[split_special_tokens] = TextReader(
+                self._splitter,
+                [
+                    AddedTokenRule(
+                        token.content, number, token.lstrip, token.rstrip, token.single_word, token.normalized
+                    )
+                    for number, token in self.added_tokens_decoder.items()
+                    if not (split_special_tokens and token.special)
+                ],
+            )
+        return readers[split_special_tokens]
 
     def _encode_plus(
         self,
@@ -153,8 +165,9 @@ class WoBertTokenizer(TokenizersBackend):
         split_special_tokens: bool | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
+        check_numbers(stride=stride, pad_to_multiple_of=pad_to_multiple_of)
         split_special = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        text_reader = self._splitting_reader if split_special else self._reader
+        text_reader = self._reader(split_special)
         reader = PresplitReader(text_reader) if is_split_into_words else text_reader
         truncation = None
         if truncation_strategy != TruncationStrategy.DO_NOT_TRUNCATE and max_length is not None:
@@ -170,9 +183,12 @@ class WoBertTokenizer(TokenizersBackend):
         }
         with collection_paused():
             batch, is_batched = read_sources(text, text_pair, is_split_into_words)
-            encodings = [
-                layout.row([read(reader, source, return_offsets_mapping) for source in sources]) for sources in batch
-            ]
+            try:
+                encodings = [
+                    layout.row([read(reader, part, return_offsets_mapping) for part in parts]) for parts in batch
+                ]
+            except UnicodeEncodeError as error:
+                raise not_unicode(batch, error) from error
             if padding_strategy != PaddingStrategy.DO_NOT_PAD:
                 length = max_length if padding_strategy == PaddingStrategy.MAX_LENGTH else None
                 pad = Run([self.pad_token_id], self.pad_token_type_id, 0)
@@ -216,38 +232,6 @@ class WoBertTokenizer(TokenizersBackend):
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Join tokens to a text; see ``nlpkit.wobert.tokenizing.detokenization.detokenize``."""
         return detokenize(tokens, frozenset(self.all_special_tokens))
-
-    def save_pretrained(self, save_directory: str | PathLike[Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        """Save ``vocab.txt``, ``tokenizer_config.json`` and, with a user dictionary, ``user_dict.txt``, or nothing.
-
-        Args:
-            save_directory: folder, made if it does not exist.
-            *args: those of every transformers tokenizer.
-            **kwargs: likewise.
-
-        Returns:
-            The files written.
-        """
-        with whole_folder(Path(save_directory)) as draft:
-            super().save_pretrained(str(draft), *args, **kwargs)
-            config = draft / "tokenizer_config.json"
-            settings = json.loads(config.read_text("utf-8"))
-            settings["segmenter"] = describe(self.segmenter)
-            settings["added_tokens_decoder"] = {
-                number: token.__getstate__() for number, token in self.added_tokens_decoder.items()
-            }
-            config.write_text(json.dumps(settings, ensure_ascii=False, indent=2, sort_keys=True) + "\n", "utf-8")
-            names = sorted(path.name for path in draft.iterdir())
-        return tuple(str(Path(save_directory) / name) for name in names)
-
-    def _save_pretrained(
-        self, save_directory: str | PathLike[Any], file_names: tuple[str, ...], *args: Any, **kwargs: Any
-    ) -> tuple[str, ...]:
-        write_vocabulary(self._splitter.vocabulary, Path(save_directory) / "vocab.txt")
-        segmenter = self.segmenter
-        if isinstance(segmenter, JiebaSegmenter) and segmenter.user_words:
-            (Path(save_directory) / "user_dict.txt").write_text(segmenter.user_words, "utf-8")
-        return file_names
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: a word vocabulary is counted, not trained; use ``nlpkit.build_vocabulary``."""

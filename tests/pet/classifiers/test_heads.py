@@ -23,20 +23,21 @@ def folder(small_vocabulary: dict[str, int], tmp_path: Path) -> Path:
 
 
 def test_a_head_gives_the_models_own_logits(folder: Path) -> None:
-    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64)
+    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64).double()
     inputs = classifier.tokenizer(TEXTS[1], return_tensors="pt")
     with torch.no_grad():
         expected = classifier.model.eval()(**inputs).logits
-    torch.testing.assert_close(classifier.scores([TEXTS[1]]), expected)
+    torch.testing.assert_close(classifier.scores([TEXTS[1]]).double(), expected, rtol=0, atol=1e-5)
     assert set(classifier.predict(TEXTS)) <= set(LABELS)
 
 
 def test_a_pair_of_fields_is_read_as_a_pair(folder: Path) -> None:
-    classifier = HeadClassifier.from_pretrained(folder, ["0", "1"], fields=("a", "b"), max_length=64)
+    classifier = HeadClassifier.from_pretrained(folder, ["0", "1"], fields=("a", "b"), max_length=64).double()
     inputs = classifier.tokenizer("今天", "酒店", return_tensors="pt")
     with torch.no_grad():
         expected = classifier.model.eval()(**inputs).logits
-    torch.testing.assert_close(classifier.scores([{"a": "今天", "b": "酒店"}]), expected)
+    found = classifier.scores([{"a": "今天", "b": "酒店"}]).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_heads_are_calibrated_too(folder: Path) -> None:
@@ -49,8 +50,8 @@ def test_heads_are_calibrated_too(folder: Path) -> None:
 
 def test_entailment_scores_every_description(folder: Path) -> None:
     hypotheses = {"good": "我们满意", "bad": "我们不满意"}
-    classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, max_length=64)
-    found = classifier.scores(TEXTS)
+    classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, max_length=64).double()
+    found = classifier.scores(TEXTS).double()
     for text, row in zip(TEXTS, found, strict=True):
         for score, hypothesis in zip(row, hypotheses.values(), strict=True):
             inputs = classifier.tokenizer(text, hypothesis, return_tensors="pt")

@@ -31,7 +31,7 @@ def test_scores_are_those_of_one_word_at_a_time_through_all_logits(
     expected = None
     for aggregate in ("mean", "max", "logsumexp"):
         verbalizer = Verbalizer(label_words, order, normalization, aggregate)
-        classifier = small_classifier(small_vocabulary, "总之{mask}。{text}", verbalizer=verbalizer)
+        classifier = small_classifier(small_vocabulary, "总之{mask}。{text}", verbalizer=verbalizer).double()
         words = verbalizer.tokenized(classifier.tokenizer, classifier.pattern)
         model, tokenizer, mean = classifier.model, classifier.tokenizer, normalization == "mean"
         if expected is None:
@@ -39,12 +39,13 @@ def test_scores_are_those_of_one_word_at_a_time_through_all_logits(
                 [word_score(model, tokenizer, "总之", "。" + text, list(word.flat), order, mean) for word in words]
                 for text in TEXTS
             ]
-        for scores, row in zip(expected, classifier.scores(TEXTS).softmax(dim=-1), strict=True):
+        for scores, row in zip(expected, classifier.scores(TEXTS).double().softmax(dim=-1), strict=True):
             by_label = [
                 combine([score for score, word in zip(scores, words, strict=True) if word.label == label], aggregate)
                 for label in range(3)
             ]
-            torch.testing.assert_close(row, torch.tensor(by_label).softmax(-1), rtol=0, atol=2e-5)
+            wanted = torch.tensor(by_label, dtype=torch.float64).softmax(-1)
+            torch.testing.assert_close(row, wanted, rtol=0, atol=2e-5)
 
 
 def test_words_of_one_length_need_no_normalisation(small_vocabulary: dict[str, int]) -> None:
@@ -57,7 +58,7 @@ def test_words_of_one_length_need_no_normalisation(small_vocabulary: dict[str, i
 
 
 def test_one_token_a_label_is_the_softmax_over_their_logits_at_the_mask(small_vocabulary: dict[str, int]) -> None:
-    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不", "c": "满意"})
+    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不", "c": "满意"}).double()
     for text in TEXTS:
         inputs = classifier.tokenizer("[MASK]满意。" + text, return_tensors="pt")
         with torch.no_grad():
@@ -68,7 +69,7 @@ def test_one_token_a_label_is_the_softmax_over_their_logits_at_the_mask(small_vo
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_neither_batch_size_nor_order_change_predictions(small_vocabulary: dict[str, int], order: str) -> None:
-    classifier = small_classifier(small_vocabulary, verbalizer=Verbalizer(WORDS, order=order))
+    classifier = small_classifier(small_vocabulary, verbalizer=Verbalizer(WORDS, order=order)).double()
     together = classifier.predict_proba(TEXTS)
     np.testing.assert_allclose(classifier.predict_proba(TEXTS, batch_size=1), together, atol=1e-6)
     np.testing.assert_allclose(classifier.predict_proba(TEXTS[::-1])[::-1], together, atol=1e-6)
@@ -77,9 +78,9 @@ def test_neither_batch_size_nor_order_change_predictions(small_vocabulary: dict[
 def test_several_slots_take_the_parts_of_a_word(small_vocabulary: dict[str, int]) -> None:
     classifier = small_classifier(
         small_vocabulary, "{mask}。{text}，{mask}", verbalizer={"a": [("很", "不错好")], "b": [("不", "好")]}
-    )
+    ).double()
     ids = small_vocabulary
-    found = classifier.scores(["今天"])[0].softmax(-1)
+    found = classifier.scores(["今天"])[0].double().softmax(-1)
     expected = []
     for first, second in ([ids["很"]], [ids["不错"], ids["好"]]), ([ids["不"]], [ids["好"]]):
         inputs = classifier.tokenizer("[MASK]。今天，" + "[MASK]" * len(second), return_tensors="pt")
@@ -87,11 +88,11 @@ def test_several_slots_take_the_parts_of_a_word(small_vocabulary: dict[str, int]
             logs = classifier.model(**inputs).logits[0].log_softmax(-1)
         masks = (inputs["input_ids"][0] == 4).nonzero()[:, 0]
         expected.append(logs[masks, torch.tensor(first + second)].mean())
-    torch.testing.assert_close(found, torch.stack(expected).softmax(-1))
+    torch.testing.assert_close(found, torch.stack(expected).softmax(-1), rtol=0, atol=1e-5)
 
 
 def test_examples_may_bring_candidates_of_their_own(small_vocabulary: dict[str, int]) -> None:
-    classifier = small_classifier(small_vocabulary, "{text}{mask}", verbalizer=None)
+    classifier = small_classifier(small_vocabulary, "{text}{mask}", verbalizer=None).double()
     three = Example({"text": "今天"}, "2", ("很", "不错好", "满意"))
     two = Example({"text": "酒店"}, "0", ("好", "不"))
     together = classifier.predict_proba([three, two])
@@ -170,7 +171,7 @@ def test_pickled_and_copied_classifiers_answer_the_same(small_vocabulary: dict[s
 
 
 def test_calibration_removes_what_the_model_likes_anyway(small_vocabulary: dict[str, int]) -> None:
-    classifier = small_classifier(small_vocabulary)
+    classifier = small_classifier(small_vocabulary).double()
     classifier.calibrate([""])
     np.testing.assert_allclose(classifier.predict_proba([""]), 1 / 3, atol=1e-6)
     classifier.calibrate(TEXTS)
@@ -179,7 +180,7 @@ def test_calibration_removes_what_the_model_likes_anyway(small_vocabulary: dict[
 
 
 def test_what_is_trained_is_what_predicts(small_vocabulary: dict[str, int]) -> None:
-    classifier = small_classifier(small_vocabulary).calibrate(TEXTS)
+    classifier = small_classifier(small_vocabulary).double().calibrate(TEXTS)
     batch = classifier.collate(labelled_examples())
     output = classifier(**batch)
     np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-6)

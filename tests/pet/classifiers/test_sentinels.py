@@ -74,8 +74,8 @@ def filling_score(found: SentinelClassifier, source: str, target: str) -> list[f
 
 @pytest.mark.parametrize("normalization", ["none", "mean"])
 def test_scores_are_those_of_one_filling_at_a_time(normalization: str) -> None:
-    found = classifier(verbalizer=Verbalizer(WORDS, length_normalization=normalization, aggregate="max"))
-    scores = found.scores(TEXTS).softmax(-1)
+    found = classifier(verbalizer=Verbalizer(WORDS, length_normalization=normalization, aggregate="max")).double()
+    scores = found.scores(TEXTS).double().softmax(-1)
     for text, row in zip(TEXTS, scores, strict=True):
         by_label = []
         for words in WORDS.values():
@@ -84,30 +84,30 @@ def test_scores_are_those_of_one_filling_at_a_time(normalization: str) -> None:
                 logs = filling_score(found, f"<extra_id_0>满意。{text}", f"<extra_id_0>{word}<extra_id_1>")
                 own.append(sum(logs) / (len(logs) if normalization == "mean" else 1))
             by_label.append(max(own))
-        torch.testing.assert_close(row, torch.tensor(by_label).softmax(-1), rtol=0, atol=1e-5)
+        torch.testing.assert_close(row, torch.tensor(by_label, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-5)
 
 
 def test_each_slot_has_a_sentinel_of_its_own() -> None:
-    found = classifier("{mask}{text}{mask}", verbalizer={"a": [("很", "不好")], "b": [("不", "人")]})
-    row = found.scores(["天气"])[0].softmax(-1)
+    found = classifier("{mask}{text}{mask}", verbalizer={"a": [("很", "不好")], "b": [("不", "人")]}).double()
+    row = found.scores(["天气"])[0].double().softmax(-1)
     expected = [
         np.mean(
             filling_score(found, "<extra_id_0>天气<extra_id_1>", f"<extra_id_0>{one}<extra_id_1>{two}<extra_id_2>")
         )
         for one, two in (("很", "不好"), ("不", "人"))
     ]
-    torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float32).softmax(-1))
+    torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-5)
 
 
 def test_neither_batch_size_nor_order_change_predictions() -> None:
-    found = classifier()
+    found = classifier().double()
     together = found.predict_proba(TEXTS)
     np.testing.assert_allclose(found.predict_proba(TEXTS, batch_size=1), together, atol=1e-6)
     np.testing.assert_allclose(found.predict_proba(TEXTS[::-1])[::-1], together, atol=1e-6)
 
 
 def test_examples_may_bring_candidates_of_their_own() -> None:
-    found = classifier("{text}{mask}", verbalizer=None)
+    found = classifier("{text}{mask}", verbalizer=None).double()
     three, two = Example({"text": "天气"}, "2", ("很", "不好", "人")), Example({"text": "酒店"}, "0", ("好", "不"))
     together = found.predict_proba([three, two])
     assert together[1, 2] == 0

@@ -351,7 +351,14 @@ def test_a_failed_save_leaves_the_old_files(
         ((b"\xe4\xb8\x8d",), r"row 0 must be a str, got bytes; decode it first"),
         ((["不错", None],), r"row 1 must be a str, got NoneType; replace missing texts with ''"),
         ((["不错", 3],), r"row 1 must be a str, got int"),
-        (([["不", "错"]],), r"row 0 must be a str, got list; for lists of words pass is_split_into_words=True"),
+        ((["不错", float("nan")],), r"row 1 must be a str, got float; replace missing texts with ''"),
+        ((["不错", []],), r"row 1 must be a str, got list of 0"),
+        (([("不", "错"), ["不", None]],), r"row 1 must be a str, got NoneType"),
+        (([("不", "错")], ["好"]), r"row 0 must be a str, got tuple of 2"),
+        (
+            ([["不", "错", "好"]],),
+            r"row 0 must be a str, got list of 3; for lists of words pass is_split_into_words=True",
+        ),
         ((None,), r"You need to specify either `text`"),
     ],
 )

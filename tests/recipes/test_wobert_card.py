@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import yaml
 
-from nlpkit.training.model_card import MaskedLMCard
+from recipes.wobert_pretrain import WoBertArguments, model_card
 
 METRICS = {
     "loss": 2.5,
@@ -22,16 +22,13 @@ METRICS = {
 
 
 def card(**changes):
-    given = {
-        "name": "tiny",
-        "license": "mit",
-        "notice": "Weights from *elsewhere*.",
-        "facts": {"tokens seen": 1234567, "learning rate": "6e-4, linear", "dropout": 0.1},
-        "domains": {"law": 1 / 3, "web": 2.0},
-        "metrics": METRICS,
-        "nlpkit_version": "0.1.0",
-    }
-    return MaskedLMCard(**(given | changes)).render()
+    settings = {"model_name": "tiny", "license": "mit", "notice": "Weights from *elsewhere*."} | changes
+    return model_card(
+        WoBertArguments(model_path="start", train_files=["texts"], **settings),
+        facts={"tokens seen": 1234567, "learning rate": "6e-4, linear", "dropout": 0.1},
+        domains={"law": 1 / 3, "web": 2.0},
+        metrics=METRICS,
+    )
 
 
 def test_the_header_is_yaml():

@@ -1,0 +1,106 @@
+"""Saving a tokenizer with its segmenter, whole or not at all, and loading it from its own files only."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from transformers import TokenizersBackend
+
+from nlpkit.files import whole_folder, write_text
+from nlpkit.wobert.tokenizing.saved_settings import check_size, complete_settings, read_settings
+from nlpkit.wobert.words.segmenters import JiebaSegmenter
+from nlpkit.wobert.words.vocabulary_file import write_vocabulary
+from nlpkit.wobert.words.word_splitter import WordSplitter
+
+#: What ``from_pretrained`` hands on beside the tokenizer's own arguments.
+_OF_LOADING = {"token", "cache_dir", "local_files_only", "_is_local", "trust_remote_code"}
+
+
+class SavedWithSegmenter(TokenizersBackend):
+    """The half of ``WoBertTokenizer`` that deals with folders."""
+
+    _splitter: WordSplitter
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Load a tokenizer from a folder, a vocabulary file or the Hub, as every tokenizer of transformers does.
+
+        Args:
+            pretrained_model_name_or_path: folder, file, or repository.
+            *args: as for ``PreTrainedTokenizerBase.from_pretrained``.
+            **kwargs: likewise; also this class's own arguments, which override what was saved.
+
+        Raises:
+            ValueError: a file is damaged, cut off, or says what cannot be; the message names it.
+        """
+        settings = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "", "tokenizer_config.json")
+        if settings.is_file():  # transformers would read it first, and name no file
+            read_settings(settings)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls,
+        resolved_vocab_files: dict[str, str | None],
+        name: str,
+        settings: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        # Checked on transformers 5.23.0: what its `_from_pretrained` reads of the settings it takes as arguments.
+        path = resolved_vocab_files.pop("tokenizer_config_file", None)
+        if path is None:
+            return super()._from_pretrained(resolved_vocab_files, name, settings, *args, **kwargs)
+        settings = read_settings(Path(path))
+        if kwargs.get("vocab") is None:
+            check_size(settings, resolved_vocab_files.get("vocab_file"))
+        settings.pop("tokenizer_class", None)
+        try:
+            return super()._from_pretrained(resolved_vocab_files, name, settings, *args, **kwargs)
+        except (TypeError, ValueError) as error:
+            if str(name) in str(error) or settings.keys() & (kwargs.keys() - _OF_LOADING):
+                raise
+            raise ValueError(f"{path}: {error}") from error
+
+    def save_pretrained(self, save_directory: str | PathLike[Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        """Save ``vocab.txt``, ``tokenizer_config.json`` and, with a user dictionary, ``user_dict.txt``, or nothing.
+
+        Args:
+            save_directory: folder, made if it does not exist.
+            *args: those of every transformers tokenizer.
+            **kwargs: likewise; with ``push_to_hub=True`` the repository is named after ``save_directory`` where no
+                ``repo_id`` is given.
+
+        Returns:
+            The files written.
+        """
+        if kwargs.get("push_to_hub"):
+            kwargs.setdefault("repo_id", Path(save_directory).name)
+        with whole_folder(Path(save_directory)) as draft:
+            files = super().save_pretrained(str(draft), *args, **kwargs)
+            written = sorted(Path(file).relative_to(draft) for file in files)
+        return tuple(str(Path(save_directory) / name) for name in written)
+
+    def _save_pretrained(
+        self,
+        save_directory: str | PathLike[Any],
+        file_names: tuple[str, ...],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        # Checked on transformers 5.23.0: the settings come first, and nothing is sent to the Hub before this returns.
+        settings, *others = map(Path, file_names)
+        complete_settings(
+            settings, self._splitter.segmenter, self.added_tokens_decoder, len(self._splitter.vocabulary)
+        )
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        vocabulary = Path(save_directory) / f"{prefix}vocab.txt"
+        write_vocabulary(self._splitter.vocabulary, vocabulary)
+        written = [settings, *others, vocabulary]
+        segmenter = self._splitter.segmenter
+        if isinstance(segmenter, JiebaSegmenter) and segmenter.user_words:
+            written.append(Path(save_directory) / f"{prefix}user_dict.txt")
+            write_text(written[-1], segmenter.user_words)
+        return tuple(map(str, written))
