@@ -374,7 +374,7 @@ def test_pairs_of_unequal_number_are_refused(tokenizer: WoBertTokenizer) -> None
         ({"fallback": "no"}, r"fallback='no' is unknown; use 'faithful' or 'constrained'"),
         ({"segmenter": "pkuseg"}, r"segmenter='pkuseg' is unknown; use 'rjieba', 'jieba', or an object"),
         ({"segmenter": object()}, r"segmenter must have name and cut\(text\)"),
-        ({"hmm": True}, r"user_dict and hmm need segmenter='jieba', not 'rjieba'"),
+        ({"hmm": True}, r"hmm needs segmenter='jieba', not 'rjieba'"),
     ],
 )
 def test_wrong_arguments_are_refused(
