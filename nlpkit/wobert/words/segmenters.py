@@ -7,7 +7,6 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -62,6 +61,9 @@ class _DictionarySegmenter:
         raise NotImplementedError
 
     def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
     def _looks_up(self, character: str) -> bool:
@@ -223,12 +225,12 @@ def with_words(segmenter: Segmenter, words: Iterable[str]) -> Segmenter:
                 " a segmenter which cuts them whole, or put the words into its own dictionary"
             )
         return segmenter.with_words(words)  # type: ignore[attr-defined, no-any-return]
-    extended: _DictionarySegmenter = copy(segmenter)
     # A word's frequency is set above that of its parts, so they come first.
     asked = sorted(set(words), key=lambda word: (len(word), word))
-    for word in asked:
-        if extended.cut(word) != [word]:
-            extended._add(word, None, None)
+    looked_up = cache(segmenter._looks_up)
+    missing = [word for word in asked if segmenter.cut(word) != [word] and all(map(looked_up, word))]
+    restore, (kind, user_words) = segmenter.__reduce__()
+    extended: _DictionarySegmenter = restore(kind, "\n".join([*filter(None, [user_words]), *missing]))
     isolated = [word for word in asked if extended.cut(word) != [word]]
     return _Searching(extended, tuple(isolated)) if isolated else extended
 

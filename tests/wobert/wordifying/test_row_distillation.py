@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertTokenizer, ElectraConfig, ElectraForMaskedLM, PreTrainedModel
+from transformers import BertForMaskedLM, BertTokenizer, ElectraForMaskedLM, PreTrainedModel
 
 from nlpkit.wobert import WordModel, distil_rows, wordify
 from nlpkit.wobert.wordifying.paired_texts import mean_states, read_pairs, shared_stretches
@@ -17,8 +18,16 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CHARACTERS = ["今", "天", "气", "不", "错", "很", "好", "酒", "店", "，", "。"]
 NEW = ["今天", "天气", "不错", "酒店"]
 WORDS = [*SPECIAL, *CHARACTERS, *NEW]
-TEXTS = ["今天天气很好，酒店不错。", "天气不错", "酒店很好，今天不错。", "很好，天气", "今天好"]
-HELD_OUT = ["今天酒店不错，天气很好。", "很好，酒店天气不错", "不错，今天"]
+TEXTS = ["今天酒店很好，天气不错。", "天气不错", "酒店很好，今天不错。", "很好，天气", "今天好"]
+
+
+def sentences(seed: int, count: int) -> list[str]:
+    """Words and characters in any order, commas between them."""
+    order = random.Random(seed)
+    return ["，".join(order.choices([*NEW, "很", "好"], k=order.randrange(2, 6))) for _ in range(count)]
+
+
+LEARNT_FROM, HELD_OUT = sentences(0, 200), sentences(1, 20)
 
 
 def small(cls: Any = BertForMaskedLM, **settings: Any) -> PreTrainedModel:
@@ -101,17 +110,17 @@ def test_rows_of_words_that_no_text_holds_stay_as_they_were(characters: BertToke
 def test_the_loss_falls_and_held_out_states_come_nearer_than_means(cls: Any, characters: BertTokenizer) -> None:
     source = small(cls)
     plain = wordify(source, characters, WORDS)
-    learnt = wordify(source, characters, WORDS, distil=TEXTS, steps=60, show_progress=False)
+    learnt = wordify(source, characters, WORDS, distil=LEARNT_FROM, steps=60, show_progress=False)
     assert learnt.report.distillation is not None
     losses = learnt.report.distillation.losses
-    assert sum(losses[-6:]) < 0.9 * sum(losses[:6])
+    assert sum(losses[-15:]) < 0.95 * sum(losses[:15])
     near, far = (distance(words, source, characters, HELD_OUT) for words in (learnt, plain))
     assert near < 0.95 * far
 
 
 def test_a_shortened_model_learns_from_the_source_shortened_alike(characters: BertTokenizer) -> None:
     source = small()
-    learnt = wordify(source, characters, WORDS, layers=(1,), distil=TEXTS, steps=40, show_progress=False)
+    learnt = wordify(source, characters, WORDS, layers=(1,), distil=LEARNT_FROM, steps=40, show_progress=False)
     plain = wordify(source, characters, WORDS, layers=(1,))
     shorter = copy.deepcopy(source)
     del shorter.bert.encoder.layer[0]
@@ -148,7 +157,7 @@ def test_autocast_and_bf16_weights_work_and_fp16_is_refused(characters: BertToke
         assert words.model.get_input_embeddings().weight.isfinite().all()
     assert mixed.model.dtype == torch.float32
     assert narrow.model.dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="rows cannot be learnt in fp16.*dtype='float32'"):
+    with pytest.raises(ValueError, match=r"rows cannot be learnt in fp16.*dtype='float32'"):
         wordify(source.half(), characters, WORDS, distil=TEXTS)
 
 
@@ -192,7 +201,7 @@ def test_stretches_end_where_both_tokenizations_end_a_token() -> None:
 
 def test_what_one_side_cut_off_belongs_to_no_stretch(characters: BertTokenizer) -> None:
     words = wordify(small(), characters, WORDS)
-    pair = next(read_pairs(["今天天气很好，酒店不错。"], words.tokenizer, characters, [16, 17, 18, 19], 7))
+    pair = next(read_pairs(["今天酒店很好，天气不错。"], words.tokenizer, characters, [16, 17, 18, 19], 7))
     assert len(pair.old["input_ids"]) == 7
     assert pair.old_stretches == [-1, 0, 0, 1, 1, 2, -1]
     assert pair.new_stretches == [-1, 0, 1, 2, -1]
