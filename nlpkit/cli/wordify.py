@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def wordify(
         bool, typer.Option(help="Let words of the vocabulary that the segmenter never cuts join its dictionary.")
     ] = False,
     distil: Annotated[int, typer.Option(help="Steps in which new rows are learnt on --corpus; 0 for none.")] = 0,
-    donor: Annotated[str | None, typer.Option(help="A model that knows words: folder, shipped name or Hub id.")] = None,
+    donor: Annotated[str | None, typer.Option(help="A model that knows words: folder or name.")] = None,
     sample: Annotated[int, typer.Option(help="Texts of the corpus that the report is measured on.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Of a fresh masked-LM head.")] = 0,
 ) -> None:
@@ -72,7 +73,8 @@ def wordify(
         fallback=fallback,  # type: ignore[arg-type]
         cut_vocabulary_words=cut_vocabulary_words,
         donor=donor,
-        distil=_spread(files, shares) if distil else None,
+        # Twice as many as a run reads at most, since lines without a new word are passed over.
+        distil=list(islice(_by_turns(files, shares), 64 * distil)) if distil else None,
         steps=distil or 1,
     )
     with whole_folder(destination) as draft:
@@ -82,5 +84,10 @@ def wordify(
     typer.echo(str(result.report))
 
 
-class _spread:  # noqa: N801
-    pass
+def _by_turns(files: Sequence[Path], shares: Mapping[str, float]) -> Iterator[str]:
+    """Lines of all files, one of each in turn."""
+    from nlpkit.data.text_corpus import domain_of, read_sample
+
+    parts = [read_sample([file], {d: share for d, share in shares.items() if d == domain_of(file)}) for file in files]
+    for lines in zip_longest(*parts):
+        yield from (line for line in lines if line is not None)

@@ -224,7 +224,7 @@ def with_words(segmenter: Segmenter, words: Iterable[str]) -> Segmenter:
                 f"segmenter {segmenter.name!r} takes no further words; give it a method with_words(words) that returns"
                 " a segmenter which cuts them whole, or put the words into its own dictionary"
             )
-        return segmenter.with_words(words)  # type: ignore[attr-defined, no-any-return]
+        return segmenter.with_words(words)  # type: ignore[attr-defined]
     # A word's frequency is set above that of its parts, so they come first.
     asked = sorted(set(words), key=lambda word: (len(word), word))
     looked_up = cache(segmenter._looks_up)

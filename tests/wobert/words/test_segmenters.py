@@ -18,9 +18,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.mark.parametrize("cls", SEGMENTERS)
-@pytest.mark.parametrize(
-    "entry", ["T恤衫", "5G网络", "AB测试", "café店", "İ店"]
-)
+@pytest.mark.parametrize("entry", ["T恤衫", "5G网络", "AB测试", "café店", "İ店"])
 def test_an_entry_that_normalisation_changes_matches_text_raw_and_normalised(cls: Any, entry: str) -> None:
     from nlpkit.wobert.words.normalization import normalize
 
