@@ -58,7 +58,7 @@ def distil_rows(
     *,
     steps: int = 50,
     batch_size: int = 32,
-    learning_rate: float = 0.15,
+    learning_rate: float = 0.05,
     max_length: int = 128,
     learn_bias: bool = True,
     seed: int = 0,
