@@ -96,7 +96,7 @@ def warn_of_unreachable(tokens: Iterable[str], how_to_mend: str, stacklevel: int
         warnings.warn(
             f"no text can become {len(words):,} {'word' if len(words) == 1 else 'words'} of the vocabulary, since the"
             f" segmenter never cuts them: {some_tokens(words)}; {how_to_mend}",
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
 
 

@@ -384,5 +384,5 @@ def _warn_of_dead_lines(segmenter: _DictionarySegmenter, name: str) -> None:
             f"{name}: {len(dead):,} lines can never match; mend or remove them:\n  "
             + "\n  ".join(dead[:_SHOWN])
             + more,
-            stacklevel=4,
+            stacklevel=3,
         )
