@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,11 @@ def wordify(
     words: Annotated[int, typer.Option(help="Words to add by jieba's frequency, without --corpus.")] = 20_000,
     layers: Annotated[str | None, typer.Option(help="Layers to keep, e.g. 0,4,8,11.")] = None,
     fallback: Annotated[str, typer.Option(help="faithful or constrained.")] = "faithful",
+    cut_vocabulary_words: Annotated[
+        bool, typer.Option(help="Let words of the vocabulary that the segmenter never cuts join its dictionary.")
+    ] = False,
+    distil: Annotated[int, typer.Option(help="Steps in which new rows are learnt on --corpus; 0 for none.")] = 0,
+    donor: Annotated[str | None, typer.Option(help="A model that knows words: folder or name.")] = None,
     sample: Annotated[int, typer.Option(help="Texts of the corpus that the report is measured on.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Of a fresh masked-LM head.")] = 0,
 ) -> None:
@@ -43,13 +49,20 @@ def wordify(
     model = (AutoModelForMaskedLM if has_head else AutoModel).from_pretrained(source, dtype="float32")
 
     files = find_text_files(corpus) if corpus else []
+    if distil < 0 or (distil and not files):
+        raise ValueError(f"--distil {distil} needs a positive number of steps and texts to learn from: give --corpus")
     shares = {domain: float(part) for domain, _, part in (item.partition("=") for item in share or ())}
     if vocabulary is not None:
         tokens = read_vocabulary(vocabulary)
     elif files:
-        tokens = build_vocabulary(base_tokens(tokenizer), corpus=read_sample(files, shares), size=size)
+        tokens = build_vocabulary(
+            base_tokens(tokenizer),
+            corpus=read_sample(files, shares),
+            size=size,
+            cut_vocabulary_words=cut_vocabulary_words,
+        )
     else:
-        tokens = build_vocabulary(base_tokens(tokenizer), words=words)
+        tokens = build_vocabulary(base_tokens(tokenizer), words=words, cut_vocabulary_words=cut_vocabulary_words)
     result = surgery.wordify(
         model,
         tokenizer,
@@ -58,9 +71,23 @@ def wordify(
         token_counts=count_tokens(read_sample(files, shares), tokens) if files and not has_head else None,
         texts=islice(read_sample(files, shares), 0, sample * 17, 17) if files else None,
         fallback=fallback,  # type: ignore[arg-type]
+        cut_vocabulary_words=cut_vocabulary_words,
+        donor=donor,
+        # Twice as many as a run reads at most, since lines without a new word are passed over.
+        distil=list(islice(_by_turns(files, shares), 64 * distil)) if distil else None,
+        steps=distil or 1,
     )
     with whole_folder(destination) as draft:
         result.model.save_pretrained(draft)
         result.tokenizer.save_pretrained(draft)
         (draft / "wordify.json").write_text(json.dumps(result.report.to_dict(), ensure_ascii=False, indent=1), "utf-8")
     typer.echo(str(result.report))
+
+
+def _by_turns(files: Sequence[Path], shares: Mapping[str, float]) -> Iterator[str]:
+    """Lines of all files, one of each in turn."""
+    from nlpkit.data.text_corpus import domain_of, read_sample
+
+    parts = [read_sample([file], {d: share for d, share in shares.items() if d == domain_of(file)}) for file in files]
+    for lines in zip_longest(*parts):
+        yield from (line for line in lines if line is not None)

@@ -16,11 +16,17 @@ from .tagging.tagging import WoBertCharacterConfig as WoBertCharacterConfig
 from .tagging.tagging import WoBertForCharacterClassification as WoBertForCharacterClassification
 from .tagging.tagging import tag_texts as tag_texts
 from .tokenizing.tokenizer import WoBertTokenizer as WoBertTokenizer
+from .wordifying.matching_pursuit import Combinations as Combinations
+from .wordifying.matching_pursuit import donor_combinations as donor_combinations
+from .wordifying.matching_pursuit import orthogonal_matching_pursuit as orthogonal_matching_pursuit
 from .wordifying.report import TextReport as TextReport
 from .wordifying.report import WordifyReport as WordifyReport
 from .wordifying.report import compare_tokenizers as compare_tokenizers
+from .wordifying.row_distillation import DistillationReport as DistillationReport
+from .wordifying.row_distillation import distil_rows as distil_rows
 from .wordifying.wordify import WordModel as WordModel
 from .wordifying.wordify import wordify as wordify
+from .words.reachability import unreachable_tokens as unreachable_tokens
 from .words.segmenters import JiebaSegmenter as JiebaSegmenter
 from .words.segmenters import RjiebaSegmenter as RjiebaSegmenter
 from .words.segmenters import Segmenter as Segmenter

@@ -22,9 +22,10 @@ def test_from_a_corpus_to_a_folder_that_loads(call: Call, small_vocabulary: dict
     BertForMaskedLM(config).save_pretrained(tmp_path / "source")
     BertTokenizer(vocab=characters).save_pretrained(tmp_path / "source")
     (tmp_path / "hotels.txt").write_text("酒店的服务不错。\n今天天气不错，酒店很好。\n" * 9, "utf-8")
-    arguments = ["--corpus", str(tmp_path / "*.txt"), "--size", "200", "--layers", "0,2"]
+    arguments = ["--corpus", str(tmp_path / "*.txt"), "--size", "200", "--layers", "0,2", "--distil", "2"]
     report = call("wordify", str(tmp_path / "source"), str(tmp_path / "words"), *arguments)
     assert "layers       3 -> 2: 0, 2" in report
+    assert "distilled    2 steps on 64 texts" in report
     saved = json.loads((tmp_path / "words" / "wordify.json").read_text("utf-8"))
     tokenizer = WoBertTokenizer.from_pretrained(tmp_path / "words")
     model = WoBertForMaskedLM.from_pretrained(tmp_path / "words")

@@ -10,7 +10,7 @@ from transformers import TokenizersBackend
 
 from nlpkit.files import whole_folder, write_text
 from nlpkit.wobert.tokenizing.saved_settings import check_size, complete_settings, read_settings
-from nlpkit.wobert.words.segmenters import JiebaSegmenter
+from nlpkit.wobert.words.segmenters import JiebaSegmenter, RjiebaSegmenter, Segmenter
 from nlpkit.wobert.words.vocabulary_file import write_vocabulary
 from nlpkit.wobert.words.word_splitter import WordSplitter
 
@@ -22,6 +22,8 @@ class SavedWithSegmenter(TokenizersBackend):
     """The half of ``WoBertTokenizer`` that deals with folders."""
 
     _splitter: WordSplitter
+    #: Without the vocabulary's words, which ``vocab.txt`` brings anyway.
+    _own_segmenter: Segmenter
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
@@ -92,15 +94,13 @@ class SavedWithSegmenter(TokenizersBackend):
     ) -> tuple[str, ...]:
         # Checked on transformers 5.23.0: the settings come first, and nothing is sent to the Hub before this returns.
         settings, *others = map(Path, file_names)
-        complete_settings(
-            settings, self._splitter.segmenter, self.added_tokens_decoder, len(self._splitter.vocabulary)
-        )
+        complete_settings(settings, self._own_segmenter, self.added_tokens_decoder, len(self._splitter.vocabulary))
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         vocabulary = Path(save_directory) / f"{prefix}vocab.txt"
         write_vocabulary(self._splitter.vocabulary, vocabulary)
         written = [settings, *others, vocabulary]
-        segmenter = self._splitter.segmenter
-        if isinstance(segmenter, JiebaSegmenter) and segmenter.user_words:
+        segmenter = self._own_segmenter
+        if isinstance(segmenter, JiebaSegmenter | RjiebaSegmenter) and segmenter.user_words:
             written.append(Path(save_directory) / f"{prefix}user_dict.txt")
             write_text(written[-1], segmenter.user_words)
         return tuple(map(str, written))

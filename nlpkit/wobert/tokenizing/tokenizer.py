@@ -19,6 +19,7 @@ from nlpkit.wobert.tokenizing.saving import SavedWithSegmenter
 from nlpkit.wobert.tokenizing.sources import check_numbers, not_unicode, read_sources
 from nlpkit.wobert.tokenizing.text_reader import AddedTokenRule, PresplitReader, TextReader
 from nlpkit.wobert.tokenizing.truncation import Truncation
+from nlpkit.wobert.words.reachability import cutting_its_words, unreachable_tokens
 from nlpkit.wobert.words.segmenters import Segmenter, restore_segmenter
 from nlpkit.wobert.words.vocabulary_file import check_vocabulary, read_vocabulary
 from nlpkit.wobert.words.word_splitter import LONGEST_WORD, Fallback, WordSplitter
@@ -38,9 +39,11 @@ class WoBertTokenizer(SavedWithSegmenter):
             checkpoints were trained; ``"constrained"``: the most probable sequence of vocabulary words.
         segmenter: ``"rjieba"`` (jieba's dictionary, HMM off), ``"jieba"`` (with ``user_dict`` and ``hmm``), or any
             object with ``name`` and ``cut(text)``.
-        user_dict: jieba user dictionary, for ``segmenter="jieba"``.
+        user_dict: user dictionary in jieba's format, for segmenters given by name.
         hmm: let jieba guess unknown words, for ``segmenter="jieba"``.
         do_lower_case: normalise as uncased BERT does, before segmenting.
+        cut_vocabulary_words: words of the vocabulary that the segmenter would never cut join its dictionary, so that
+            each is one token of the texts that hold it.
         unk_token: and the other four: the special tokens, which must be in the vocabulary.
         **kwargs: those of every transformers tokenizer.
 
@@ -78,6 +81,7 @@ class WoBertTokenizer(SavedWithSegmenter):
         user_dict: str | Path | None = None,
         hmm: bool = False,
         do_lower_case: bool = True,
+        cut_vocabulary_words: bool = False,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
@@ -94,13 +98,13 @@ class WoBertTokenizer(SavedWithSegmenter):
             check_vocabulary(vocabulary, special)
         except ValueError as error:
             raise error if isinstance(vocab, Mapping) else ValueError(f"{vocab}: {error}") from None
+        # Without the vocabulary's words: with this one the tokenizer is saved, beside its vocabulary.
+        self._own_segmenter = restore_segmenter(segmenter, user_dict, hmm)
         self._splitter = WordSplitter(
-            vocabulary,
-            vocabulary[str(unk_token)],
-            restore_segmenter(segmenter, user_dict, hmm),
-            fallback,
-            do_lower_case,
+            vocabulary, vocabulary[str(unk_token)], self._own_segmenter, fallback, do_lower_case
         )
+        if cut_vocabulary_words:
+            self._splitter = cutting_its_words(self._splitter, special)
         self._tokenizer = _backend(vocabulary, str(unk_token), str(cls_token), str(sep_token))
         self.cache: dict[bool, TextReader] = {}  # fingerprints of datasets leave out what is called so
         kwargs.pop(SIZE, None)
@@ -108,6 +112,7 @@ class WoBertTokenizer(SavedWithSegmenter):
         super().__init__(
             fallback=fallback,
             do_lower_case=do_lower_case,
+            cut_vocabulary_words=cut_vocabulary_words,
             unk_token=unk_token,
             sep_token=sep_token,
             pad_token=pad_token,
@@ -120,6 +125,10 @@ class WoBertTokenizer(SavedWithSegmenter):
     def segmenter(self) -> Segmenter:
         """What cuts texts into words."""
         return self._splitter.segmenter
+
+    def unreachable_tokens(self) -> tuple[str, ...]:
+        """Tokens of the vocabulary that no text becomes; see ``nlpkit.wobert.words.reachability``."""
+        return unreachable_tokens(self._splitter, self.added_tokens_encoder)
 
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         added: int = super()._add_tokens(new_tokens, special_tokens)

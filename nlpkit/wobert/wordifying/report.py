@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from nlpkit.wobert.words.reachability import some_tokens
 
 if TYPE_CHECKING:
     from rich.table import Table
     from transformers import BatchEncoding
 
     from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+    from nlpkit.wobert.wordifying.row_distillation import DistillationReport
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,22 @@ class WordifyReport:
             for a model without MLM head or whose head has no bias.
         dropped: parts of the source that the word model has no place for.
         texts: the tokenizers compared on the given texts, if any were.
+        unreachable_tokens: tokens that no text becomes, because the segmenter never cuts them, normalisation changes
+            them, or nothing can precede their ``##``; special tokens aside.
+        unreachable_new_rows: how many of ``new_rows`` are theirs.
+        donor_rows: how many of ``new_rows`` come from a donor that knows the word.
+        distillation: how the new rows were learnt, if they were.
 
     Example:
         >>> report = WordifyReport("BertModel", "WoBertForMaskedLM", 900, 800, 40, 30, 21, 8, ("龘",), 3, (0, 2), True,
-        ...                        "zero", ("pooler",), None)
+        ...                        "zero", ("pooler",), None, ("量子纠缠",), 1)
         >>> print(report)
         model        BertModel -> WoBertForMaskedLM
         parameters   900 -> 800
         layers       3 -> 2: 0, 2
         vocabulary   40 -> 30
         rows         21 kept, 8 new (means of their pieces), 1 unknown to the source (its unknown row): 龘
+        unreachable  1 token, 1 of the new rows: 量子纠缠
         MLM head     fresh, at random, tied to the embedding; bias: zero
         dropped      pooler
     """
@@ -109,6 +118,10 @@ class WordifyReport:
     head_bias: str
     dropped: tuple[str, ...]
     texts: TextReport | None
+    unreachable_tokens: tuple[str, ...] = ()
+    unreachable_new_rows: int = 0
+    donor_rows: int = 0
+    distillation: DistillationReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, as JSON can store them; those of the texts under ``texts``, their rates included."""
@@ -121,10 +134,15 @@ class WordifyReport:
     def lines(self) -> list[tuple[str, str]]:
         """The report as pairs of a label and a sentence."""
         head = "fresh, at random, tied to the embedding" if self.fresh_head else "of the source"
-        rows = f"{self.kept_rows:,} kept, {self.new_rows:,} new (means of their pieces)"
+        origin = (
+            f"means of their pieces, {self.donor_rows:,} from the donor"
+            if self.donor_rows
+            else "means of their pieces"
+        )
+        rows = f"{self.kept_rows:,} kept, {self.new_rows:,} new ({origin})"
         if self.unknown_tokens:
             rows += f", {len(self.unknown_tokens):,} unknown to the source (its unknown row): "
-            rows += _some(self.unknown_tokens)
+            rows += some_tokens(self.unknown_tokens)
         lines = [
             ("model", f"{self.source} -> {self.target}"),
             ("parameters", f"{self.parameters_before:,} -> {self.parameters_after:,}"),
@@ -133,6 +151,14 @@ class WordifyReport:
             ("rows", rows),
             ("MLM head", "none" if self.head_bias == "none" else f"{head}; bias: {self.head_bias}"),
         ]
+        if self.unreachable_tokens:
+            count = len(self.unreachable_tokens)
+            unreachable = (
+                f"{count:,} {'token' if count == 1 else 'tokens'}, {self.unreachable_new_rows:,} of the new rows"
+            )
+            lines.insert(5, ("unreachable", f"{unreachable}: {some_tokens(self.unreachable_tokens)}"))
+        if self.distillation is not None:
+            lines.append(("distilled", str(self.distillation)))
         if self.dropped:
             lines.append(("dropped", ", ".join(self.dropped)))
         return lines + ([] if self.texts is None else _text_lines(self.texts))
@@ -199,9 +225,3 @@ def _text_lines(texts: TextReport) -> list[tuple[str, str]]:
         ("unknown", f"{texts.unknown_rate_before:.3%} -> {texts.unknown_rate_after:.3%} of the tokens"),
         ("coverage", f"{texts.coverage:.1%} of the words are one token"),
     ]
-
-
-def _some(tokens: Sequence[str], shown: int = 10) -> str:
-    return " ".join(token if token.isprintable() else ascii(token) for token in tokens[:shown]) + (
-        " ..." if len(tokens) > shown else ""
-    )

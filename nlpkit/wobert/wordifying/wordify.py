@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
+from nlpkit.sources import find_model
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
@@ -24,7 +25,9 @@ from nlpkit.wobert.wordifying.embedding_surgery import (
     mean_rows,
     select_layers,
 )
+from nlpkit.wobert.wordifying.matching_pursuit import Combinations, donor_combinations
 from nlpkit.wobert.wordifying.report import WordifyReport, compare_tokenizers
+from nlpkit.wobert.wordifying.row_distillation import distil_rows
 from nlpkit.wobert.wordifying.source_model import (
     check_layers,
     check_source,
@@ -32,9 +35,13 @@ from nlpkit.wobert.wordifying.source_model import (
     is_tied,
     vocabulary_parameters,
 )
+from nlpkit.wobert.words.reachability import warn_of_unreachable
 from nlpkit.wobert.words.segmenters import Segmenter
 from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 from nlpkit.wobert.words.word_splitter import Fallback
+
+#: A model that knows new words, with its tokenizer, or where to find both.
+Donor = tuple[PreTrainedModel, Any] | str | Path
 
 
 class WordModel(NamedTuple):
@@ -57,6 +64,11 @@ def wordify(
     segmenter: str | Segmenter = "rjieba",
     fallback: Fallback = "faithful",
     do_lower_case: bool = True,
+    cut_vocabulary_words: bool = False,
+    donor: Donor | None = None,
+    distil: Iterable[str] | None = None,
+    steps: int = 50,
+    show_progress: bool = True,
 ) -> WordModel:
     """Give a pretrained encoder a word vocabulary: old rows kept, new rows the mean of their pieces' rows.
 
@@ -76,6 +88,13 @@ def wordify(
         segmenter: as for ``WoBertTokenizer``; so are ``fallback`` and ``do_lower_case``.
         fallback: what becomes of words that the vocabulary lacks.
         do_lower_case: normalise as uncased BERT does.
+        cut_vocabulary_words: as for ``WoBertTokenizer``: every word of the vocabulary is cut.
+        donor: a model with its tokenizer, or the folder or Hub id of one, that has new words as single tokens: their
+            rows become combinations of shared tokens' rows with the coefficients found in the donor
+            (``donor_combinations``) rather than means.
+        distil: texts on which the new rows are learnt (``distil_rows``), from the means or the donor's combinations.
+        steps: of the distillation.
+        show_progress: show bars.
 
     Returns:
         The word model (same dtype, device and mode as ``model``, which stays as it was), its tokenizer and a report.
@@ -84,6 +103,9 @@ def wordify(
         TypeError: ``model`` is no transformers model of these kinds, or ``texts`` is one string.
         ValueError: the tokenizer is another model's, or lacks a special token; the vocabulary is broken or lacks
             one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense.
+
+    Warns:
+        UserWarning: words that no text can become, because the segmenter never cuts them.
 
     Note:
         RoBERTa's positions count from ``pad_token_id + 1`` and it has one token type: the word model starts at
@@ -111,13 +133,19 @@ def wordify(
         fallback,
         segmenter,
         do_lower_case=do_lower_case,
+        cut_vocabulary_words=cut_vocabulary_words,
         model_input_names=input_names(model),
     )
+    unreachable = words.unreachable_tokens()
+    if not cut_vocabulary_words:
+        warn_of_unreachable(unreachable, "leave them out, or let them be cut: cut_vocabulary_words=True")
     ids = dict(sorted(words.get_vocab().items(), key=lambda item: item[1]))
     pieces = find_pieces(ids, tokenizer)
     weights = None if piece_weights is None else find_weights(ids, pieces, tokenizer, piece_weights)
 
-    state = _word_state(model, pieces, weights)
+    combinations = None if donor is None else _combinations(donor, ids, pieces, tokenizer, show_progress)
+
+    state = _word_state(model, pieces, weights, combinations)
     settings = _special_ids(model.config, tokenizer, ids, pieces) | {"vocab_size": len(ids)}
     if layers is not None:
         state = select_layers(state, kept_layers)
@@ -125,6 +153,15 @@ def wordify(
     target, fresh, dropped = _build(model, state, settings)
     head_bias = _start_head_bias(target, fresh, token_counts, ids)
     words.model_max_length = min(tokenizer.model_max_length, target.config.max_position_embeddings)
+
+    new = [number for number, row in enumerate(pieces) if len(row) > 1]
+    distillation = None
+    if distil is not None:
+        teacher = model if layers is None else _with_layers(model, kept_layers)
+        distillation = distil_rows(
+            target, words, teacher, tokenizer, new, distil,
+            steps=steps, learn_bias=not fresh, show_progress=show_progress,
+        )  # fmt: skip
 
     unknown = _unknown_tokens(ids, pieces, tokenizer.unk_token_id)
     report = WordifyReport(
@@ -135,7 +172,7 @@ def wordify(
         vocabulary_before=model.get_input_embeddings().num_embeddings,  # type: ignore[arg-type]
         vocabulary_after=len(ids),
         kept_rows=sum(len(row) == 1 for row in pieces) - len(unknown),
-        new_rows=sum(len(row) > 1 for row in pieces),
+        new_rows=len(new),
         unknown_tokens=unknown,
         layers_before=model.config.num_hidden_layers,
         layers=kept_layers,
@@ -143,6 +180,10 @@ def wordify(
         head_bias=head_bias,
         dropped=dropped,
         texts=None if texts is None else compare_tokenizers(texts, tokenizer, words),
+        unreachable_tokens=unreachable,
+        unreachable_new_rows=sum(len(pieces[ids[token]]) > 1 for token in unreachable),
+        donor_rows=0 if combinations is None else len(combinations.words),
+        distillation=distillation,
     )
     return WordModel(target, words, report)
 
@@ -160,13 +201,42 @@ def _as_mapping(vocabulary: Mapping[str, int] | Sequence[str] | str | Path) -> d
 
 
 def _word_state(
-    model: PreTrainedModel, pieces: Sequence[tuple[int, ...]], weights: Sequence[tuple[float, ...]] | None
+    model: PreTrainedModel,
+    pieces: Sequence[tuple[int, ...]],
+    weights: Sequence[tuple[float, ...]] | None,
+    combinations: Combinations | None,
 ) -> dict[str, Tensor]:
     by_token = vocabulary_parameters(model)
-    return {
+    state = {
         name: mean_rows(tensor, pieces, weights) if name in by_token else tensor
         for name, tensor in model.state_dict().items()
     }
+    for name in by_token if combinations is not None else ():
+        if state[name].dim() == 2:
+            state[name][combinations.words] = combinations.rows(state[name])
+    return state
+
+
+def _combinations(
+    donor: Donor, ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]], tokenizer: Any, show_progress: bool
+) -> Combinations:
+    if isinstance(donor, str | Path):
+        place = find_model(str(donor))
+        donor = AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+    model, donor_tokenizer = donor
+    embedding: Any = model.get_input_embeddings()
+    return donor_combinations(
+        ids, pieces, tokenizer.unk_token_id, embedding.weight, donor_tokenizer, show_progress=show_progress
+    )
+
+
+def _with_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
+    """The source, shortened as the word model is: what the word model should compute."""
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = len(layers)
+    shorter = type(model)(config).to(dtype=model.dtype, device=model.device)  # type: ignore[call-arg]
+    shorter.load_state_dict(select_layers(model.state_dict(), layers))
+    return shorter
 
 
 def _special_ids(

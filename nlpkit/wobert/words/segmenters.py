@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from functools import lru_cache
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from nlpkit.wobert.words.normalization import normalize
 
 logger = logging.getLogger(__name__)
+
+#: jieba's format: word [frequency] [tag].
+_ENTRY = re.compile(r"(.+?)(?: +([0-9]+))?( +[a-z]+)?")
+#: How many lines a warning names.
+_SHOWN = 10
+
+_Dictionary = TypeVar("_Dictionary", bound="_DictionarySegmenter")
 
 
 @runtime_checkable
@@ -28,39 +39,105 @@ class Segmenter(Protocol):
         ...
 
 
-class RjiebaSegmenter:
-    """jieba's default dictionary without HMM, in Rust.
+class _DictionarySegmenter:
+    """A dictionary of jieba's kind, private to the instance, with words of the user's."""
+
+    name: str
+
+    def __init__(self, user_dict: str | Path | None = None) -> None:
+        self._start("" if user_dict is None else _read_user_dict(Path(user_dict)))
+        _warn_of_dead_lines(self, "user_words" if user_dict is None else str(user_dict))
+
+    def _start(self, user_words: str) -> None:
+        self.user_words = user_words
+        self._open()
+        for _, word, frequency, tag in _entries(user_words):
+            # As written and as texts are normalised: the tokenizer cuts normalised text, others cut what they have.
+            for form in dict.fromkeys((word, normalize(word))):
+                if form:
+                    self._add(form, frequency, tag)
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _looks_up(self, character: str) -> bool:
+        """Whether words with this character are looked up, rather than cut at it beforehand."""
+        raise NotImplementedError
+
+    def cut(self, text: str) -> list[str]:
+        """Words of ``text``; their concatenation is ``text``."""
+        raise NotImplementedError
+
+
+class RjiebaSegmenter(_DictionarySegmenter):
+    """jieba's default dictionary without HMM, in Rust, with or without words of your own.
 
     Source: ``jieba.cut(text, HMM=False)``, to which rjieba is equal and about twelve times faster. The dictionary is
     private to the instance: words that other code adds to rjieba or jieba change nothing here.
 
+    Args:
+        user_dict: as for ``JiebaSegmenter``. With user words, rare ties between equally probable cuts may fall
+            otherwise than jieba's.
+
+    Raises:
+        FileNotFoundError: ``user_dict`` does not exist.
+        ValueError: ``user_dict`` is not UTF-8.
+
     Example:
         >>> RjiebaSegmenter().cut("今天天气不错")
         ['今天天气', '不错']
+        >>> RjiebaSegmenter.from_words("量子纠缠").cut("量子纠缠不错")
+        ['量子纠缠', '不错']
     """
 
     name = "rjieba"
 
-    def __init__(self) -> None:
+    def _open(self) -> None:
         from rjieba import Jieba
 
         self._jieba = Jieba()
+
+    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
+        self._jieba.add_word(word, frequency, tag)
+
+    def _looks_up(self, character: str) -> bool:
+        from rjieba import Jieba
+
+        prober = Jieba.empty()
+        prober.add_word(character * 2, 1_000_000, None)
+        return prober.cut(character * 2, False) == [character * 2]
+
+    @classmethod
+    def from_words(cls, user_words: str) -> RjiebaSegmenter:
+        """The segmenter whose user dictionary is this text, one entry per line, rather than a file."""
+        segmenter = _restored(cls, user_words)
+        _warn_of_dead_lines(segmenter, "user_words")
+        return segmenter
 
     def cut(self, text: str) -> list[str]:
         """Words of ``text``; their concatenation is ``text``."""
         return self._jieba.cut(text, False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RjiebaSegmenter, ()
+        return _restored, (RjiebaSegmenter, self.user_words)
 
 
-class JiebaSegmenter:
+class JiebaSegmenter(_DictionarySegmenter):
     """jieba with words of your own, with or without its HMM for unknown words.
 
     Source: github.com/fxsjy/jieba. Each instance owns its dictionary, so ``jieba.add_word`` elsewhere changes nothing.
 
     Args:
-        user_dict: file in jieba's format (``word [frequency] [tag]`` a line, UTF-8), or ``None``.
+        user_dict: file in jieba's format (``word [frequency] [tag]`` per line, UTF-8), or ``None``. Entries match
+            text as they are written and as uncased BERT normalises them: ``T恤衫`` also stands for ``t恤衫``. Lines
+            that can never match (the word holds white space or characters that jieba always cuts off, such as
+            punctuation) are named in a warning.
         hmm: let jieba invent words that stand in no dictionary; published WoBERT checkpoints expect ``False``.
 
     Raises:
@@ -68,8 +145,7 @@ class JiebaSegmenter:
         ValueError: ``user_dict`` is not UTF-8.
 
     Note:
-        About twelve times slower than ``RjiebaSegmenter`` and half a second to start; use it for what rjieba
-        cannot do.
+        About twelve times slower than ``RjiebaSegmenter`` and half a second to start; use it for its HMM.
 
     Example:
         >>> JiebaSegmenter().cut("今天天气不错")
@@ -79,22 +155,29 @@ class JiebaSegmenter:
     name = "jieba"
 
     def __init__(self, user_dict: str | Path | None = None, hmm: bool = False) -> None:
-        self._start("" if user_dict is None else _read_user_dict(Path(user_dict)), hmm)
+        self.hmm = hmm
+        super().__init__(user_dict)
 
-    def _start(self, user_words: str, hmm: bool) -> None:
+    def _open(self) -> None:
         import jieba
 
         jieba.setLogLevel(logging.WARNING)
-        self.user_words, self.hmm = user_words, hmm
         self._jieba = jieba.Tokenizer()
         self._jieba.initialize()
-        self._jieba.load_userdict(user_words.split("\n") if user_words else [])
+
+    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
+        self._jieba.add_word(word, frequency, tag)
+
+    def _looks_up(self, character: str) -> bool:
+        import jieba
+
+        return jieba.re_han_default.fullmatch(character) is not None
 
     @classmethod
     def from_words(cls, user_words: str, hmm: bool = False) -> JiebaSegmenter:
-        """The segmenter whose user dictionary is this text rather than a file."""
-        segmenter = cls.__new__(cls)
-        segmenter._start(user_words, hmm)
+        """The segmenter whose user dictionary is this text, one entry per line, rather than a file."""
+        segmenter = _restored(cls, user_words, hmm=hmm)
+        _warn_of_dead_lines(segmenter, "user_words")
         return segmenter
 
     def cut(self, text: str) -> list[str]:
@@ -103,7 +186,69 @@ class JiebaSegmenter:
         return words
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JiebaSegmenter.from_words, (self.user_words, self.hmm)
+        return partial(_restored, hmm=self.hmm), (JiebaSegmenter, self.user_words)
+
+
+def _restored(cls: type[_Dictionary], user_words: str, **settings: bool) -> _Dictionary:
+    segmenter = cls.__new__(cls)
+    vars(segmenter).update(settings)
+    segmenter._start(user_words)
+    return segmenter
+
+
+def with_words(segmenter: Segmenter, words: Iterable[str]) -> Segmenter:
+    """The segmenter with further words in its dictionary, each of which it cuts whole.
+
+    Args:
+        segmenter: of jieba's kind, or of your own with a method ``with_words(words)`` that returns such a segmenter.
+        words: normalised, each to be one word wherever it stands for itself.
+
+    Returns:
+        Another segmenter; the given one stays as it was.
+
+    Raises:
+        TypeError: a segmenter that takes no words.
+
+    Note:
+        Words of characters that jieba always cuts off (kana, punctuation, white space) are found by a search for them
+        before jieba sees the text, the longest first; all others by their frequency, which is set just above that of
+        their parts, as jieba suggests.
+
+    Example:
+        >>> with_words(RjiebaSegmenter(), ["量子纠缠", "10℃"]).cut("量子纠缠在10℃时")
+        ['量子纠缠', '在', '10℃', '时']
+    """
+    if not isinstance(segmenter, _DictionarySegmenter):
+        if not callable(getattr(segmenter, "with_words", None)):
+            raise TypeError(
+                f"segmenter {segmenter.name!r} takes no further words; give it a method with_words(words) that returns"
+                " a segmenter which cuts them whole, or put the words into its own dictionary"
+            )
+        return segmenter.with_words(words)  # type: ignore[attr-defined]
+    # A word's frequency is set above that of its parts, so they come first.
+    asked = sorted(set(words), key=lambda word: (len(word), word))
+    looked_up = cache(segmenter._looks_up)
+    missing = [word for word in asked if segmenter.cut(word) != [word] and all(map(looked_up, word))]
+    restore, (kind, user_words) = segmenter.__reduce__()
+    extended: _DictionarySegmenter = restore(kind, "\n".join([*filter(None, [user_words]), *missing]))
+    isolated = [word for word in asked if extended.cut(word) != [word]]
+    return _Searching(extended, tuple(isolated)) if isolated else extended
+
+
+class _Searching:
+    """A segmenter before which a search takes out words that it could never cut whole."""
+
+    def __init__(self, segmenter: Segmenter, words: tuple[str, ...]) -> None:
+        self.name, self._segmenter, self._words = segmenter.name, segmenter, words
+        self._found = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+
+    def cut(self, text: str) -> list[str]:
+        words: list[str] = []
+        reached = 0
+        for match in self._found.finditer(text):
+            words += [*self._segmenter.cut(text[reached : match.start()]), match[0]]
+            reached = match.end()
+        return words + self._segmenter.cut(text[reached:])
 
 
 def make_segmenter(segmenter: str | Segmenter, user_dict: str | Path | None = None, hmm: bool = False) -> Segmenter:
@@ -111,7 +256,7 @@ def make_segmenter(segmenter: str | Segmenter, user_dict: str | Path | None = No
 
     Args:
         segmenter: ``"rjieba"``, ``"jieba"``, or an object with ``name`` and ``cut``.
-        user_dict: jieba user dictionary; only for ``"jieba"``.
+        user_dict: jieba user dictionary, for segmenters given by name.
         hmm: only for ``"jieba"``.
 
     Raises:
@@ -120,10 +265,12 @@ def make_segmenter(segmenter: str | Segmenter, user_dict: str | Path | None = No
     """
     if segmenter == "jieba":
         return JiebaSegmenter(user_dict, hmm)
-    if user_dict is not None or hmm:
-        raise ValueError(f"user_dict and hmm need segmenter='jieba', not {segmenter!r}")
+    if hmm:
+        raise ValueError(f"hmm needs segmenter='jieba', not {segmenter!r}")
     if segmenter == "rjieba":
-        return RjiebaSegmenter()
+        return RjiebaSegmenter(user_dict)
+    if user_dict is not None and not isinstance(segmenter, str):
+        raise ValueError(f"user_dict needs segmenter='rjieba' or 'jieba', not {segmenter!r}")
     if isinstance(segmenter, str):
         raise ValueError(
             f"segmenter={segmenter!r} is unknown; use 'rjieba', 'jieba', or an object with name and cut()"
@@ -142,17 +289,15 @@ def describe(segmenter: Segmenter) -> dict[str, Any]:
         >>> describe(RjiebaSegmenter())["name"]
         'rjieba'
     """
-    if isinstance(segmenter, RjiebaSegmenter):
-        return {"name": "rjieba", "version": version("rjieba"), "dictionary": _probe(segmenter)}
+    if not isinstance(segmenter, RjiebaSegmenter | JiebaSegmenter):
+        return {"name": segmenter.name}
+    name, words = segmenter.name, segmenter.user_words
+    described: dict[str, Any] = {"name": name, "version": version(name), "dictionary": _probe(segmenter)}
     if isinstance(segmenter, JiebaSegmenter):
-        return {
-            "name": "jieba",
-            "version": version("jieba"),
-            "dictionary": _probe(segmenter),
-            "hmm": segmenter.hmm,
-            "user_words": hashlib.sha256(segmenter.user_words.encode()).hexdigest() if segmenter.user_words else None,
-        }
-    return {"name": segmenter.name}
+        described["hmm"] = segmenter.hmm
+    if words or isinstance(segmenter, JiebaSegmenter):
+        described["user_words"] = hashlib.sha256(words.encode()).hexdigest() if words else None
+    return described
 
 
 def restore_segmenter(
@@ -177,7 +322,8 @@ def restore_segmenter(
         )
     made = make_segmenter(segmenter["name"], user_dict, hmm or segmenter.get("hmm", False))
     here = describe(made)
-    changes = [f"{key} {segmenter.get(key)} -> {here[key]}" for key in here if here[key] != segmenter.get(key)]
+    keys = dict.fromkeys([*here, *segmenter])
+    changes = [f"{key} {segmenter.get(key)} -> {here.get(key)}" for key in keys if here.get(key) != segmenter.get(key)]
     if changes:
         logger.warning(
             "this tokenizer was saved with another %s (%s): texts may be cut differently; install the saved version,"
@@ -209,3 +355,34 @@ def _read_user_dict(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"user_dict {path} is not UTF-8 (byte {error.start}); convert it, e.g. with iconv") from error
+
+
+def _entries(user_words: str) -> Iterator[tuple[int, str, int | None, str | None]]:
+    """Line number, word, frequency and tag of each entry; blank lines are left out."""
+    for number, line in enumerate(user_words.split("\n"), start=1):
+        found = _ENTRY.fullmatch(line.strip())
+        if found is not None:
+            word, frequency, tag = found.groups()
+            yield number, word, None if frequency is None else int(frequency), tag and tag.strip()
+
+
+def _warn_of_dead_lines(segmenter: _DictionarySegmenter, name: str) -> None:
+    """Name the entries that no text can match: written and normalised, jieba cuts them before it looks them up."""
+    looked_up = cache(segmenter._looks_up)
+    dead: list[str] = []
+    for number, word, _, _ in _entries(segmenter.user_words):
+        form = normalize(word)
+        if not form:
+            dead.append(f"line {number} {word!r}: nothing is left of it once normalised")
+        elif re.search(r"\s", form):
+            dead.append(f"line {number} {word!r}: white space always ends a word (format: word [frequency] [tag])")
+        elif len(form) > 1 and (odd := sorted({mark for mark in form if not looked_up(mark)})):
+            dead.append(f"line {number} {word!r}: jieba always cuts at {' '.join(odd)}")
+    if dead:
+        more = f"\n  and {len(dead) - _SHOWN:,} more" if len(dead) > _SHOWN else ""
+        warnings.warn(
+            f"{name}: {len(dead):,} lines can never match; mend or remove them:\n  "
+            + "\n  ".join(dead[:_SHOWN])
+            + more,
+            stacklevel=3,
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from nlpkit.wobert.words.normalization import normalize
+from nlpkit.wobert.words.reachability import cutting_its_words, unreachable_tokens, warn_of_unreachable
 from nlpkit.wobert.words.segmenters import RjiebaSegmenter, Segmenter, jieba_dictionary
 from nlpkit.wobert.words.vocabulary_file import SPECIAL_TOKENS, read_vocabulary
 from nlpkit.wobert.words.word_splitter import WordSplitter, is_chinese, is_punctuation
@@ -29,6 +30,7 @@ def build_vocabulary(
     characters: int = 5_000,
     keep: Iterable[str] = (),
     segmenter: Segmenter | None = None,
+    cut_vocabulary_words: bool = False,
 ) -> dict[str, int]:
     """A word vocabulary: the non-redundant part of a character vocabulary plus frequent words.
 
@@ -47,16 +49,22 @@ def build_vocabulary(
             case, in ``base`` or not; unknown words are spelt with them.
         keep: further tokens that stay however rare they are, with ``corpus``; ASCII characters always do.
         segmenter: text to words; jieba's dictionary by default.
+        cut_vocabulary_words: the tokenizer will be made with ``cut_vocabulary_words=True``: words of ``keep`` and of
+            ``base`` that the segmenter would never cut are cut, and counted, too.
 
     Returns:
         Token to id, special tokens first. With ``corpus``, the others by descending count.
 
     Raises:
+        TypeError: ``cut_vocabulary_words`` with a segmenter that takes no words.
         ValueError: ``corpus`` without ``size`` or the reverse; a corpus in which no word occurs; a ``size`` with
             no room for words.
 
+    Warns:
+        UserWarning: words that no text can become, because the segmenter never cuts them.
+
     Note:
-        Without a corpus half a second. Counting runs at a few million characters a second. The released WoBERT file
+        Without a corpus a second or two. Counting runs at a few million characters a second. The released WoBERT file
         has the same words, but ids depend on the order of equally frequent words: for released weights use the
         released file.
 
@@ -72,9 +80,13 @@ def build_vocabulary(
     known = set(kept)
     added = [word for word in jieba_words() if word not in known]
     if corpus is None or size is None:
-        return {token: number for number, token in enumerate(kept + added[:words])}
+        return _numbered(kept + added[:words], segmenter, cut_vocabulary_words)
     spelling: Counter[str] = Counter()
-    counts = count_tokens(_counting_characters(corpus, spelling), kept + added[:candidates], segmenter)
+    keep = list(keep)
+    if cut_vocabulary_words:
+        segmenter = _cutting([*SPECIAL_TOKENS, *kept, *keep], segmenter)
+    counted = dict.fromkeys([*kept, *keep, *added[:candidates]])
+    counts = count_tokens(_counting_characters(corpus, spelling), counted, segmenter)
     spelling = Counter({normalize(mark): count for mark, count in spelling.items() if _stands_alone(mark)})
     frequent = [mark for mark, _ in spelling.most_common(characters)]
     forced = dict.fromkeys([*SPECIAL_TOKENS, *_ASCII, *frequent, *keep])
@@ -85,7 +97,7 @@ def build_vocabulary(
         raise ValueError(f"size={size} leaves no room for words beside the {len(forced)} tokens that must stay")
     chosen = [*forced, *ranked[: size - len(forced)]][len(SPECIAL_TOKENS) :]
     ordered = [*SPECIAL_TOKENS, *sorted(chosen, key=lambda token: -(counts[token] or spelling[token]))]
-    return {token: number for number, token in enumerate(ordered)}
+    return _numbered(ordered, segmenter, cut_vocabulary_words)
 
 
 def drop_redundant(tokens: Iterable[str]) -> list[str]:
@@ -140,8 +152,7 @@ def count_tokens(
         Counter({'[UNK]': 1, '天气': 1, '天': 1})
     """
     names = list(tokens)
-    vocabulary = {token: number for number, token in enumerate(names)}
-    splitter = WordSplitter(vocabulary, vocabulary["[UNK]"], segmenter or RjiebaSegmenter())
+    splitter = _splitter(names, segmenter)
     counts = [0] * len(names)
     for text in tqdm(texts, desc="counting tokens", unit=" texts", delay=5):
         for identifier in splitter.ids(text):
@@ -191,6 +202,27 @@ def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
             if len(text) == 1:
                 tokens[f"##{text}"] = None
     return list(tokens)
+
+
+def _splitter(tokens: Iterable[str], segmenter: Segmenter | None) -> WordSplitter:
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return WordSplitter(vocabulary, vocabulary["[UNK]"], segmenter or RjiebaSegmenter())
+
+
+def _cutting(tokens: Iterable[str], segmenter: Segmenter | None) -> Segmenter:
+    return cutting_its_words(_splitter(tokens, segmenter), SPECIAL_TOKENS).segmenter
+
+
+def _numbered(tokens: list[str], segmenter: Segmenter | None, cut_vocabulary_words: bool) -> dict[str, int]:
+    """Token to id; words that no text can become are named in a warning."""
+    if not cut_vocabulary_words:
+        warn_of_unreachable(
+            unreachable_tokens(_splitter(tokens, segmenter), SPECIAL_TOKENS),
+            "leave them out, or let the segmenter cut them: cut_vocabulary_words=True, here and for WoBertTokenizer or"
+            " wordify",
+            stacklevel=4,
+        )
+    return {token: number for number, token in enumerate(tokens)}
 
 
 def _counting_characters(texts: Iterable[str], counts: Counter[str]) -> Iterable[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nlpkit.files import write_text
+
 #: The released WoBERT vocabulary lost U+2028 between these two neighbours: its line is empty, its id never produced.
 _LOST_LINE_SEPARATOR = ("\u2027", "", "\u2030")
 
@@ -64,14 +66,8 @@ def write_vocabulary(vocabulary: Mapping[str, int], path: str | Path) -> None:
     Raises:
         ValueError: the ids have gaps, or a token contains a line break.
     """
-    path = Path(path)
     check_vocabulary(vocabulary, ())
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        draft.write_bytes("".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)).encode())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(path, "".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)))
 
 
 def check_vocabulary(vocabulary: Mapping[str, int], special_tokens: Sequence[str] = SPECIAL_TOKENS) -> None:

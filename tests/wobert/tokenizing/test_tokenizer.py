@@ -337,7 +337,7 @@ def test_a_failed_save_leaves_the_old_files(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left on device"):
         larger.save_pretrained(tmp_path / "saved")
     monkeypatch.undo()
@@ -381,7 +381,7 @@ def test_pairs_of_unequal_number_are_refused(tokenizer: WoBertTokenizer) -> None
         ({"fallback": "no"}, r"fallback='no' is unknown; use 'faithful' or 'constrained'"),
         ({"segmenter": "pkuseg"}, r"segmenter='pkuseg' is unknown; use 'rjieba', 'jieba', or an object"),
         ({"segmenter": object()}, r"segmenter must have name and cut\(text\)"),
-        ({"hmm": True}, r"user_dict and hmm need segmenter='jieba', not 'rjieba'"),
+        ({"hmm": True}, r"hmm needs segmenter='jieba', not 'rjieba'"),
     ],
 )
 def test_wrong_arguments_are_refused(

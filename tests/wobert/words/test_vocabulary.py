@@ -132,15 +132,15 @@ def test_a_broken_vocabulary_is_refused(vocabulary: dict[str, int], message: str
         check_vocabulary(vocabulary)
 
 
-def test_a_vocabulary_is_whole_folder_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vocabulary_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "vocab.txt"
     write_vocabulary({"[PAD]": 0}, target)
 
-    def full(path: Path, data: bytes) -> int:
+    def full(path: Path, data: str, **options: Any) -> int:
         path.open("wb").close()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
         write_vocabulary({"[PAD]": 0, "天": 1}, target)
     assert target.read_text("utf-8") == "[PAD]\n"
