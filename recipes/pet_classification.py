@@ -210,7 +210,7 @@ def train(
         output_dir=f"{settings.output_dir}/running",
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
-        unlabelled_a_row=1 if unlabelled else 0,
+        unlabelled_per_row=1 if unlabelled else 0,
         learning_rate=settings.learning_rate,
         seed=seed,
         disable_tqdm=True,

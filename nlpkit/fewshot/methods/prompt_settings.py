@@ -29,7 +29,7 @@ class PromptSettings:
         max_steps: of training, likewise for all methods.
         batch_size: labelled examples a step.
         learning_rate: the peak.
-        unlabelled_a_row: unlabelled texts a labelled example, for objectives that use them.
+        unlabelled_per_row: unlabelled texts a labelled example, for objectives that use them.
         alpha: of PET.
         mask_probability: of the blog's variant and PET.
         samplings: of LM-BFF's predictions.
@@ -56,7 +56,7 @@ class PromptSettings:
     max_steps: int = 100
     batch_size: int = 8
     learning_rate: float = 1e-4
-    unlabelled_a_row: int = 1
+    unlabelled_per_row: int = 1
     alpha: float = 0.9999
     mask_probability: float = 0.15
     samplings: int = 4

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
-from nlpkit.pet.clozes.cloze import ClozeEncoder, special_tokens_around
+from nlpkit.pet.clozes.cloze import ClozeEncoder, cut_longest, special_tokens_around
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.clozes.field_lengths import cut_longest
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
