@@ -17,6 +17,23 @@ SETTINGS_FILE = "pet.json"
 HUB = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
 
 
+def load_in_fp32(kind: Any, source: str, hub: Mapping[str, Any], **settings: Any) -> Any:
+    """Load a model, whatever dtype it was saved in.
+
+    Args:
+        kind: an Auto class of transformers.
+        source: what ``find_model`` found.
+        hub: how to find a repository.
+        **settings: further ones of ``from_pretrained``.
+
+    Returns:
+        What ``from_pretrained`` does.
+    """
+    # Checked on transformers 5.23.0: it looks for an adapter's config without these, online if need be.
+    adapter = {name: hub[name] for name in ("cache_dir", "local_files_only", "subfolder") if name in hub}
+    return kind.from_pretrained(source, dtype="float32", adapter_kwargs=adapter, **hub, **settings)
+
+
 def read_settings(
     source: str | Path, given: Mapping[str, Any], known: tuple[str, ...], hub: Mapping[str, Any]
 ) -> dict[str, Any]:

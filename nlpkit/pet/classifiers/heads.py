@@ -15,6 +15,7 @@ from nlpkit.losses.normalised import cross_entropy, divide_by_items
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import NO_LABEL, Example, label_number
 from nlpkit.pet.clozes.pattern import template_fields
+from nlpkit.pet.saving import load_in_fp32
 from nlpkit.sources import find_model
 
 
@@ -231,7 +232,7 @@ def _with_new_head(
     source: str | Path, outputs: int, hub: Mapping[str, Any]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     found = find_model(source, **hub)
-    model = AutoModelForSequenceClassification.from_pretrained(found, num_labels=outputs, dtype="float32", **hub)
+    model = load_in_fp32(AutoModelForSequenceClassification, found, hub, num_labels=outputs)
     return model, AutoTokenizer.from_pretrained(found, **hub)
 
 

@@ -19,6 +19,7 @@ from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
 from nlpkit.pet.fill_in_turn import scores_in_turn
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
+from nlpkit.pet.saving import load_in_fp32
 from nlpkit.pet.scoring import PADDING, labels_from_words, words_from_logits
 from nlpkit.sources import find_model
 
@@ -185,7 +186,7 @@ def load_masked_lm(pretrained_model_name_or_path: str | Path, **hub: Any) -> Pre
         ValueError: weights of the head are missing in the checkpoint.
     """
     source = find_model(pretrained_model_name_or_path, **hub)
-    model, report = AutoModelForMaskedLM.from_pretrained(source, dtype="float32", output_loading_info=True, **hub)
+    model, report = load_in_fp32(AutoModelForMaskedLM, source, hub, output_loading_info=True)
     missing = sorted(report["missing_keys"])
     if missing:
         raise ValueError(

@@ -18,6 +18,7 @@ from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
+from nlpkit.pet.saving import load_in_fp32
 from nlpkit.pet.scoring import PADDING, labels_from_words
 
 #: What losses and scores pass over in the decoder's targets.
@@ -174,5 +175,5 @@ class SentinelClassifier(PromptedClassifier):
     @staticmethod
     def load_model(source: str, **hub: Any) -> PreTrainedModel:
         """Load a T5-like model in fp32."""
-        model: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(source, dtype="float32", **hub)
+        model: PreTrainedModel = load_in_fp32(AutoModelForSeq2SeqLM, source, hub)
         return model
