@@ -164,31 +164,6 @@ def latest_of(results: Iterable[RunResult]) -> dict[RunKey, RunResult]:
     return latest
 
 
-def read_results(paths: Iterable[str | Path]) -> list[RunResult]:
-    """The runs of several folders or files together, e.g. of grids that ran on different machines.
-
-    Args:
-        paths: ``results.jsonl`` files, or folders that hold one.
-
-    Returns:
-        One result a run.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: two places hold the same run, or a line is not a result.
-    """
-    together: dict[RunKey, RunResult] = {}
-    for place in map(Path, paths):
-        file = place / "results.jsonl" if place.is_dir() else place
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {file}")
-        for key, result in ResultsFile(file).latest().items():
-            if key in together:
-                raise ValueError(f"{file} holds {key}, and so does a file before it; give each run once")
-            together[key] = result
-    return list(together.values())
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Say what changed between two nested mappings of JSON values.
 

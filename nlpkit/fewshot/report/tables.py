@@ -98,7 +98,7 @@ def score_table(
         results: one a run.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
-        model: the model that the methods which need one were run with, to be told below the table.
+        model: the model that the methods that need one were run with, to be told below the table.
 
     Returns:
         A Markdown table; ``score`` is the mean over the tasks, where a method has all of them.
@@ -167,10 +167,11 @@ def comparison_table(results: Sequence[RunResult], baseline: str, part: str = "t
                 continue
             first, second = [own[split] for split in shared], [other[split] for split in shared]
             differences = [100 * (one - two) for one, two in zip(first, second, strict=True)]
-            interval, flips = bootstrap_interval(differences), sign_flip(first, second)
+            low, high = bootstrap_interval(differences)
+            flips = sign_flip(first, second)
             lines.append(
                 f"| {task} | {method} | {len(shared)} | {statistics.fmean(differences):+.1f} "
-                f"| {interval.low:+.1f} to {interval.high:+.1f} | {_p(paired_t(first, second).p)} "
+                f"| {low:+.1f} to {high:+.1f} | {_p(paired_t(first, second))} "
                 f"| {_p(flips.p)} ({_p(flips.resolution)}) |"
             )
     note = (

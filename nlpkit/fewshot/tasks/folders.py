@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nlpkit.fewshot.tasks.reading import read_examples
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from nlpkit.text_files import open_bytes
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from nlpkit.fewshot.tasks.folders import TaskFolder
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 #: What two examples must share to count as one.
 Key = tuple[str, ...]

@@ -16,7 +16,7 @@ from nlpkit.fewshot.grid.results import ResultsFile, RunResult
 from nlpkit.fewshot.methods.baselines import majority
 from nlpkit.fewshot.scoring import score_predictions
 from nlpkit.fewshot.tasks.folders import TaskFolder
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from tests.fewshot.written_folders import HOTELS, reviews, write_hotels, write_lines
 
 

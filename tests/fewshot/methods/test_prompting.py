@@ -13,8 +13,8 @@ from nlpkit.fewshot.methods import prompting
 from nlpkit.fewshot.methods.by_name import METHODS
 from nlpkit.fewshot.methods.prompt_settings import PromptSettings
 from nlpkit.fewshot.tasks.task import FewShotTask
+from nlpkit.pet import Example
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.ipet import next_training_sets
 from nlpkit.pet.objectives.trainer import PetTrainer
 
