@@ -102,7 +102,7 @@ def test_majority_on_all_nine_tasks_is_what_was_published(shared_data: Path, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "hotels", "--method", "petty"], "no method is called 'petty'; there are majority"),
+        (["--task", "hotels", "--method", "petty"], "unknown method 'petty'; there are majority"),
         (["--task", "tnews", "--method", "majority"], r"holds the task 'hotels' only; got \['tnews'\]"),
         (["--task", "all", "--method", "majority", "--splits", "0-x"], "cannot read '0-x'; give numbers and ranges"),
         (["--task", "all", "--method", "majority", "--splits", "7"], r"has no split \[7\]; it has \[0, 1, 2\]"),

@@ -140,7 +140,7 @@ class ResultsFile:
         return results
 
     def latest(self) -> dict[RunKey, RunResult]:
-        """The result of each run: one that ended, else its last failure."""
+        """The result of each run: one that ended, or its last failure."""
         return latest_of(self.read())
 
     def _end_of_last_line(self, descriptor: int) -> int:
@@ -149,7 +149,7 @@ class ResultsFile:
 
 
 def latest_of(results: Iterable[RunResult]) -> dict[RunKey, RunResult]:
-    """The result of each run: one that ended, else its last failure.
+    """The result of each run: one that ended, or its last failure.
 
     Args:
         results: in the order of writing.

@@ -15,7 +15,7 @@ from nlpkit.sources import find_file, find_model
 
 
 def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | None = None) -> SettingsOf:
-    """Settings that lie in a folder of YAML files called like the tasks.
+    """Settings that lie in a folder of YAML files named after the tasks.
 
     Args:
         folder: holds ``eprstmt.yaml`` and so on; each is a mapping of settings. Its entry ``methods`` holds, by
@@ -42,7 +42,7 @@ def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | N
         ({'model': 'mini', 'max_length': 96}, {'model': 'mini', 'max_length': 64})
     """
     if folder is not None and not Path(folder).is_dir():
-        raise FileNotFoundError(f"there is no folder {str(folder)!r} of settings, one YAML file a task")
+        raise FileNotFoundError(f"there is no folder {str(folder)!r} of settings, one YAML file per task")
 
     def settings_of(method: str, task: str) -> Mapping[str, Any]:
         of_task = {} if folder is None else _read_task_file(Path(folder) / f"{task}.yaml")

@@ -54,7 +54,7 @@ def write_report(
     """Write ``table.md``, and where matplotlib is installed ``scores-<part>.svg``.
 
     Args:
-        results: one a run.
+        results: one per run.
         output: folder to write to.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.

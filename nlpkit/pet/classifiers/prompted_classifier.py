@@ -106,7 +106,7 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         return self.label_scores(**self.unlabelled_batch(examples))
 
     def unlabelled_batch(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """What ``collate`` returns but for the labels, on the model's device."""
+        """What ``collate`` returns except for the labels, on the model's device."""
         return {name: tensor.to(self.device) for name, tensor in self.collate(examples).items() if name != "labels"}
 
     def settings(self) -> dict[str, Any]:
