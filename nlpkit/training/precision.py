@@ -1,8 +1,9 @@
-"""Whether bf16 arithmetic makes training faster on this machine."""
+"""The precision to train in: never fp16 weights, and bf16 arithmetic where the machine is fast at it."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 
 def bf16_is_fast() -> bool:
@@ -38,3 +39,35 @@ def fast_arithmetic() -> torch.autocast:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.autocast(device, torch.bfloat16, enabled=bf16_is_fast())
+
+
+def refuse_fp16_training(model: nn.Module) -> None:
+    """Refuse a model whose trainable parameters are fp16: most updates round to nothing, others overflow.
+
+    Args:
+        model: about to be trained. Frozen parameters may be fp16, and trainable ones bf16.
+
+    Raises:
+        ValueError: a parameter that requires a gradient is fp16; the message names it and says how to load the model.
+
+    Note:
+        transformers loads the dtype that ``config.json`` declares. ``TrainingArguments(fp16=True)`` and
+        ``torch.autocast`` want fp32 parameters, and are not what is refused here.
+
+    Example:
+        >>> refuse_fp16_training(nn.Linear(2, 2))
+        >>> refuse_fp16_training(nn.Linear(2, 2).half())
+        Traceback (most recent call last):
+        ...
+        ValueError: Linear cannot be trained in float16 ('weight' and 1 more): load it with
+        from_pretrained(folder, dtype="float32"), or call model.float() first
+    """
+    half = [
+        name for name, tensor in model.named_parameters() if tensor.requires_grad and tensor.dtype == torch.float16
+    ]
+    if half:
+        others = f" and {len(half) - 1} more" if len(half) > 1 else ""
+        raise ValueError(
+            f"{type(model).__name__} cannot be trained in float16 ({half[0]!r}{others}): load it with "
+            'from_pretrained(folder, dtype="float32"), or call model.float() first'
+        )

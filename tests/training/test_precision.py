@@ -1,4 +1,4 @@
-"""The choice of precision follows what the processor says of itself."""
+"""The choice of precision follows what the processor says of itself; fp16 weights are not trained."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nlpkit.training import refuse_fp16_training
 from nlpkit.training.precision import bf16_is_fast
 
 CPU_FACTS = Path("/proc/cpuinfo")
@@ -18,3 +19,20 @@ CPU_FACTS = Path("/proc/cpuinfo")
 def test_bf16_is_fast_where_the_processor_has_units_for_it():
     flags = set(CPU_FACTS.read_text(encoding="utf-8").split())
     assert bf16_is_fast() == ("amx_tile" in flags)
+
+
+def test_fp16_parameters_are_not_trained():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2).half())
+    with pytest.raises(ValueError, match=r"'1\.weight' and 1 more.*dtype=\"float32\""):
+        refuse_fp16_training(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_parameters_of_other_dtypes_are_trained(dtype):
+    refuse_fp16_training(torch.nn.Linear(2, 2).to(dtype))
+
+
+def test_frozen_fp16_parameters_may_stand_beside_trained_ones():
+    refuse_fp16_training(
+        torch.nn.Sequential(torch.nn.Linear(2, 2).half().requires_grad_(False), torch.nn.Linear(2, 2))
+    )
