@@ -65,9 +65,7 @@ class EntailmentArguments:
 
     train_file: str = field(metadata={"help": "JSON lines with text, text_pair and label"})
     dev_file: str
-    model: str = field(
-        default="wobert-mini-zh", metadata={"help": "a folder, a shipped model, or a repository on the Hub"}
-    )
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     entailed: str = field(default="entailment", metadata={"help": "the label of pairs whose first text entails"})
     max_length: int = 64
 

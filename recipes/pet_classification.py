@@ -66,9 +66,7 @@ class SentimentArguments:
 
     data: str = field(metadata={"help": "folder of sentiment.{train,valid,test}.data, plain or .xz"})
     output_dir: str = "runs/pet_classification"
-    model: str = field(
-        default="wobert-mini-zh", metadata={"help": "a folder, a shipped model, or a repository on the Hub"}
-    )
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     patterns: list[str] = field(default_factory=lambda: ["{mask}满意。{text}"])
     words: str = field(default='{"1": "很", "0": "不"}', metadata={"help": "label words by label, as JSON"})
     trained_patterns: int = field(default=2, metadata={"help": "stages that train a pattern do so with the first few"})

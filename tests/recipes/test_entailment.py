@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_named(options: list[str], tmp_path: Path) -> Non
         ValueError, match=r"dev\.jsonl, line 33: need text, text_pair and label; there is no 'text_pair'"
     ):
         main(options)
-    with pytest.raises(FileNotFoundError, match="there is no file nothing.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file nothing\.jsonl"):
         main([*options, "--train_file=nothing.jsonl"])
 
 

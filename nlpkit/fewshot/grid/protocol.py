@@ -12,13 +12,13 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from nlpkit import __version__
 from nlpkit.fewshot.grid.resources import Resources, measured
 from nlpkit.fewshot.grid.results import ResultsFile, RunKey, RunResult, differences
 from nlpkit.fewshot.scoring import Predict, score_predictions
@@ -169,7 +169,7 @@ class _Run:
         own.mkdir(parents=True, exist_ok=True)
         data = self._data(own)
         sizes = {part: len(getattr(data, part)) for part in ("train", "dev", "unlabelled")}
-        result = RunResult(*key, settings_hash, sizes=sizes, version=__version__)
+        result = RunResult(*key, settings_hash, sizes=sizes, version=_installed_version())
         learning, predicting = Resources(), Resources()
         gc.collect()  # models of earlier runs, which often hold themselves, are no part of this run's memory
         try:
@@ -241,6 +241,13 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(dict(values), ensure_ascii=False)))
     except TypeError as error:
         raise ValueError(f"settings and details must be JSON values: {error}; got {values!r}") from error
+
+
+def _installed_version() -> str:
+    try:
+        return version("nlpkit-zh")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _hash(facts: Mapping[str, Any]) -> str:

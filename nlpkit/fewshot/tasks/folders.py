@@ -91,7 +91,7 @@ class TaskFolder:
         return self._labelled(self.layout.dev.format(split=split))
 
     def other_dev(self, split: int) -> list[Example]:
-        """The development examples of the other splits, each once, except for those that this split trains or selects on.
+        """The development examples of the other splits, each once, except those that this split trains or selects on.
 
         Benchmarks withhold tests; these are labelled examples that a run of the split has not seen either. Raises as
         ``train``.

@@ -102,9 +102,7 @@ def leak_table(overlaps: Mapping[str, Mapping[int, Sequence[Overlap]]]) -> str:
     Returns:
         The table, with one number per split where they differ.
     """
-    lines = [
-        "| task | of | also in | size | same texts | same except for spaces, width, case | with other labels only |"
-    ]
+    lines = ["| task | of | also in | size | same texts | same without spaces, width, case | with other labels only |"]
     lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
     clean = []
     for task, of_splits in overlaps.items():

@@ -30,7 +30,7 @@ from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.objectives.objective import Objective
 from nlpkit.pet.training_rows import TrainingRows
 from nlpkit.training.attention import SDPA_IN_FP32
-from nlpkit.training.precision import bf16_is_fast
+from nlpkit.training.precision import bf16_is_fast, refuse_fp16_training
 
 _WEIGHTS = "model.safetensors"
 
@@ -79,7 +79,7 @@ class PetTrainer(Trainer):
         optimizer_cls_and_kwargs: likewise.
 
     Raises:
-        ValueError: no training examples, or a label that the classifier does not know.
+        ValueError: no training examples, a label that the classifier does not know, or parameters in fp16.
 
     Note:
         Rows and masks are functions of the row's number, so that accumulation, processes and resumption change
@@ -105,6 +105,7 @@ class PetTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
         optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
     ) -> None:
+        refuse_fp16_training(model.classifier.model)
         for example in [*train_dataset, *(eval_dataset or ())]:  # an unknown label shows before any training
             label_number(example, model.classifier.labels)
         args = copy.copy(PetTrainingArguments() if args is None else args)

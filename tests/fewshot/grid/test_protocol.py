@@ -235,6 +235,15 @@ def test_withheld_test_is_told_and_its_arrival_noticed(tmp_path: Path) -> None:
         grid(hotels, tmp_path / "out")
 
 
+def test_dev_of_the_other_splits_is_recorded_where_there_is_any(tmp_path: Path) -> None:
+    hotels = write_hotels(tmp_path / "hotels")
+    write_lines(hotels.path / "dev_1.json.xz", reviews("dev1", ["bad", "bad", "good", "bad"]))
+    assert [found.other_dev for found in grid(hotels, tmp_path / "out")] == [{"accuracy": 0.75}, {"accuracy": 0.5}]
+    alone = write_hotels(tmp_path / "alone", splits=1)
+    (found,) = grid(alone, tmp_path / "other")
+    assert (found.other_dev, "other_dev" in found.sizes) == (None, False)
+
+
 def test_test_can_be_left_out(hotels: TaskFolder, tmp_path: Path) -> None:
     results = grid(hotels, tmp_path / "out", score_test=False)
     assert {(found.test, found.test_state) for found in results} == {(None, "left out")}

@@ -233,3 +233,9 @@ def test_every_objective_runs_on_a_tokenizer_of_characters(
     objective = OBJECTIVES[name][0](classifier)
     unlabelled = UNLABELLED if name == "pet" else []
     PetTrainer(objective, settings(tmp_path, max_steps=1), labelled_examples(), None, unlabelled).train()
+
+
+def test_a_model_in_fp16_is_refused(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary).half()
+    with pytest.raises(ValueError, match="WoBertForMaskedLM cannot be trained in float16"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples())
