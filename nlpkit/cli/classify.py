@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nlpkit.cli.inputs import Model, read_texts
+from nlpkit.cli.inputs import Model, read_texts, resolve_model
 
 
 def classify(
@@ -21,20 +21,20 @@ def classify(
     ] = None,
     model: Model = "wobert-mini-zh",
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="One text per line, or JSON objects of fields.")
+        Path | None, typer.Option("--file", "-f", help="A text a line, or JSON objects of fields.")
     ] = None,
     calibrate: Annotated[
         bool, typer.Option(help="Take out what the model prefers anyway, as measured on these texts.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
 ) -> None:
     """Classify texts without training, or with a classifier saved after training."""
     from transformers.utils import logging
 
-    from nlpkit.pet import PetClassifier
+    from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 
     logging.disable_progress_bar()
-    classifier = PetClassifier.from_pretrained(model, pattern, read_labels(label) if label else None)
+    classifier = PetClassifier.from_pretrained(resolve_model(model), pattern, read_labels(label) if label else None)
     if not classifier.labels:
         raise ValueError("no labels; give each with its word, e.g. --label good=满意 --label bad=失望")
     sources = texts or [line for line in read_texts(file) if line.strip()]

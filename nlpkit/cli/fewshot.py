@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nlpkit.cli.inputs import Model
+from nlpkit.cli.inputs import Model, resolve_model
 
 
 def fewshot(
@@ -19,25 +19,20 @@ def fewshot(
     splits: Annotated[str | None, typer.Option(help="E.g. 0-4 or 0,2; all by default.")] = None,
     seeds: Annotated[str, typer.Option(help="E.g. 0-2; every split is run with each.")] = "0",
     settings: Annotated[
-        Path | None, typer.Option(help="Folder with a YAML file per task: patterns, words. FewCLUE's own by default.")
+        Path | None, typer.Option(help="Folder with a YAML file a task: patterns and so on. FewCLUE's own by default.")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="Method to compare the others with.")] = None,
     test: Annotated[bool, typer.Option(help="Score the test too; --no-test while choosing settings.")] = True,
 ) -> None:
-    """Evaluate methods on few-shot tasks: one model per split, selected on that split's own dev."""
-    from nlpkit.fewshot import (
-        FEWCLUE,
-        MAJORITY,
-        ROBERTA_ROWS,
-        fingerprint_of_model,
-        leak_report,
-        methods_named,
-        parse_splits,
-        run_grid,
-        settings_from_files,
-        task_folders,
-        write_report,
-    )
+    """Evaluate methods on few-shot tasks: one model a split, selected on that split's own dev."""
+    from nlpkit.fewshot.grid.protocol import run_grid
+    from nlpkit.fewshot.grid.settings import fingerprint_of_model, settings_from_files
+    from nlpkit.fewshot.methods.by_name import methods_named
+    from nlpkit.fewshot.report.report import leak_report, write_report
+    from nlpkit.fewshot.tasks.benchmarks import task_folders
+    from nlpkit.fewshot.tasks.fewclue import FEWCLUE
+    from nlpkit.fewshot.tasks.folders import parse_splits
+    from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
     from nlpkit.sources import settings_path
 
     methods = methods_named(method)
@@ -48,7 +43,7 @@ def fewshot(
     is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
     if settings is None and is_fewclue:
         settings = settings_path("fewclue")
-    common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(model)}
+    common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(resolve_model(model))}
     typer.echo(leak_report(folders, numbers, out))
     results = run_grid(
         folders,

@@ -81,7 +81,7 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         return self.verbalizer is None or self.verbalizer.length_normalization == "mean"
 
     @abstractmethod
-    def label_scores(self, **batch: Tensor) -> Tensor:
+    def label_scores(self, *args: Any, **kwargs: Any) -> Tensor:
         """Scores of the labels; the arguments are those of ``collate``, the result ``(batch, labels)``."""
 
     def forward(

@@ -80,6 +80,11 @@ class ObjectiveWrapper(Objective[C]):
         objective: the inner one; its classifier is the wrapper's.
     """
 
+    # Set below, with all the others; here so that type checkers know that they are there.
+    collate: Any
+    items: Any
+    terms: Any
+
     def __init__(self, objective: Objective[C]) -> None:
         super().__init__(objective.classifier)
         self.objective = objective
