@@ -10,7 +10,12 @@ from pathlib import Path
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 #: The checkout's own recipes are out of reach: a copy has nlpkit beside it, and no more.
-PROGRAM = "import runpy, sys; sys.modules['recipes'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+PROGRAM = """
+import runpy, sys
+sys.modules["recipes"] = None
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def help_of_a_copy(name: str, folder: Path) -> str:
