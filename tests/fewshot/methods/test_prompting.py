@@ -135,7 +135,7 @@ def test_several_words_a_label_are_reduced_to_the_first() -> None:
 
 
 def test_a_setting_that_means_nothing_is_refused_with_the_known_ones(run: RunData) -> None:
-    with pytest.raises(ValueError, match=r"settings of hotels name 'patern'; known are aggregate"):
+    with pytest.raises(ValueError, match=r"settings of hotels: unknown setting 'patern'; known are aggregate"):
         PromptSettings.of(replace(run, settings={"model": "m", "patern": "{mask}"}))
 
 
