@@ -7,7 +7,6 @@ _EXTRAS = {
     "matplotlib": "viz",
     "peft": "peft",
     "scipy": "eval",
-    "sklearn": "eval",
     "tensorflow": "convert",
 }
 

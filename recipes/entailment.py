@@ -6,7 +6,7 @@ pairs of inference first, then on a few examples rewritten as such pairs.
     python recipes/ladder_tasks.py ocnli SHARED/clue/ocnli data/ocnli
     python recipes/entailment.py recipes/configs/entailment/ocnli.yaml
 
-Files hold a JSON object a line with ``text``, ``text_pair`` and ``label``. The result has one output, the logarithm
+Files hold a JSON object per line with ``text``, ``text_pair`` and ``label``. The result has one output, the logarithm
 of the odds of entailment; FewCLUE's EFL takes it by ``entailment_model: FOLDER`` in a task's settings. Call it again
 after an interruption: it goes on from its last checkpoint.
 """
@@ -30,7 +30,7 @@ from transformers import (
     set_seed,
 )
 
-from nlpkit.files import whole_folder, write_json
+from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
@@ -40,6 +40,7 @@ from nlpkit.runs import (
     training_facts,
 )
 from nlpkit.sources import find_model
+from nlpkit.text_files import read_records
 from nlpkit.training import refuse_fp16_training
 
 
@@ -65,7 +66,7 @@ class EntailmentArguments:
 
     train_file: str = field(metadata={"help": "JSON lines with text, text_pair and label"})
     dev_file: str
-    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     entailed: str = field(default="entailment", metadata={"help": "the label of pairs whose first text entails"})
     max_length: int = 64
 
@@ -77,11 +78,11 @@ def main(argv: list[str]) -> dict[str, float]:
     checkpoint = last_complete_checkpoint(output)
     settle_facts(output / "run.json", asdict(settings) | training_facts(args), begins=checkpoint is None)
     set_seed(args.seed)
-    folder = find_model(settings.model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    # One output with binary cross-entropy, which transformers calls by the case of several labels.
+    source = find_model(settings.model)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    # One output with binary cross-entropy, which transformers names after the case of several labels.
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=1, problem_type="multi_label_classification", dtype=torch.float32
+        source, num_labels=1, problem_type="multi_label_classification", dtype=torch.float32
     )
     refuse_fp16_training(model)
     trainer = Trainer(
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> dict[str, float]:
     found = trainer.evaluate()
     results = {name: found[f"eval_{name}"] for name in ("accuracy", "always_one_answer", "loss")}
     if args.process_index == 0:
-        with whole_folder(output / "model") as draft:
+        with whole_folder(output / "model", replacing=WEIGHTS) as draft:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             write_json(draft / "results.json", results)
@@ -110,23 +111,16 @@ def read_pairs(file: str, tokenizer: Any, settings: EntailmentArguments) -> list
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is no JSON object with the three fields, or no pair of the file is entailed.
+        ValueError: a line is not a record with the three fields, or no pair of the file is entailed.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_tasks.py ocnli writes some")
     rows = []
-    for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-                pair, label = (row["text"], row["text_pair"]), row["label"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{file}, line {number}: need text, text_pair and label as JSON ({error!r})"
-                ) from error
-            encoded = tokenizer(*pair, truncation=True, max_length=settings.max_length)
-            rows.append({**encoded, "labels": [float(label == settings.entailed)]})
+    for number, row in read_records(file):
+        try:
+            pair, label = (row["text"], row["text_pair"]), row["label"]
+        except KeyError as error:
+            raise ValueError(f"{file}, line {number}: need text, text_pair and label; there is no {error}") from error
+        encoded = tokenizer(*pair, truncation=True, max_length=settings.max_length)
+        rows.append({**encoded, "labels": [float(label == settings.entailed)]})
     if not any(row["labels"][0] for row in rows):
         raise ValueError(f"no pair of {file} has the label {settings.entailed!r}; name the right one by --entailed")
     return rows

@@ -6,7 +6,7 @@ labels is also read calibrated on unlabelled texts.
 
     python recipes/pet_classification.py recipes/configs/pet_classification/sentiment.yaml --data sentiment-zh/bojone
 
-Files are ``sentiment.{train,valid,test}.data``, plain or ``.xz``: a text, a tab and a label a line. Call it again
+Files are ``sentiment.{train,valid,test}.data``, plain or ``.xz``: a text, a tab and a label per line. Call it again
 after an interruption: runs that ended are kept in ``output_dir/results.jsonl``. ``table.md`` has rows for each stage
 and a column a pattern, on the test as it is and without the texts that also stand in the training file.
 """
@@ -14,7 +14,6 @@ and a column a pattern, on the test as it is and without the texts that also sta
 from __future__ import annotations
 
 import json
-import lzma
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PrinterCallback, set_seed
 
+from nlpkit.files import write_text
 from nlpkit.pet import (
     Example,
     FullVocabularyLoss,
@@ -41,10 +41,11 @@ from nlpkit.pet import (
     Verbalizer,
 )
 from nlpkit.runs import parse_recipe_arguments, settle_facts
-from nlpkit.sources import model_path
+from nlpkit.sources import find_model
+from nlpkit.text_files import read_lines, read_records
 from nlpkit.training import fast_arithmetic
 
-#: Each stage to what its training knows of patterns: nothing, or the one that it shall be good at.
+#: Each stage to what its training knows of patterns: nothing, or the one that it is to be good at.
 STAGES = {
     "zero-shot": "none",
     "masked-lm": "none",
@@ -65,7 +66,7 @@ class SentimentArguments:
 
     data: str = field(metadata={"help": "folder of sentiment.{train,valid,test}.data, plain or .xz"})
     output_dir: str = "runs/pet_classification"
-    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     patterns: list[str] = field(default_factory=lambda: ["{mask}满意。{text}"])
     words: str = field(default='{"1": "很", "0": "不"}', metadata={"help": "label words by label, as JSON"})
     trained_patterns: int = field(default=2, metadata={"help": "stages that train a pattern do so with the first few"})
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> str:
     parts = {name: list(read_reviews(Path(settings.data), name)) for name in ("train", "valid", "test")}
     print(f"{len(parts['test']) - sum(unseen(parts))} of {len(parts['test'])} test texts stand in train too")
     results = Path(settings.output_dir) / "results.jsonl"
-    done = {run_key(run): run for run in read_lines(results)}
+    done = {run_key(run): run for run in runs_that_ended(results)}
     growing = {"data": "", "output_dir": "", "stages": [], "seeds": [], "trained_patterns": 0}
     settle_facts(Path(settings.output_dir) / "run.json", asdict(settings) | growing, begins=not done)
     runs = list(planned_runs(settings))
@@ -100,7 +101,7 @@ def main(argv: list[str]) -> str:
             with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(done[key], ensure_ascii=False) + "\n")
     table = as_table([done[key] for key in runs], settings)
-    (Path(settings.output_dir) / "table.md").write_text(table, encoding="utf-8")
+    write_text(Path(settings.output_dir) / "table.md", table)
     print(table)
     return table
 
@@ -123,7 +124,7 @@ def one_run(
 ) -> dict[str, Any]:
     """Train as the stage says, and measure on valid and both tests with every pattern that the run can answer."""
     set_seed(seed)
-    folder = settings.model if Path(settings.model).is_dir() else str(model_path(settings.model))
+    folder = find_model(settings.model)
     classifiers = (
         {NO_PATTERN: fine_tuned(folder, seed, parts, settings)}
         if stage == "fine-tuning"
@@ -210,7 +211,7 @@ def train(
         output_dir=f"{settings.output_dir}/running",
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
-        unlabelled_a_row=1 if unlabelled else 0,
+        unlabelled_per_row=1 if unlabelled else 0,
         learning_rate=settings.learning_rate,
         seed=seed,
         disable_tqdm=True,
@@ -233,8 +234,7 @@ def read_reviews(folder: Path, part: str) -> Iterator[Example]:
     packed = plain.with_name(plain.name + ".xz")
     if not (plain.is_file() or packed.is_file()):
         raise FileNotFoundError(f"{folder} holds no {plain.name}, nor {packed.name}")
-    content = plain.read_text("utf-8") if plain.is_file() else lzma.decompress(packed.read_bytes()).decode()
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in enumerate(read_lines(plain if plain.is_file() else packed), start=1):
         if line.strip():
             text, tab, label = line.rpartition("\t")
             if not tab or label not in ("0", "1"):
@@ -242,11 +242,9 @@ def read_reviews(folder: Path, part: str) -> Iterator[Example]:
             yield Example({"text": text.strip()}, label)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The runs that ended."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+def runs_that_ended(path: Path) -> list[dict[str, Any]]:
+    """What ``results.jsonl`` holds."""
+    return [run for _, run in read_records(path)] if path.is_file() else []
 
 
 def as_table(runs: Sequence[dict[str, Any]], settings: SentimentArguments) -> str:

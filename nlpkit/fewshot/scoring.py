@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 #: Examples without labels to one label each.
 Predict = Callable[[Sequence[Example]], Sequence[str]]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nlpkit.pet.clozes.examples import Example
@@ -101,7 +100,7 @@ def next_training_sets(
     seed: int,
     share: float = 0.25,
 ) -> list[list[Example]]:
-    """The next generation's training sets, one a member, each labelled by others.
+    """The next generation's training sets, one per member, each labelled by others.
 
     Args:
         unlabelled: examples to draw from.
@@ -113,10 +112,10 @@ def next_training_sets(
         share: of the other members that label for one.
 
     Returns:
-        A training set a member.
+        A training set per member.
 
     Note:
-        With a single member it labels for itself (self-training), since there is no other.
+        A single member labels for itself (self-training), since there is no other.
     """
     random = np.random.default_rng(seed)
     sets = []
@@ -125,28 +124,3 @@ def next_training_sets(
         scores = weighted_mean([member_scores[labeller] for labeller in labellers])
         sets.append(next_training_set(unlabelled, scores, labelled, labels, size, int(random.integers(2**31))))
     return sets
-
-
-def most_confident(
-    unlabelled: Sequence[Example], scores: Tensor, labels: Sequence[str], per_label: int
-) -> list[Example]:
-    """The texts that are labelled with most confidence, for a first training set without any labels.
-
-    Source: zero-shot iPET (arXiv 2001.07676, section 3.5), which takes 100 a label.
-
-    Args:
-        unlabelled: texts.
-        scores: ``(texts, labels)``.
-        labels: in the order of the scores.
-        per_label: texts of each label.
-
-    Returns:
-        Label by label, most confident first; a text stands under its best label only.
-    """
-    probabilities, best = scores.softmax(dim=-1).max(dim=-1)
-    chosen = []
-    for number, label in enumerate(labels):
-        own = (best == number).nonzero()[:, 0]
-        order = own[torch.argsort(probabilities[own], descending=True, stable=True)]
-        chosen += [replace(unlabelled[place], label=label) for place in order[:per_label].tolist()]
-    return chosen

@@ -25,12 +25,12 @@ class DecoderInput:
         self.states: Tensor | None = None
 
 
-#: What the running forward pass shall hand over; a context variable, so that threads do not mix their requests.
+#: What the running forward pass is to hand over; a context variable, so that threads do not mix their requests.
 _request: ContextVar[DecoderInput | None] = ContextVar("decoder_input", default=None)
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module:
-    """The layer from states to logits over the vocabulary, made ready for `reading`.
+    """The layer from states to logits over the vocabulary, made ready for ``reading``.
 
     Raises:
         ValueError: the model has none.
@@ -67,8 +67,8 @@ def reading(rows: Tensor, columns: Tensor) -> Iterator[DecoderInput]:
         Where the states will be.
 
     Note:
-        The output layer must have been prepared with `output_layer`; it then sees an empty batch. Everything before it
-        runs as ever, for all positions.
+        The output layer must have been prepared with ``output_layer``; it then sees an empty batch. Everything before
+        it runs as always, for all positions.
     """
     request = DecoderInput(rows, columns)
     token = _request.set(request)

@@ -11,7 +11,7 @@ from nlpkit.losses.normalised import at_least_fp32
 PADDING = -1
 
 
-def word_scores(
+def words_from_logits(
     logits: Tensor,
     log_normalizers: Tensor | None,
     words: Tensor,
@@ -37,7 +37,7 @@ def word_scores(
 
     Example:
         >>> logits = torch.tensor([[[[0.0, 2.0]]]])
-        >>> word_scores(logits, None, torch.tensor([[[0], [1]]]), torch.tensor([[0, 0]]), True)
+        >>> words_from_logits(logits, None, torch.tensor([[[0], [1]]]), torch.tensor([[0, 0]]), True)
         tensor([[0., 2.]])
     """
     logits = at_least_fp32(logits)
@@ -51,7 +51,7 @@ def word_scores(
     return total / present.sum(dim=2).clamp(min=1) if mean_over_tokens else total
 
 
-def label_scores(scores: Tensor, groups: Tensor, aggregate: str) -> Tensor:
+def labels_from_words(scores: Tensor, groups: Tensor, aggregate: str) -> Tensor:
     """Scores of labels from those of their words.
 
     Source: the mean is PET's (arXiv 2001.07676, its reference implementation); the others are the usual alternatives.
@@ -65,7 +65,7 @@ def label_scores(scores: Tensor, groups: Tensor, aggregate: str) -> Tensor:
         Shape ``(batch, labels)``.
 
     Example:
-        >>> label_scores(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([[0, 1], [2, -1]]), "mean")
+        >>> labels_from_words(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([[0, 1], [2, -1]]), "mean")
         tensor([[2., 5.]])
     """
     present = groups != PADDING  # (labels, members)
@@ -84,7 +84,7 @@ def calibrated(scores: Tensor, prior: Tensor) -> Tensor:
     ``log p(y | x) - log p(y)``; with a prior over unlabelled texts, the batch calibration of arXiv 2309.17249.
 
     Args:
-        scores: of labels, up to a constant a row, ``(batch, labels)``.
+        scores: of labels, up to a constant per row, ``(batch, labels)``.
         prior: log-probabilities of the labels, ``(labels,)``.
 
     Returns:

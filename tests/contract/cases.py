@@ -208,7 +208,7 @@ def prompted_rows() -> list[Row]:
 
 def collate_prompted(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
     """The classifier's own batch, padded further."""
-    from nlpkit.pet.clozes.examples import Example
+    from nlpkit.pet import Example
 
     batch: dict[str, Tensor] = prompted().collate([Example({"text": row["text"]}, row["label"]) for row in rows])
     for name in ("input_ids", "attention_mask", "token_type_ids"):

@@ -8,9 +8,7 @@ import torch
 
 from nlpkit import PetClassifier, PetTrainer, PetTrainingArguments, model_path
 from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
-from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.objectives.objectives import LabelLoss, PetLoss
-from nlpkit.pet.objectives.training_rows import TrainingRows
+from nlpkit.pet import Example, LabelLoss, PetLoss, TrainingRows
 
 REVIEWS = [Example({"text": "房间干净"}, "good"), Example({"text": "质量太差"}, "bad")]
 

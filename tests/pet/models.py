@@ -26,6 +26,7 @@ WORDS = {"good": ["很", "满意"], "bad": "不", "mixed": ["不错", "好人"]}
 
 
 def small_model(vocabulary_size: int, **settings: Any) -> WoBertForMaskedLM:
+    """In fp64, so that equalities hold on any processor."""
     torch.manual_seed(5)
     config = WoBertConfig(
         vocab_size=vocabulary_size,
@@ -39,7 +40,7 @@ def small_model(vocabulary_size: int, **settings: Any) -> WoBertForMaskedLM:
         initializer_range=0.5,
         **settings,
     )
-    return WoBertForMaskedLM(config).eval()
+    return WoBertForMaskedLM(config).double().eval()
 
 
 def small_classifier(

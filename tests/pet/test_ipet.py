@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.ipet import label_counts, labellers_of, most_confident, next_training_set, next_training_sets
+from nlpkit.pet.ipet import label_counts, labellers_of, next_training_set, next_training_sets
 
 LABELS = ["a", "b", "c"]
 UNLABELLED = [Example({"text": str(number)}) for number in range(300)]
@@ -69,9 +69,3 @@ def test_of_two_members_each_labels_for_the_other() -> None:
 
 def test_a_single_member_trains_itself() -> None:
     assert labellers_of(0, 1, 0.25, np.random.default_rng(0)) == [0]
-
-
-def test_the_most_confident_come_first() -> None:
-    scores = torch.tensor([[0.0, 1.0], [3.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
-    chosen = most_confident(UNLABELLED[:4], scores, ["x", "y"], 1)
-    assert [(example.fields["text"], example.label) for example in chosen] == [("1", "x"), ("3", "y")]

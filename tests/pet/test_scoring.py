@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.pet.scoring import PADDING, calibrated, label_scores, mean_log_probability, word_scores
+from nlpkit.pet.scoring import PADDING, calibrated, labels_from_words, mean_log_probability, words_from_logits
 from tests.reference.pet_scores import combine
 
 
@@ -18,8 +18,8 @@ def test_the_score_of_a_word_is_the_log_of_its_tokens_probabilities_product(seed
     lengths = torch.randint(1, masks + 1, (batch, count))
     words[torch.arange(masks) >= lengths[..., None]] = PADDING
     places = torch.randint(0, variants, (batch, count))
-    product = word_scores(logits, logits.logsumexp(-1), words, places, mean_over_tokens=False)
-    mean = word_scores(logits, logits.logsumexp(-1), words, places, mean_over_tokens=True)
+    product = words_from_logits(logits, logits.logsumexp(-1), words, places, mean_over_tokens=False)
+    mean = words_from_logits(logits, logits.logsumexp(-1), words, places, mean_over_tokens=True)
     for b in range(batch):
         for w in range(count):
             probability = 1.0
@@ -30,11 +30,11 @@ def test_the_score_of_a_word_is_the_log_of_its_tokens_probabilities_product(seed
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["mean", "max", "logsumexp"]))
-def test_label_scores_combine_words_as_named(seed: int, aggregate: str) -> None:
+def test_labels_combine_words_as_named(seed: int, aggregate: str) -> None:
     torch.manual_seed(seed)
     scores = torch.randn(5, 6, dtype=torch.float64)
     groups = torch.tensor([[0, 3, 5], [1, PADDING, PADDING], [2, 4, PADDING]])
-    found = label_scores(scores, groups, aggregate)
+    found = labels_from_words(scores, groups, aggregate)
     for row in range(5):
         for label, members in enumerate([[0, 3, 5], [1], [2, 4]]):
             expected = combine([float(scores[row, member]) for member in members], aggregate)
@@ -44,8 +44,8 @@ def test_label_scores_combine_words_as_named(seed: int, aggregate: str) -> None:
 def test_one_word_of_one_token_a_label_is_a_softmax_over_their_logits() -> None:
     logits = torch.randn(4, 1, 1, 3)
     words = torch.tensor([[[0], [1], [2]]]).expand(4, 3, 1)
-    scores = word_scores(logits, None, words, torch.zeros(4, 3, dtype=torch.long), mean_over_tokens=True)
-    labels = label_scores(scores, torch.tensor([[0], [1], [2]]), "mean")
+    scores = words_from_logits(logits, None, words, torch.zeros(4, 3, dtype=torch.long), mean_over_tokens=True)
+    labels = labels_from_words(scores, torch.tensor([[0], [1], [2]]), "mean")
     assert torch.equal(labels.softmax(-1), logits[:, 0, 0].softmax(-1))
 
 

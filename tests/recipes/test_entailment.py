@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from nlpkit.pet.classifiers.heads import ChoiceClassifier
+from nlpkit.pet import ChoiceClassifier
 from recipes.entailment import main
+from tests.recipes.copies import help_of_a_copy
 
 WORDS = ["酒店", "房间", "早餐", "服务", "公园", "天气", "学生", "图书馆"]
 
@@ -47,7 +48,7 @@ def test_it_learns_and_its_model_answers_in_efl(options: list[str], tmp_path: Pa
 def test_other_settings_are_refused_in_mid_run(options: list[str]) -> None:
     by_steps = [f"--{name}_strategy=steps" for name in ("eval", "save")] + ["--save_steps=2", "--eval_steps=2"]
     main([*options, "--max_steps=4", *by_steps])
-    with pytest.raises(ValueError, match="begun with other settings: max_length was 16 and is now 8"):
+    with pytest.raises(ValueError, match="made with other settings: max_length was 16 and is now 8"):
         main([*options, "--max_steps=4", "--max_length=8"])
 
 
@@ -56,7 +57,13 @@ def test_what_cannot_be_read_is_named(options: list[str], tmp_path: Path) -> Non
         main([*options, "--entailed=yes"])
     with (tmp_path / "dev.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"text": "a", "label": "neutral"}\n')
-    with pytest.raises(ValueError, match=r"dev\.jsonl, line 33: need text, text_pair and label as JSON"):
+    with pytest.raises(
+        ValueError, match=r"dev\.jsonl, line 33: need text, text_pair and label; there is no 'text_pair'"
+    ):
         main(options)
-    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing'; recipes/ladder_tasks\.py ocnli writes"):
-        main([*options, "--train_file=nothing"])
+    with pytest.raises(FileNotFoundError, match=r"there is no file nothing\.jsonl"):
+        main([*options, "--train_file=nothing.jsonl"])
+
+
+def test_a_copy_outside_the_checkout_runs(tmp_path: Path) -> None:
+    assert "--entailed" in help_of_a_copy("entailment.py", tmp_path)

@@ -13,6 +13,7 @@ import torch
 from nlpkit import PetClassifier, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
 from nlpkit.training.precision import fast_arithmetic
 from recipes.pet_classification import PARTS, main, read_reviews
+from tests.recipes.copies import help_of_a_copy
 
 THINGS = ["房间", "早餐", "服务", "位置"]
 PATTERNS = ["{mask}满意。{text}", "{text}{mask}满意。"]
@@ -127,5 +128,9 @@ def test_what_cannot_be_read_is_named(settings: list[str], tmp_path: Path) -> No
 
 def test_a_folder_of_other_settings_is_refused(settings: list[str]) -> None:
     main([*settings, "--stages", "zero-shot"])
-    with pytest.raises(ValueError, match="begun with other settings: max_length was 24 and is now 20"):
+    with pytest.raises(ValueError, match="made with other settings: max_length was 24 and is now 20"):
         main([*settings, "--stages", "zero-shot", "--max_length", "20"])
+
+
+def test_a_copy_outside_the_checkout_runs(tmp_path: Path) -> None:
+    assert "--masked_lm_steps" in help_of_a_copy("pet_classification.py", tmp_path)

@@ -23,8 +23,8 @@ from nlpkit.fewshot.grid.results import ResultsFile, RunKey, RunResult, differen
 from nlpkit.fewshot.scoring import Predict, score_predictions
 from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.files import whole_folder
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.files import only_writer, read_json, write_json
+from nlpkit.pet import Example
 from nlpkit.version import __version__
 
 
@@ -74,6 +74,9 @@ class RunOutcome:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: In a grid's folder: what its runs were made with, by the hash that results name.
+_FACTS = "settings.json"
+
 Method = Callable[[RunData], RunOutcome]
 #: Names of a method and a task to the settings of those runs.
 SettingsOf = Callable[[str, str], Mapping[str, Any]]
@@ -99,8 +102,8 @@ def run_grid(
     Args:
         folders: the tasks.
         methods: name to method.
-        output: folder for ``results.jsonl`` (one line a run), ``settings.json`` (what the runs were made with) and
-            ``runs/``, a folder a run with its predictions and whatever the method writes.
+        output: folder for ``results.jsonl`` (one line per run), ``settings.json`` (what the runs were made with) and
+            ``runs/``, a folder per run with its predictions and whatever the method writes.
         splits: numbers of splits, by default all that each folder has.
         seeds: seeds to run every split with.
         settings_of: the settings of a method on a task, as JSON values.
@@ -115,6 +118,7 @@ def run_grid(
         ValueError: a split or a method is missing, or a file of a split is broken; or ``output`` holds runs that ended
             with other settings or other data, which the message names.
         FileNotFoundError: a task's files are missing.
+        BlockingIOError: another process runs a grid in ``output``.
 
     Note:
         Errors of a method are recorded; ``KeyboardInterrupt`` is not an error of a method. A method can read the disk
@@ -124,13 +128,17 @@ def run_grid(
         raise ValueError(
             f"{len(folders)} tasks, {len(methods)} methods, {len(seeds)} seeds; give at least one of each"
         )
-    output = Path(output)
+    runs = list(_runs(folders, methods, splits, seeds, settings_of))
+    with only_writer(output):
+        return _run_grid(runs, Path(output), score_test, show_progress)
+
+
+def _run_grid(runs: Sequence[_Run], output: Path, score_test: bool, show_progress: bool) -> list[RunResult]:
     results = ResultsFile(output / "results.jsonl")
     ended = {key: result for key, result in results.latest().items() if result.error is None}
-    runs = list(_runs(folders, methods, splits, seeds, settings_of))
     facts = {run.key: run.facts(score_test) for run in runs}
     _check_same_facts(output, facts, ended)
-    _write_json(_read_facts(output) | {_hash(each): each for each in facts.values()}, output, "settings.json")
+    write_json(output / _FACTS, _read_facts(output) | {_hash(each): each for each in facts.values()})
     waiting = [run for run in runs if run.key not in ended]
     bar = tqdm(waiting, desc="runs", unit="run", disable=None if show_progress else True)
     for run in bar:
@@ -179,7 +187,7 @@ class _Run:
                     for part, examples in parts.items()
                     if examples
                 }
-            _write_json({part: labels for part, (_, labels) in scored.items()}, own, "predictions.json")
+            write_json(own / "predictions.json", {part: labels for part, (_, labels) in scored.items()})
             result = replace(
                 result,
                 dev=scored["dev"][0],
@@ -240,8 +248,8 @@ def _hash(facts: Mapping[str, Any]) -> str:
 
 
 def _read_facts(output: Path) -> dict[str, Any]:
-    path = output / "settings.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    path = output / _FACTS
+    return read_json(path) if path.is_file() else {}
 
 
 def _check_same_facts(
@@ -254,8 +262,3 @@ def _check_same_facts(
             raise ValueError(
                 f"{output} holds {key} of other settings: {'; '.join(changed)}. Restore them, or give another folder"
             )
-
-
-def _write_json(content: Mapping[str, Any], folder: Path, name: str) -> None:
-    with whole_folder(folder) as draft:
-        (draft / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

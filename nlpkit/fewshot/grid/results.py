@@ -140,7 +140,7 @@ class ResultsFile:
         return results
 
     def latest(self) -> dict[RunKey, RunResult]:
-        """The result of each run: one that ended, else its last failure."""
+        """The result of each run: one that ended, or its last failure."""
         return latest_of(self.read())
 
     def _end_of_last_line(self, descriptor: int) -> int:
@@ -149,7 +149,7 @@ class ResultsFile:
 
 
 def latest_of(results: Iterable[RunResult]) -> dict[RunKey, RunResult]:
-    """The result of each run: one that ended, else its last failure.
+    """The result of each run: one that ended, or its last failure.
 
     Args:
         results: in the order of writing.
@@ -162,31 +162,6 @@ def latest_of(results: Iterable[RunResult]) -> dict[RunKey, RunResult]:
         if result.error is None or latest.get(result.key, result).error is not None:
             latest[result.key] = result
     return latest
-
-
-def read_results(paths: Iterable[str | Path]) -> list[RunResult]:
-    """The runs of several folders or files together, e.g. of grids that ran on different machines.
-
-    Args:
-        paths: ``results.jsonl`` files, or folders that hold one.
-
-    Returns:
-        One result a run.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: two places hold the same run, or a line is not a result.
-    """
-    together: dict[RunKey, RunResult] = {}
-    for place in map(Path, paths):
-        file = place / "results.jsonl" if place.is_dir() else place
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {file}")
-        for key, result in ResultsFile(file).latest().items():
-            if key in together:
-                raise ValueError(f"{file} holds {key}, and so does a file before it; give each run once")
-            together[key] = result
-    return list(together.values())
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

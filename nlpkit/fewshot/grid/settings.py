@@ -1,4 +1,4 @@
-"""Settings of runs from YAML files: one file a task, what all methods share and what single methods do otherwise."""
+"""Settings of runs from YAML files: one file per task, what all methods share and what single methods do otherwise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from nlpkit.fewshot.grid.protocol import SettingsOf
+from nlpkit.sources import find_file, find_model
 
 
 def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | None = None) -> SettingsOf:
-    """Settings that lie in a folder of YAML files called like the tasks.
+    """Settings that lie in a folder of YAML files named after the tasks.
 
     Args:
         folder: holds ``eprstmt.yaml`` and so on; each is a mapping of settings. Its entry ``methods`` holds, by
@@ -41,7 +42,7 @@ def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | N
         ({'model': 'mini', 'max_length': 96}, {'model': 'mini', 'max_length': 64})
     """
     if folder is not None and not Path(folder).is_dir():
-        raise FileNotFoundError(f"there is no folder {str(folder)!r} of settings, one YAML file a task")
+        raise FileNotFoundError(f"there is no folder {str(folder)!r} of settings, one YAML file per task")
 
     def settings_of(method: str, task: str) -> Mapping[str, Any]:
         of_task = {} if folder is None else _read_task_file(Path(folder) / f"{task}.yaml")
@@ -51,24 +52,28 @@ def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | N
     return settings_of
 
 
-def fingerprint_of_model(folder: str | Path) -> str:
+def fingerprint_of_model(source: str | Path) -> str:
     """What identifies a model's files, so that results of one model are not taken for those of another.
 
     Args:
-        folder: a model as ``save_pretrained`` writes it.
+        source: a folder that ``save_pretrained`` wrote, the name of a shipped model, or a repository on the Hub.
 
     Returns:
-        16 hexadecimal digits of the SHA-256 over names and contents of its files, the model card left out.
+        16 hexadecimal digits: of the SHA-256 over names and contents of its files, except for the model card; of a
+        repository, of its commit.
 
     Raises:
-        FileNotFoundError: there is no ``config.json``.
+        FileNotFoundError: there is no such model, or it has no ``config.json``.
 
     Note:
-        Reads all weights once: about a second for 500 MB.
+        Reads all weights of a folder once: about a second for 500 MB.
     """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no config.json; give the folder of a transformers model")
+    config = find_file(source, "config.json")
+    if config is None:
+        raise FileNotFoundError(f"{source} holds no config.json; give a model of transformers")
+    folder = Path(find_model(source))
+    if not folder.is_dir():
+        return config.parent.name[:16]
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix != ".md":

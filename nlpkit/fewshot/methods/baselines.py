@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nlpkit.fewshot.grid.protocol import RunData, RunOutcome
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 
 def majority(run: RunData) -> RunOutcome:

@@ -37,5 +37,5 @@ def methods_named(names: list[str]) -> dict[str, Method]:
         ['majority']
     """
     if unknown := [name for name in names if name not in METHODS]:
-        raise ValueError(f"no method is called {unknown[0]!r}; there are {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {unknown[0]!r}; there are {', '.join(METHODS)}")
     return {name: METHODS[name] for name in names}

@@ -22,14 +22,14 @@ class PromptSettings:
         aggregate: see `Verbalizer`.
         soft_pattern: the cloze of P-tuning, with ``{soft}`` tokens.
         fields: one field, or two for a pair, for plain fine-tuning; for candidates a template with ``{candidate}``.
-        premise: template of the text that shall entail a hypothesis, or of a choice, with ``{candidate}``.
+        premise: template of the text that is to entail a hypothesis, or of a choice, with ``{candidate}``.
         hypotheses: template of each label's hypothesis, or one for all with ``{label}`` for the label's first word.
         entailment_model: folder of a model that learnt entailment, with one output, for EFL; by default ``model``.
         max_length: tokens.
         max_steps: of training, likewise for all methods.
-        batch_size: labelled examples a step.
+        batch_size: labelled examples per step.
         learning_rate: the peak.
-        unlabelled_a_row: unlabelled texts a labelled example, for objectives that use them.
+        unlabelled_per_row: unlabelled texts per labelled example, for objectives that use them.
         alpha: of PET.
         mask_probability: of the blog's variant and PET.
         samplings: of LM-BFF's predictions.
@@ -56,7 +56,7 @@ class PromptSettings:
     max_steps: int = 100
     batch_size: int = 8
     learning_rate: float = 1e-4
-    unlabelled_a_row: int = 1
+    unlabelled_per_row: int = 1
     alpha: float = 0.9999
     mask_probability: float = 0.15
     samplings: int = 4
@@ -77,7 +77,9 @@ class PromptSettings:
         known = {entry.name for entry in fields(cls)}
         unknown = sorted(set(run.settings) - known)
         if unknown:
-            raise ValueError(f"settings of {run.task.name} name {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise ValueError(
+                f"settings of {run.task.name}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}"
+            )
         given: dict[str, Any] = dict(run.settings)
         for name in ("learning_rate", "distillation_learning_rate"):
             if isinstance(given.get(name), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number

@@ -1,10 +1,9 @@
-"""The methods of `nlpkit.pet` under the protocol: settings in, a dev-selected predictor out."""
+"""The methods of ``nlpkit.pet`` under the protocol: settings in, a dev-selected predictor out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoModel, AutoTokenizer, PrinterCallback, set_seed
@@ -12,20 +11,33 @@ from transformers import AutoModel, AutoTokenizer, PrinterCallback, set_seed
 from nlpkit.fewshot.grid.protocol import RunData, RunOutcome
 from nlpkit.fewshot.methods.prompt_settings import PromptSettings
 from nlpkit.fewshot.scoring import Predict
-from nlpkit.pet.classifiers.demonstrations import DemonstratedClassifier, mean_states
-from nlpkit.pet.classifiers.heads import ChoiceClassifier, HeadClassifier
-from nlpkit.pet.classifiers.pet_classifier import PetClassifier, load_masked_lm
-from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.clozes.verbalizer import Verbalizer
-from nlpkit.pet.ensemble import Ensemble, SoftLabelLoss, soft_examples
-from nlpkit.pet.ipet import next_training_sets
-from nlpkit.pet.objectives.adapet import AdapetLoss
-from nlpkit.pet.objectives.objectives import FullVocabularyLoss, LabelLoss, MaskedTextLoss, Objective, PetLoss
-from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
-from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments
-from nlpkit.sources import model_path
-from nlpkit.training.precision import fast_arithmetic
+from nlpkit.pet import (
+    AdapetLoss,
+    ChoiceClassifier,
+    DemonstratedClassifier,
+    Ensemble,
+    Example,
+    FullVocabularyLoss,
+    HeadClassifier,
+    LabelLoss,
+    MaskedTextLoss,
+    Objective,
+    PetClassifier,
+    PetLoss,
+    PetTrainer,
+    PetTrainingArguments,
+    PTuningLoss,
+    SoftLabelLoss,
+    TextClassifier,
+    Verbalizer,
+    add_soft_tokens,
+    load_masked_lm,
+    mean_states,
+    next_training_sets,
+    soft_examples,
+)
+from nlpkit.sources import find_model
+from nlpkit.training import fast_arithmetic
 
 
 def zero_shot(run: RunData) -> RunOutcome:
@@ -34,8 +46,10 @@ def zero_shot(run: RunData) -> RunOutcome:
 
 
 def zero_shot_calibrated(run: RunData) -> RunOutcome:
-    """Zero-shot, the model's liking for some labels taken out by unlabelled texts (by training texts where there are
-    none, without their labels)."""
+    """Zero-shot, the model's preference for some labels taken out by unlabelled texts.
+
+    Where there are none, training texts without their labels serve.
+    """
     settings = PromptSettings.of(run)
     classifier = _calibrated(run, settings)
     return _outcome(classifier, {"calibrated_on": _source_of_unlabelled(run)})
@@ -73,7 +87,7 @@ def pet(run: RunData) -> RunOutcome:
 def pet_mlm(run: RunData) -> RunOutcome:
     """The blog's variant: one masked-LM loss at the label's slot and at random masks, unlabelled texts among them.
 
-    It learns to write one word a label, so one is asked for: the probability of further ones would only fall.
+    It learns to write one word per label, so one is asked for: the probability of further ones would only fall.
     """
     settings = PromptSettings.of(run).with_first_words()
     set_seed(run.seed)
@@ -83,7 +97,7 @@ def pet_mlm(run: RunData) -> RunOutcome:
 
 def pet_mlm_supervised(run: RunData) -> RunOutcome:
     """The blog's variant without unlabelled texts, to tell what they are worth."""
-    settings = replace(PromptSettings.of(run).with_first_words(), unlabelled_a_row=0)
+    settings = replace(PromptSettings.of(run).with_first_words(), unlabelled_per_row=0)
     set_seed(run.seed)
     objective = FullVocabularyLoss(_prompted(run, settings), settings.mask_probability, run.seed)
     return _trained(run, settings, objective)
@@ -93,7 +107,7 @@ def p_tuning(run: RunData) -> RunOutcome:
     """Trainable tokens in the pattern, trained together with the model."""
     settings = PromptSettings.of(run)
     set_seed(run.seed)
-    folder = _model_folder(settings)
+    folder = find_model(settings.model)
     model, tokenizer = load_masked_lm(folder), AutoTokenizer.from_pretrained(folder)
     ids = add_soft_tokens(model, tokenizer, settings.soft_pattern.count("{soft}"))
     classifier = PetClassifier(
@@ -113,7 +127,7 @@ def lm_bff(run: RunData) -> RunOutcome:
     """LM-BFF: PET without masked-LM loss, each input followed by a solved example of each label."""
     settings = PromptSettings.of(run)
     set_seed(run.seed)
-    folder = _model_folder(settings)
+    folder = find_model(settings.model)
     tokenizer, verbalizer = AutoTokenizer.from_pretrained(folder), _verbalizer(settings)
     if verbalizer is None:
         raise ValueError(f"LM-BFF needs labels common to all examples; those of {run.task.name} bring candidates")
@@ -136,7 +150,7 @@ def efl(run: RunData) -> RunOutcome:
     settings = PromptSettings.of(run)
     set_seed(run.seed)
     classifier = ChoiceClassifier.from_pretrained(
-        settings.entailment_model or _model_folder(settings),
+        settings.entailment_model or find_model(settings.model),
         settings.premise,
         settings.hypotheses,
         max_length=settings.max_length,
@@ -184,10 +198,6 @@ def ipet(run: RunData) -> RunOutcome:
     return RunOutcome(_predict(student), {"dev_of_generations": history})
 
 
-def _model_folder(settings: PromptSettings) -> Path:
-    return Path(settings.model) if Path(settings.model).is_dir() else model_path(settings.model)
-
-
 def _verbalizer(settings: PromptSettings) -> Verbalizer | None:
     return Verbalizer(settings.words, aggregate=settings.aggregate) if settings.words else None
 
@@ -199,7 +209,7 @@ def _prompted(run: RunData, settings: PromptSettings) -> PetClassifier:
             "with --settings"
         )
     return PetClassifier.from_pretrained(
-        _model_folder(settings), settings.patterns[0], _verbalizer(settings), max_length=settings.max_length
+        find_model(settings.model), settings.patterns[0], _verbalizer(settings), max_length=settings.max_length
     )
 
 
@@ -217,7 +227,7 @@ def _calibrate(classifier: PetClassifier, run: RunData, settings: PromptSettings
 
 
 def _headed(run: RunData, settings: PromptSettings) -> TextClassifier:
-    folder = _model_folder(settings)
+    folder = find_model(settings.model)
     if settings.words is None:
         return ChoiceClassifier.from_pretrained(
             folder, settings.premise, None, loss="softmax", max_length=settings.max_length
@@ -243,7 +253,7 @@ def _train(
         max_steps=settings.max_steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
-        unlabelled_a_row=settings.unlabelled_a_row if objective.uses_unlabelled else 0,
+        unlabelled_per_row=settings.unlabelled_per_row if objective.uses_unlabelled else 0,
         seed=run.seed,
         disable_tqdm=True,
         logging_strategy="no",

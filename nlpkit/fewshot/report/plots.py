@@ -1,4 +1,4 @@
-"""Scores as a picture: a panel a task, a box a method."""
+"""Scores as a picture: a panel per task, a box per method."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SPREAD = 0.12
 
 
 def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "test") -> Path:
-    """Draw a box over the splits for every method, in one panel a task, and a dot for every split.
+    """Draw a box over the splits for every method, in one panel per task, and a dot for every split.
 
     Args:
-        results: one a run; tasks without any score of that part get no panel.
+        results: one per run; tasks without any score of that part get no panel.
         path: the picture to write: ``.png``, ``.svg`` or ``.pdf``. In SVG, names stay text, which is drawn with the
             fonts of whoever looks at it.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.

@@ -14,7 +14,7 @@ from nlpkit.fewshot.report.tables import TITLES, comparison_table, cost_table, s
 from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
 from nlpkit.fewshot.tasks.leaks import leak_table, overlaps_of_splits
 from nlpkit.fewshot.tasks.published import PublishedRow
-from nlpkit.files import whole_folder
+from nlpkit.files import write_text
 
 
 def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, output: str | Path) -> str:
@@ -54,7 +54,7 @@ def write_report(
     """Write ``table.md``, and where matplotlib is installed ``scores-<part>.svg``.
 
     Args:
-        results: one a run.
+        results: one per run.
         output: folder to write to.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.
@@ -93,5 +93,4 @@ def _has(folder: TaskFolder, part: str) -> bool:
 
 
 def _write(text: str, output: str | Path, name: str) -> None:
-    with whole_folder(output) as draft:
-        (draft / name).write_text(text, encoding="utf-8")
+    write_text(Path(output) / name, text)

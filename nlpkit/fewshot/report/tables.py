@@ -51,7 +51,7 @@ def cells_of(results: Sequence[RunResult], part: str = "test") -> dict[tuple[str
     """Sum up results by method and task.
 
     Args:
-        results: one a run.
+        results: one per run.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
     Returns:
@@ -95,10 +95,10 @@ def score_table(
     """Methods by tasks: mean and standard deviation over splits, in percent.
 
     Args:
-        results: one a run.
+        results: one per run.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
-        model: the model that the methods which need one were run with, to be told below the table.
+        model: the model that the methods that need one were run with, to be told below the table.
 
     Returns:
         A Markdown table; ``score`` is the mean over the tasks, where a method has all of them.
@@ -137,7 +137,7 @@ def comparison_table(results: Sequence[RunResult], baseline: str, part: str = "t
     """Each method against a baseline, paired over the splits that both have.
 
     Args:
-        results: one a run.
+        results: one per run.
         baseline: name of the method to compare with.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
@@ -167,10 +167,11 @@ def comparison_table(results: Sequence[RunResult], baseline: str, part: str = "t
                 continue
             first, second = [own[split] for split in shared], [other[split] for split in shared]
             differences = [100 * (one - two) for one, two in zip(first, second, strict=True)]
-            interval, flips = bootstrap_interval(differences), sign_flip(first, second)
+            low, high = bootstrap_interval(differences)
+            flips = sign_flip(first, second)
             lines.append(
                 f"| {task} | {method} | {len(shared)} | {statistics.fmean(differences):+.1f} "
-                f"| {interval.low:+.1f} to {interval.high:+.1f} | {_p(paired_t(first, second).p)} "
+                f"| {low:+.1f} to {high:+.1f} | {_p(paired_t(first, second))} "
                 f"| {_p(flips.p)} ({_p(flips.resolution)}) |"
             )
     note = (
@@ -184,12 +185,12 @@ def cost_table(results: Sequence[RunResult]) -> str:
     """What the runs took, by method and task: medians over those that ended.
 
     Args:
-        results: one a run.
+        results: one per run.
 
     Returns:
-        A Markdown table of seconds to train and select, texts predicted a second, and peak memory of the process.
+        A Markdown table of seconds to train and select, texts predicted per second, and peak memory of the process.
     """
-    lines = ["| method | task | runs | seconds a run | texts/s predicted | peak memory, MB |"]
+    lines = ["| method | task | runs | seconds per run | texts/s predicted | peak memory, MB |"]
     lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
     grouped: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:

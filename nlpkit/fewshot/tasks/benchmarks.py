@@ -16,7 +16,7 @@ def task_folders(data: str | Path, names: Sequence[str] = ("all",)) -> list[Task
     """The tasks in a folder.
 
     Args:
-        data: FewCLUE's folder ``datasets`` with a folder a task, FewGLUE's likewise, or one that ``write_k_shot``
+        data: FewCLUE's folder ``datasets`` with a folder per task, FewGLUE's likewise, or one that ``write_k_shot``
             wrote.
         names: which of the tasks; ``"all"`` is all nine of FewCLUE, or all of FewGLUE that there are.
 
@@ -25,7 +25,7 @@ def task_folders(data: str | Path, names: Sequence[str] = ("all",)) -> list[Task
 
     Raises:
         FileNotFoundError: the folder, or that of a task, is missing.
-        ValueError: no task is called so.
+        ValueError: unknown task.
     """
     data = Path(data)
     if not data.is_dir():

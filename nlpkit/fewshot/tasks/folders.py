@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nlpkit.fewshot.tasks.reading import read_examples
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from nlpkit.text_files import open_bytes
 
 
@@ -91,7 +91,7 @@ class TaskFolder:
         return self._labelled(self.layout.dev.format(split=split))
 
     def other_dev(self, split: int) -> list[Example]:
-        """The development examples of the other splits, each once, but for those that this split trains or selects on.
+        """The development examples of the other splits, each once, except those that this split trains or selects on.
 
         Benchmarks withhold tests; these are labelled examples that a run of the split has not seen either. Raises as
         ``train``.

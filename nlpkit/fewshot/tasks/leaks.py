@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from nlpkit.fewshot.tasks.folders import TaskFolder
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 #: What two examples must share to count as one.
 Key = tuple[str, ...]
@@ -38,7 +38,7 @@ class Overlap:
         other: the part that is searched.
         size: examples in ``part``.
         raw: those with a twin of exactly the same texts.
-        normalised: those with a twin but for white space, width and case; at least ``raw``.
+        normalised: those with a twin except for white space, width and case; at least ``raw``.
         contradicting: those whose (normalised) twins all have another label.
     """
 
@@ -100,9 +100,9 @@ def leak_table(overlaps: Mapping[str, Mapping[int, Sequence[Overlap]]]) -> str:
         overlaps: task to split to what ``find_overlaps`` found there.
 
     Returns:
-        The table, with one number a split where they differ.
+        The table, with one number per split where they differ.
     """
-    lines = ["| task | of | also in | size | same texts | same but for spaces, width, case | with other labels only |"]
+    lines = ["| task | of | also in | size | same texts | same without spaces, width, case | with other labels only |"]
     lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
     clean = []
     for task, of_splits in overlaps.items():

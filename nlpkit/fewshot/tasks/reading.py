@@ -1,4 +1,4 @@
-"""Reading the examples of a task, from files of records or from rows in memory."""
+"""Reading the examples of a task from files of records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nlpkit.fewshot.tasks.task import FewShotTask, Record, label_text, value_of
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from nlpkit.text_files import read_records
 
 
@@ -31,34 +31,6 @@ def read_examples(path: str | Path, task: FewShotTask, labelled: bool = True) ->
             examples.append(task.to_example(record, labelled))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-    return examples
-
-
-def examples_of_rows(rows: Iterable[Record], task: FewShotTask, labelled: bool = True) -> list[Example]:
-    """Turn rows that are in memory already, such as a ``datasets.Dataset``, into examples.
-
-    Args:
-        rows: anything that yields mappings.
-        task: what the rows hold.
-        labelled: whether labels are read.
-
-    Returns:
-        The examples in their order.
-
-    Raises:
-        ValueError: a row lacks a field or has an unknown label; the message says which row, from 0.
-
-    Example:
-        >>> task = FewShotTask("hotels", text_fields=("text",), labels=("0", "1"))
-        >>> examples_of_rows([{"text": "很好", "label": 1}], task)[0].label
-        '1'
-    """
-    examples = []
-    for number, row in enumerate(rows):
-        try:
-            examples.append(task.to_example(row, labelled))
-        except ValueError as error:
-            raise ValueError(f"row {number}: {error}") from error
     return examples
 
 

@@ -1,4 +1,4 @@
-"""Few-shot splits of one's own: k examples a class, drawn once, written to disk in the published layout."""
+"""Few-shot splits of one's own: k examples per class, drawn once, written to disk in the published layout."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from nlpkit.files import whole_folder
 def draw_k_shot(
     keys: Sequence[Hashable], labels: Sequence[str], k: int, dev_k: int, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Draw training and development examples, so many a class, without a text in common.
+    """Draw training and development examples, so many per class, without a text in common.
 
     Texts that occur several times are drawn once at most, and those that occur with different labels never.
 
     Args:
         keys: what identifies the text of each example.
         labels: the label of each example.
-        k: training examples a class.
-        dev_k: development examples a class.
+        k: training examples per class.
+        dev_k: development examples per class.
         seed: of the draw; the order of the examples decides, too.
 
     Returns:
@@ -86,8 +86,8 @@ def write_k_shot(
         task: what the rows hold.
         destination: folder to write: ``train_i.json``, ``dev_i.json``, ``test_public.json``, ``unlabeled.json`` and
             ``manifest.json``; it must hold no splits yet.
-        k: training examples a class.
-        dev_k: development examples a class, by default as many as for training.
+        k: training examples per class.
+        dev_k: development examples per class, by default as many as for training.
         seeds: one split each; split ``i`` is drawn with the ``i``-th seed.
         test: labelled records to write as the test. Rows of theirs are never drawn, nor written as unlabelled.
         unlabelled: at most so many rows of those that are in no split and not in the test are written without labels.

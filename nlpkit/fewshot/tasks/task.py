@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nlpkit.fewshot.metrics import Metric, accuracy
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 Record = Mapping[str, Any]
 

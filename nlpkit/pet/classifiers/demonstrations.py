@@ -17,7 +17,7 @@ from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder, filled
 from nlpkit.pet.clozes.cloze_batch import ClozeCollator
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.verbalizer import Verbalizer
-from nlpkit.pet.objectives.training_rows import TrainingRow
+from nlpkit.pet.training_rows import TrainingRow
 
 #: Texts to vectors ``(texts, dimension)``.
 TextEncoder = Callable[[list[str]], Tensor]
@@ -30,18 +30,18 @@ class DemonstratedClassifier(PetClassifier):
     most similar to the input, anew at each training step; predictions are averaged over several draws.
 
     Args:
-        model: as for `PetClassifier`, like the following three.
+        model: as for ``PetClassifier``, like the following three.
         tokenizer: likewise.
         pattern: likewise.
         verbalizer: likewise; the first word of each label stands in the demonstrations.
         support: labelled examples to draw from.
         samplings: draws that a prediction averages over.
         demonstration_length: tokens a demonstration may have; of longer ones the fields are cut.
-        text_encoder: makes the vectors whose cosine is the similarity, e.g. from `mean_states`; ``None`` draws from
+        text_encoder: makes the vectors whose cosine is the similarity, e.g. from ``mean_states``; ``None`` draws from
             all.
         similar_share: share of a label's examples, the most similar to the input, that are drawn from.
         seed: of the draws.
-        **settings: as for `PetClassifier`.
+        **settings: as for ``PetClassifier``.
 
     Raises:
         ValueError: a label without support, or a share outside (0, 1].
@@ -169,7 +169,7 @@ def mean_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_
     """A text encoder from any model: the mean of its last hidden states.
 
     Args:
-        model: should not be the one that is trained, lest similarities drift.
+        model: should not be the one that is trained, because similarities would drift.
         tokenizer: its tokenizer.
         max_length: tokens.
     """

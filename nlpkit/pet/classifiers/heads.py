@@ -15,10 +15,12 @@ from nlpkit.losses.normalised import cross_entropy, divide_by_items
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import NO_LABEL, Example, label_number
 from nlpkit.pet.clozes.pattern import template_fields
+from nlpkit.pet.saving import load_in_fp32
+from nlpkit.sources import find_model
 
 
 class HeadClassifier(TextClassifier):
-    """Plain fine-tuning: a new linear head on the encoder, one score a label.
+    """Plain fine-tuning: a new linear head on the encoder, one score per label.
 
     Source: BERT (Devlin et al., 2019, section 4.1).
 
@@ -51,11 +53,27 @@ class HeadClassifier(TextClassifier):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, labels: Sequence[str], fields: Sequence[str] = ("text",), max_length: int = 512
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        labels: Sequence[str],
+        fields: Sequence[str] = ("text",),
+        max_length: int = 512,
+        **hub: Any,
     ) -> HeadClassifier:
-        """Put a new head on the encoder in a folder."""
-        model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=len(labels), dtype="float32")
-        return cls(model, AutoTokenizer.from_pretrained(path), labels, fields, max_length)
+        """Put a new head on an encoder.
+
+        Args:
+            pretrained_model_name_or_path: a folder, the name of a shipped model, or a repository on the Hub.
+            labels: as for the class, like the following two.
+            fields: likewise.
+            max_length: likewise.
+            **hub: for a repository, as for any model of transformers.
+
+        Raises:
+            FileNotFoundError: there is no such model.
+        """
+        model, tokenizer = _with_new_head(pretrained_model_name_or_path, len(labels), hub)
+        return cls(model, tokenizer, labels, fields, max_length)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,7 +96,7 @@ class HeadClassifier(TextClassifier):
     def forward(
         self, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None, **inputs: Tensor
     ) -> SequenceClassifierOutput:
-        """Scores ``(batch, labels)``, and with ``labels`` their cross-entropy in nats an example."""
+        """Scores ``(batch, labels)``, and with ``labels`` their cross-entropy in nats per example."""
         logits = self.adjusted(self.model(**inputs).logits)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits)
@@ -131,11 +149,29 @@ class ChoiceClassifier(TextClassifier):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, premise: str, hypotheses: Mapping[str, str] | None, **settings: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        premise: str,
+        hypotheses: Mapping[str, str] | None,
+        loss: Literal["binary", "softmax"] = "binary",
+        max_length: int = 512,
+        **hub: Any,
     ) -> ChoiceClassifier:
-        """Put a new head with one output on the encoder in a folder, or take one that was trained (on entailment)."""
-        model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype="float32")
-        return cls(model, AutoTokenizer.from_pretrained(path), premise, hypotheses, **settings)
+        """Put a new head with one output on an encoder, or take one that was trained (on entailment).
+
+        Args:
+            pretrained_model_name_or_path: a folder, the name of a shipped model, or a repository on the Hub.
+            premise: as for the class, like the following three.
+            hypotheses: likewise.
+            loss: likewise.
+            max_length: likewise.
+            **hub: for a repository, as for any model of transformers.
+
+        Raises:
+            FileNotFoundError: there is no such model.
+        """
+        model, tokenizer = _with_new_head(pretrained_model_name_or_path, 1, hub)
+        return cls(model, tokenizer, premise, hypotheses, loss, max_length)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -156,7 +192,7 @@ class ChoiceClassifier(TextClassifier):
         return [[premise, template.format(**example.fields)] for template in self.hypotheses.values()]
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Token ids of all pairs ``(pairs, length)``; ``sizes``, pairs an example, and ``labels``, ``(batch,)``."""
+        """Token ids of all pairs ``(pairs, length)``; ``sizes``, pairs per example, and ``labels``, ``(batch,)``."""
         pairs = [self._pairs(example) for example in examples]
         batch = encode_texts(self.tokenizer, [pair for own in pairs for pair in own], self.max_length)
         batch["sizes"] = torch.tensor([len(own) for own in pairs])
@@ -170,7 +206,7 @@ class ChoiceClassifier(TextClassifier):
         num_items_in_batch: Tensor | int | None = None,
         **inputs: Tensor,
     ) -> SequenceClassifierOutput:
-        """Scores ``(batch, choices)``, and with ``labels`` the loss in nats an example."""
+        """Scores ``(batch, choices)``, and with ``labels`` the loss in nats per example."""
         flat = self.model(**inputs).logits[:, 0].float()  # (pairs,)
         present = torch.arange(int(sizes.max()), device=flat.device) < sizes[:, None]  # (batch, choices)
         scores = flat.new_full(present.shape, torch.finfo(flat.dtype).min).masked_scatter(present, flat)
@@ -190,6 +226,14 @@ class ChoiceClassifier(TextClassifier):
         """Scores of a batch's choices, ``(batch, choices)``."""
         batch = {name: tensor.to(self.model.device) for name, tensor in self.collate(examples).items()}
         return self(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
+
+
+def _with_new_head(
+    source: str | Path, outputs: int, hub: Mapping[str, Any]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    found = find_model(source, **hub)
+    model = load_in_fp32(AutoModelForSequenceClassification, found, hub, num_labels=outputs)
+    return model, AutoTokenizer.from_pretrained(found, **hub)
 
 
 def encode_texts(

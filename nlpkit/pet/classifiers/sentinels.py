@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
 
-from nlpkit.losses.normalised import at_least_fp32, cross_entropy
-from nlpkit.pet.classifiers.text_classifier import TextClassifier
+from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
 from nlpkit.pet.clozes.cloze import ClozeEncoder
 from nlpkit.pet.clozes.cloze_batch import pad_clozes, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
-from nlpkit.pet.saving import read_settings, save_classifier
-from nlpkit.pet.scoring import PADDING, label_scores
+from nlpkit.pet.saving import load_in_fp32
+from nlpkit.pet.scoring import PADDING, labels_from_words
 
 #: What losses and scores pass over in the decoder's targets.
 IGNORED = -100
@@ -50,7 +49,7 @@ class SentinelEncoder(ClozeEncoder):
         return [*tokens, self.closing]
 
 
-class SentinelClassifier(TextClassifier):
+class SentinelClassifier(PromptedClassifier):
     """Classifies texts by how likely an encoder-decoder finds each label word in the gap.
 
     Source: T5's span corruption (Raffel et al., 2020, arXiv 1910.10683, section 3.1.4) as a cloze question.
@@ -60,14 +59,16 @@ class SentinelClassifier(TextClassifier):
         tokenizer: its tokenizer, with sentinels.
         pattern: the pattern, or its template.
         verbalizer: the label words; words of several tokens are scored token by token from the left, whatever its
-            ``order`` says, for that is how the decoder works. ``None`` where each example brings candidates.
+            ``order`` says, because the decoder works so. ``None`` where each example brings candidates.
         max_length: tokens a cloze may have; by default the tokenizer's limit, 512 where that is unlimited.
+        prior: log-probabilities of the labels that are taken out of every prediction, ``(labels,)``; see
+            ``calibrate``.
 
     Raises:
         ValueError: pattern, label words and model do not fit each other.
 
     Note:
-        The encoder runs once an example, the decoder once an example and word. A word's score includes the sentinel
+        The encoder runs once per example, the decoder once per example and word. A word's score includes the sentinel
         after it: how likely it is the *whole* filling. The output layer runs at the scored positions only.
     """
 
@@ -80,26 +81,11 @@ class SentinelClassifier(TextClassifier):
         max_length: int | None = None,
         prior: Sequence[float] | None = None,
     ) -> None:
-        super().__init__()
-        self.model, self.tokenizer = model, tokenizer
-        self.pattern = Pattern(pattern) if isinstance(pattern, str) else pattern
-        self.verbalizer = Verbalizer(verbalizer) if isinstance(verbalizer, Mapping) else verbalizer
+        super().__init__(model, tokenizer, pattern, verbalizer, prior)
         limit = tokenizer.model_max_length
         self.max_length = max_length or (limit if limit < 1_000_000 else 512)
         self.encoder = SentinelEncoder(self.pattern, tokenizer, self.max_length)
         self._common = self.verbalizer.tokenized(tokenizer, self.pattern) if self.verbalizer else None
-        self.prior = None if prior is None else torch.tensor(prior)
-        output_layer(model)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the scores; empty where each example brings candidates of its own."""
-        return self.verbalizer.labels if self.verbalizer else ()
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the texts that the pattern takes."""
-        return self.pattern.fields
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """The inputs of ``forward``.
@@ -145,20 +131,6 @@ class SentinelClassifier(TextClassifier):
             for number, word in enumerate(example.candidates)
         ]
 
-    def forward(
-        self, *, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None, **batch: Tensor
-    ) -> SequenceClassifierOutput:
-        """Scores ``(batch, labels)``, and with ``labels`` their cross-entropy in nats an example."""
-        scores = self.adjusted(self.label_scores(**batch))
-        loss = None if labels is None else cross_entropy(scores, labels, num_items_in_batch=num_items_in_batch)
-        return SequenceClassifierOutput(loss=loss, logits=scores)
-
-    def batch_scores(self, examples: Sequence[Example]) -> Tensor:
-        """Scores of a batch's labels, ``(batch, labels)``."""
-        batch = {name: tensor.to(self.model.device) for name, tensor in self.collate(examples).items()}
-        del batch["labels"]
-        return self.label_scores(**batch)
-
     def label_scores(
         self,
         input_ids: Tensor,
@@ -171,9 +143,7 @@ class SentinelClassifier(TextClassifier):
         """Scores of the labels; the arguments are those of ``collate``, the result ``(batch, labels)``."""
         of_rows = self._filling_scores(input_ids, attention_mask, targets, owners)  # (words of all,)
         lowest = torch.finfo(of_rows.dtype).min
-        scores = label_scores(
-            of_rows[words.clamp(min=0)], groups, self.verbalizer.aggregate if self.verbalizer else "mean"
-        )
+        scores = labels_from_words(of_rows[words.clamp(min=0)], groups, self.aggregate)
         absent = words[:, groups[:, 0]] == PADDING  # (batch, labels): examples with fewer candidates
         return scores.masked_fill(absent, lowest)
 
@@ -196,30 +166,14 @@ class SentinelClassifier(TextClassifier):
         parts = zip(found.states.split(_POSITIONS), wanted.split(_POSITIONS), strict=True)
         own = torch.cat([self._log_probabilities(part, tokens) for part, tokens in parts])  # (positions,)
         totals = own.new_zeros(len(targets)).index_add(0, rows, own)
-        mean = self.verbalizer is None or self.verbalizer.length_normalization == "mean"
-        return totals / scored.sum(dim=1) if mean else totals
+        return totals / scored.sum(dim=1) if self.mean_over_tokens else totals
 
     def _log_probabilities(self, states: Tensor, tokens: Tensor) -> Tensor:
         logits = at_least_fp32(logits_of(output_layer(self.model), states, None))
         return logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save model, tokenizer and ``pet.json``, whole or not at all."""
-        save_classifier(folder, self)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path: str | Path,
-        pattern: Pattern | str | None = None,
-        verbalizer: Verbalizer | Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> SentinelClassifier:
-        """Load a T5-like model and make it a classifier, or load a saved classifier.
-
-        Raises:
-            ValueError: no pattern is known.
-        """
-        saved = read_settings(path, {"pattern": pattern, "verbalizer": verbalizer, **settings})
-        model = AutoModelForSeq2SeqLM.from_pretrained(path, dtype="float32")
-        return cls(model, AutoTokenizer.from_pretrained(path), **saved)
+    @staticmethod
+    def load_model(source: str, **hub: Any) -> PreTrainedModel:
+        """Load a T5-like model in fp32."""
+        model: PreTrainedModel = load_in_fp32(AutoModelForSeq2SeqLM, source, hub)
+        return model

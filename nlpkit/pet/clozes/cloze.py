@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.clozes.field_lengths import cut_longest
 from nlpkit.pet.clozes.pattern import Pattern
 
 #: Marks tokens that belong to the pattern.
@@ -96,7 +95,7 @@ class ClozeEncoder:
         if len(soft_token_ids) != pattern.soft_tokens:
             raise ValueError(
                 f"pattern {pattern.template!r} has {pattern.soft_tokens} trainable tokens, but {len(soft_token_ids)} "
-                "ids were given for them; make them with nlpkit.pet.objectives.soft_prompt.add_soft_tokens"
+                "ids were given for them; make them with nlpkit.pet.add_soft_tokens"
             )
         self.pattern, self.tokenizer = pattern, tokenizer
         self.max_length = tokenizer.model_max_length if max_length is None else max_length
@@ -118,10 +117,10 @@ class ClozeEncoder:
 
         Args:
             examples: with the fields that the pattern names.
-            mask_counts: masks a slot, one number for each slot of the pattern.
+            mask_counts: number of masks in each slot of the pattern.
 
         Returns:
-            One cloze an example.
+            One cloze per example.
 
         Raises:
             ValueError: an example lacks a field, or the pattern alone is longer than ``max_length``.
@@ -178,6 +177,8 @@ class ClozeEncoder:
         return trimmed
 
     def _tokenize(self, stretches: list[_Stretch]) -> dict[_Stretch, list[_Token]]:
+        if not stretches:  # some tokenizers refuse an empty batch
+            return {}
         texts = [stretch.text for stretch in stretches]
         batch = self.tokenizer(
             texts,
@@ -285,3 +286,24 @@ def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int]
 def _owner(owners: tuple[int, ...]) -> int:
     """The field of a token, or the pattern where the token reaches over its border or stands for no character."""
     return owners[0] if owners and owners.count(owners[0]) == len(owners) else PATTERN
+
+
+def cut_longest(lengths: Mapping[int, int], budget: int) -> dict[int, int]:
+    """How many tokens each field keeps when the longest fields are cut first.
+
+    Args:
+        lengths: tokens of each field.
+        budget: tokens that all fields together may keep, not negative.
+
+    Returns:
+        Tokens that each field keeps; fields shorter than the cut keep all, and earlier fields get the odd tokens.
+
+    Example:
+        >>> cut_longest({0: 10, 1: 3, 2: 9}, 14)
+        {0: 6, 1: 3, 2: 5}
+    """
+    level, left = 0, budget
+    while (growing := [number for number, length in lengths.items() if length > level]) and len(growing) <= left:
+        level, left = level + 1, left - len(growing)
+    odd = set(sorted(growing)[:left])
+    return {number: min(length, level + (number in odd)) for number, length in lengths.items()}

@@ -51,7 +51,7 @@ class Example:
 
 
 def as_examples(sources: Iterable[Example | str | Mapping[str, str]]) -> list[Example]:
-    """Examples from texts, mappings or examples; one text alone is refused, lest its characters become examples.
+    """Examples from texts, mappings or examples; one text alone is refused: its characters would become examples.
 
     Raises:
         TypeError: ``sources`` is one text, or holds something that is no example.

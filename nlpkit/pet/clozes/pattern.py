@@ -1,4 +1,4 @@
-"""Cloze patterns: text with slots for the input's fields and for the words that a model shall fill in."""
+"""Cloze patterns: text with slots for the input's fields and for the words that a model fills in."""
 
 from __future__ import annotations
 

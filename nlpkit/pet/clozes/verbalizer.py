@@ -45,11 +45,11 @@ class Verbalizer:
         3.1).
 
     Args:
-        words: label to a word or several; for patterns with several slots, a word is a tuple with one part a slot.
+        words: label to a word or several; for patterns with several slots, a word is a tuple with one part per slot.
         order: how a word of several tokens is read off. ``"parallel"``: all its masks at once, the tokens taken as
             independent (one forward pass). ``"most_confident_first"``: the mask whose token is most probable is filled
             in, the others are asked again, and so on; ``"left_to_right"``: likewise in reading order. Both cost one
-            forward pass a token and word, and serve prediction only; training is always parallel.
+            forward pass per token and word, and serve prediction only; training is always parallel.
         length_normalization: ``"none"`` is the product of the tokens' probabilities, which favours short words;
             ``"mean"`` their geometric mean, the fair choice between words of different length.
         aggregate: the score of a label with several words: ``"mean"`` of their log-probabilities as in PET,
@@ -78,6 +78,8 @@ class Verbalizer:
         ):
             if value not in get_args(kind):
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(map(repr, get_args(kind)))}")
+        if not isinstance(words, Mapping):
+            raise TypeError(f"words must map each label to its words; got {words!r}")
         self.words = {str(label): _word_tuples(str(label), given) for label, given in words.items()}
         if len(self.words) < 2:
             raise ValueError(f"a verbalizer needs words for at least two labels; got {sorted(self.words)}")
@@ -131,10 +133,10 @@ class Verbalizer:
 def tokenize_word(
     word: Words, tokenizer: PreTrainedTokenizerBase, pattern: Pattern, allow_unknown: bool = False
 ) -> SlotTokens:
-    """Token ids of a word, one tuple a slot of the pattern.
+    """Token ids of a word, one tuple per slot of the pattern.
 
     Args:
-        word: one part a slot.
+        word: one part per slot.
         tokenizer: of the model.
         pattern: tells what stands before each slot.
         allow_unknown: let the unknown token stand for what the model cannot write, for words not chosen for it.
@@ -175,10 +177,14 @@ def _tokenize_part(
 
 
 def _word_tuples(label: str, given: str | Iterable[str | Sequence[str]]) -> tuple[Words, ...]:
+    if not isinstance(given, Iterable):
+        raise TypeError(f"the words of label {label!r} must be texts; got {given!r}")
     words = [given] if isinstance(given, str) else list(given)
     tuples = tuple(dict.fromkeys((word,) if isinstance(word, str) else tuple(word) for word in words))
     if not tuples or not all(part for word in tuples for part in word):
         raise ValueError(f"label {label!r} has no words, or an empty one; give at least one word to each label")
+    if not all(isinstance(part, str) for word in tuples for part in word):
+        raise TypeError(f"the words of label {label!r} must be texts; got {given!r}")
     return tuples
 
 

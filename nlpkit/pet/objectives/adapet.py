@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from nlpkit.data.masking import counter_uniforms
-from nlpkit.losses.normalised import at_least_fp32
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import filled
 from nlpkit.pet.clozes.examples import label_number
-from nlpkit.pet.objectives.objectives import Batch, Objective, TokenMasker
-from nlpkit.pet.objectives.training_rows import TrainingRow
-from nlpkit.pet.output_layer_input import logits_of, output_layer
-from nlpkit.pet.scoring import label_scores
+from nlpkit.pet.objectives.masked_tokens import TokenMasker, joined, parted
+from nlpkit.pet.objectives.objective import Batch, Objective
+from nlpkit.pet.scoring import labels_from_words
+from nlpkit.pet.training_rows import TrainingRow
 
 
 def log_one_minus_exp(log_probability: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def log_one_minus_exp(log_probability: Tensor) -> Tensor:
     """
     below = log_probability.clamp(max=-torch.finfo(log_probability.dtype).tiny)
     near = below > -0.6931
-    # Each branch gets a harmless argument where the other is meant, lest its gradient be infinite times zero.
+    # Each branch gets a harmless argument where the other is meant: its gradient would be infinite times zero.
     small = torch.log(-torch.expm1(torch.where(near, below, -1.0)))
     large = torch.log1p(-torch.exp(torch.where(near, -1.0, below)))
     return torch.where(near, small, large)
@@ -93,7 +92,7 @@ class AdapetLoss(Objective[PetClassifier]):
             masked["labels"][number, slots] = -100
             masked["input_ids"][number, slots] = torch.tensor([cloze.input_ids[place] for place in cloze.slots])
         masked["is_right"] = torch.tensor(wanted)
-        return batch | {f"mlm_{name}": tensor for name, tensor in masked.items()}
+        return joined(batch, masked)
 
     def items(self, batch: Batch) -> Tensor:
         """Numbers of labelled examples and of masked tokens, ``(2,)``."""
@@ -101,14 +100,13 @@ class AdapetLoss(Objective[PetClassifier]):
 
     def terms(self, batch: Batch, items: Tensor) -> Tensor:
         """The decoupled label loss and the weighted label-conditioned loss, ``(2,)``."""
-        mlm = {name.removeprefix("mlm_"): tensor for name, tensor in batch.items() if name.startswith("mlm_")}
-        labelled = {name: tensor for name, tensor in batch.items() if not name.startswith("mlm_")}
-        return torch.stack([self._label_term(labelled, items[0]), self._input_term(mlm, items[1])])
+        labelled, masked = parted(batch)
+        return torch.stack([self._label_term(labelled, items[0]), self._input_term(masked, items[1])])
 
     def _label_term(self, batch: Batch, items: Tensor) -> Tensor:
         labels, groups = batch.pop("labels"), batch.pop("groups")
         words = self.classifier.word_scores(**batch, normalize=True)  # (batch, words)
-        log_probabilities = label_scores(words, groups, self.classifier.aggregate)  # (batch, labels)
+        log_probabilities = labels_from_words(words, groups, self.classifier.aggregate)  # (batch, labels)
         right = torch.zeros_like(log_probabilities, dtype=torch.bool)
         right[labels >= 0, labels[labels >= 0]] = True
         losses = -torch.where(right, log_probabilities, log_one_minus_exp(log_probabilities)).sum(dim=1)
@@ -117,8 +115,7 @@ class AdapetLoss(Objective[PetClassifier]):
     def _input_term(self, batch: Batch, items: Tensor) -> Tensor:
         labels, is_right = batch.pop("labels"), batch.pop("is_right")
         rows, columns = (labels != -100).nonzero(as_tuple=True)
-        states = self.classifier.states_at(rows, columns, **batch)
-        logits = at_least_fp32(logits_of(output_layer(self.classifier.model), states, None))
-        own = logits.log_softmax(dim=-1).gather(1, labels[rows, columns][:, None])[:, 0]  # (positions,)
+        log_probabilities = self.classifier.log_probabilities_at(rows, columns, **batch)  # (positions, vocabulary)
+        own = log_probabilities.gather(1, labels[rows, columns][:, None])[:, 0]  # (positions,)
         losses = -torch.where(is_right[rows], own, log_one_minus_exp(own))
         return self.label_condition * losses.sum() / items.clamp(min=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.objectives.objectives import Batch, Objective
-from nlpkit.pet.objectives.training_rows import TrainingRow
+from nlpkit.pet.objectives.objective import Objective, ObjectiveWrapper
 
 #: Output bias of tokens that are no answer; large enough for every softmax, and representable in fp16.
 NEVER = -1e4
@@ -70,6 +68,7 @@ class SoftPromptEncoder(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.mlp = nn.Sequential(nn.Linear(hidden // 2 * 2, hidden), nn.ReLU(), last)
+        self.to(start.dtype)
 
     def forward(self) -> Tensor:
         """The embeddings, ``(tokens, hidden)``."""
@@ -94,7 +93,7 @@ class SoftPrompt(nn.Module):
         return self.embeddings
 
 
-class PTuningLoss(Objective[PetClassifier]):
+class PTuningLoss(ObjectiveWrapper[PetClassifier]):
     """Any objective, with the pattern's soft tokens as what is trained.
 
     Source: P-tuning (arXiv 2103.10385); kexue.fm/archives/8295, which trains the embeddings directly.
@@ -102,7 +101,7 @@ class PTuningLoss(Objective[PetClassifier]):
     Args:
         objective: what to train on; its classifier's pattern has soft tokens.
         train: ``"prompt"`` trains the soft tokens alone, for few examples; ``"all"`` trains the model with them.
-        reparameterize: couple the soft tokens by an LSTM while training; `finish` writes its result into the
+        reparameterize: couple the soft tokens by an LSTM while training; ``finish`` writes its result into the
             embeddings.
 
     Raises:
@@ -124,8 +123,7 @@ class PTuningLoss(Objective[PetClassifier]):
             raise ValueError("the pattern has no soft tokens to train; write {soft} or {soft:4} into it")
         if train not in ("prompt", "all"):
             raise ValueError(f"train={train!r} is unknown; use 'prompt' or 'all'")
-        super().__init__(classifier)
-        self.objective = objective
+        super().__init__(objective)
         self.ids: list[int] = classifier.collator.encoder.soft_token_ids
         embeddings: Any = classifier.model.get_input_embeddings()
         start = embeddings.weight[self.ids].detach()
@@ -142,7 +140,7 @@ class PTuningLoss(Objective[PetClassifier]):
         return output
 
     def finish(self) -> PetClassifier:
-        """Write the trained soft tokens into the model's embeddings and take the machinery out again.
+        """Write the trained soft tokens into the model's embeddings, take the machinery out, and finish the inner one.
 
         Returns:
             The classifier, which gives the same answers without this objective.
@@ -152,16 +150,4 @@ class PTuningLoss(Objective[PetClassifier]):
             embeddings.weight[self.ids] = self.prompt()
         self._hook.remove()
         self.classifier.requires_grad_(True)
-        return self.classifier
-
-    def collate(self, rows: Sequence[TrainingRow]) -> Batch:
-        """As the inner objective."""
-        return self.objective.collate(rows)
-
-    def items(self, batch: Batch) -> Tensor:
-        """As the inner objective."""
-        return self.objective.items(batch)
-
-    def terms(self, batch: Batch, items: Tensor) -> Tensor:
-        """As the inner objective."""
-        return self.objective.terms(batch, items)
+        return self.objective.finish()

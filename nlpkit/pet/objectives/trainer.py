@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,22 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
+from nlpkit.files import read_json, whole_folder, write_json
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example, label_number
-from nlpkit.pet.objectives.objectives import Objective
-from nlpkit.pet.objectives.training_rows import TrainingRows
-from nlpkit.training.precision import bf16_is_fast
+from nlpkit.pet.objectives.objective import Objective
+from nlpkit.pet.training_rows import TrainingRows
+from nlpkit.training.attention import SDPA_IN_FP32
+from nlpkit.training.precision import bf16_is_fast, refuse_fp16_training
 
 _WEIGHTS = "model.safetensors"
 
@@ -32,7 +43,10 @@ class PetTrainingArguments(TrainingArguments):
     max_steps: int = field(default=100, metadata={"help": "optimizer steps of the whole run"})
     per_device_train_batch_size: int = 16
     per_device_eval_batch_size: int = 64
-    unlabelled_a_row: int = field(default=0, metadata={"help": "unlabelled texts that join each labelled example"})
+    unlabelled_per_row: int | None = field(
+        default=None,
+        metadata={"help": "unlabelled texts that join each labelled example; by default 1 if the objective uses them"},
+    )
     learning_rate: float = 1e-4
     lr_scheduler_type: str = "linear"
     warmup_steps: float = field(default=0.1, metadata={"help": "steps, or below 1 the share of max_steps"})
@@ -49,19 +63,23 @@ class PetTrainingArguments(TrainingArguments):
 
 
 class PetTrainer(Trainer):
-    """Trains an objective's classifier and keeps the weights that do best on the development examples.
+    """Trains an objective's classifier and keeps the weights that do best on the evaluation examples.
 
     Args:
-        objective: what to train on, around the classifier to train.
-        args: as for ``transformers.Trainer``; ``max_steps`` must be set.
-        train_examples: with labels.
-        dev_examples: with labels; chooses among the evaluated steps by accuracy, then by loss. ``None``: the last
-            wins.
+        model: the objective, around the classifier to train.
+        args: as for ``transformers.Trainer``; without ``max_steps``, ``num_train_epochs`` counts. It is not changed.
+        train_dataset: examples with labels.
+        eval_dataset: examples with labels; they choose among the evaluated steps by accuracy, then by loss. ``None``:
+            the last step wins.
         unlabelled: texts for objectives that use them.
-        callbacks: as for ``transformers.Trainer``.
+        processing_class: saved with every checkpoint, as ``transformers.Trainer`` does.
+        compute_metrics: further metrics of the scores and the numbers of the labels, ``-100`` where unknown.
+        callbacks: as for ``transformers.Trainer``, like the following two.
+        optimizers: likewise.
+        optimizer_cls_and_kwargs: likewise.
 
     Raises:
-        ValueError: no training examples, a label that the classifier does not know, or no ``max_steps``.
+        ValueError: no training examples, a label that the classifier does not know, or parameters in fp16.
 
     Note:
         Rows and masks are functions of the row's number, so that accumulation, processes and resumption change
@@ -69,38 +87,50 @@ class PetTrainer(Trainer):
     """
 
     # Checked on transformers 5.23.0: `_save` and `_load_from_checkpoint` write and read a checkpoint's weights;
-    # `_get_num_items_in_batch` counts once an optimizer step; `evaluate` returns what callbacks see.
+    # `_get_num_items_in_batch` counts once per optimizer step; `evaluate` returns what callbacks see.
 
     model: Any
 
     def __init__(
         self,
-        objective: Objective[TextClassifier],
-        args: PetTrainingArguments,
-        train_examples: Sequence[Example],
-        dev_examples: Sequence[Example] | None = None,
+        model: Objective[TextClassifier],
+        args: TrainingArguments | None = None,
+        train_dataset: Sequence[Example] = (),
+        eval_dataset: Sequence[Example] | None = None,
         unlabelled: Sequence[Example] = (),
+        *,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
     ) -> None:
-        if args.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1; got {args.max_steps}")
-        if not dev_examples:
+        refuse_fp16_training(model.classifier.model)
+        for example in [*train_dataset, *(eval_dataset or ())]:  # an unknown label shows before any training
+            label_number(example, model.classifier.labels)
+        args = copy.copy(PetTrainingArguments() if args is None else args)
+        if not eval_dataset:
             args.eval_strategy = "no"
         args.remove_unused_columns, args.train_sampling_strategy = False, "sequential"
-        rows_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        rows = TrainingRows(train_examples, args.max_steps * rows_a_step, unlabelled, args.unlabelled_a_row, args.seed)
-        for example in [*train_examples, *(dev_examples or ())]:  # an unknown label shows before any training
-            label_number(example, objective.classifier.labels)
-        if args.use_cpu and args.bf16:
-            # Measured on torch 2.13: on CPUs the backward pass of fused attention takes a third of a bf16 step.
-            objective.classifier.model.set_attn_implementation("eager")
+        rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if args.max_steps < 1:
+            args.max_steps = max(1, math.ceil(args.num_train_epochs * len(train_dataset) / rows_per_step))
+        companions = getattr(args, "unlabelled_per_row", None)
+        if companions is None:
+            companions = int(model.uses_unlabelled and len(unlabelled) > 0)
         super().__init__(
-            model=objective,
+            model=model,
             args=args,
-            train_dataset=rows,
-            eval_dataset=list(dev_examples) if dev_examples else None,
-            data_collator=objective.collate,
+            train_dataset=TrainingRows(
+                train_dataset, args.max_steps * rows_per_step, unlabelled, companions, args.seed
+            ),
+            eval_dataset=list(eval_dataset) if eval_dataset else None,
+            data_collator=model.collate,
+            processing_class=processing_class,
+            compute_metrics=compute_metrics,
             callbacks=callbacks,
+            optimizers=optimizers,
+            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
         )
 
     @property
@@ -112,7 +142,8 @@ class PetTrainer(Trainer):
         """Train as ``transformers.Trainer`` does, then load the best weights and finish the objective."""
         if not (args or kwargs.get("resume_from_checkpoint")):
             shutil.rmtree(self.best_folder, ignore_errors=True)
-        output = super().train(*args, **kwargs)
+        with _fast_attention(self.model.classifier.model):
+            output = super().train(*args, **kwargs)
         if (self.best_folder / _WEIGHTS).is_file() and self.eval_dataset is not None:
             load_model(self.model, self.best_folder / _WEIGHTS)
         self.model.finish()
@@ -133,12 +164,12 @@ class PetTrainer(Trainer):
         """Accuracy and cross-entropy of the classifier; the best weights so far are kept.
 
         Args:
-            eval_dataset: labelled examples; by default the development examples.
+            eval_dataset: labelled examples; by default the evaluation examples.
             ignore_keys: not used.
             metric_key_prefix: of the metrics' names.
 
         Returns:
-            ``<prefix>_accuracy`` and ``<prefix>_loss`` in nats.
+            ``<prefix>_accuracy``, ``<prefix>_loss`` in nats, and what ``compute_metrics`` finds.
         """
         examples: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._measure(examples).items()}
@@ -149,21 +180,28 @@ class PetTrainer(Trainer):
         return metrics
 
     def _measure(self, examples: Sequence[Example]) -> dict[str, float]:
+        classifier: TextClassifier = self.model.classifier
         with self.autocast_smart_context_manager():
-            return measure(self.model.classifier, examples, self.args.per_device_eval_batch_size)
+            scores = classifier.scores(examples, self.args.per_device_eval_batch_size)
+        labels = torch.tensor([label_number(example, classifier.labels) for example in examples])
+        metrics = accuracy_and_loss(scores, labels)
+        if self.compute_metrics is not None:
+            found = self.compute_metrics(EvalPrediction(predictions=scores.numpy(), label_ids=labels.numpy()))
+            metrics |= {name.removeprefix("eval_"): value for name, value in found.items()}
+        return metrics
 
     def _keep_if_best(self, metrics: dict[str, float]) -> None:
         record = self.best_folder / "metrics.json"
-        if record.is_file() and _rank(json.loads(record.read_text("utf-8"))) >= _rank(metrics):
+        if record.is_file() and _rank(read_json(record)) >= _rank(metrics):
             return
         if self.is_world_process_zero():
-            self.best_folder.mkdir(parents=True, exist_ok=True)
-            save_model(self.model, str(self.best_folder / _WEIGHTS))
-            record.write_text(json.dumps(metrics | {"step": self.state.global_step}) + "\n", "utf-8")
+            with whole_folder(self.best_folder) as draft:
+                save_model(self.model, str(draft / _WEIGHTS))
+                write_json(draft / record.name, metrics | {"step": self.state.global_step})
         self.accelerator.wait_for_everyone()
 
     def discard_best(self) -> None:
-        """Delete what is kept of the best weights, once they are loaded and nothing shall go on from here."""
+        """Delete what is kept of the best weights, once they are loaded and nothing will go on from here."""
         shutil.rmtree(self.best_folder, ignore_errors=True)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -178,24 +216,41 @@ class PetTrainer(Trainer):
             folder = Path(output_dir or str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
             save_model(self.model, str(folder / _WEIGHTS))
+            if self.processing_class is not None:
+                self.processing_class.save_pretrained(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_model(self.model if model is None else model, Path(resume_from_checkpoint) / _WEIGHTS)
 
 
-def measure(classifier: TextClassifier, examples: Sequence[Example], batch_size: int = 64) -> dict[str, float]:
-    """Accuracy, and cross-entropy in nats, of a classifier's scores, calibrated ones if it is.
+@contextmanager
+def _fast_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Fused attention with a backward pass that is fast in bf16 on CPUs; the model is as before after the block."""
+    before = model.config._attn_implementation
+    if before != "sdpa":
+        yield
+        return
+    model.set_attn_implementation(SDPA_IN_FP32)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def accuracy_and_loss(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """How right scores are.
 
     Args:
-        classifier: what is measured.
-        examples: with labels.
-        batch_size: examples a forward pass.
+        scores: of the labels, ``(examples, labels)``.
+        labels: the right ones, ``(examples,)``.
 
     Returns:
-        ``accuracy`` and ``loss``.
+        ``accuracy``, and ``loss``, the cross-entropy in nats per example.
+
+    Example:
+        >>> accuracy_and_loss(torch.zeros(2, 4), torch.tensor([0, 3]))
+        {'accuracy': 0.5, 'loss': 1.386...}
     """
-    scores = classifier.scores(examples, batch_size)
-    labels = torch.tensor([label_number(example, classifier.labels) for example in examples])
     hits = (scores.argmax(dim=1) == labels).float().mean()
     return {"accuracy": hits.item(), "loss": F.cross_entropy(scores, labels).item()}
 

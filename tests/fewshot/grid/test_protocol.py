@@ -16,7 +16,7 @@ from nlpkit.fewshot.grid.results import ResultsFile, RunResult
 from nlpkit.fewshot.methods.baselines import majority
 from nlpkit.fewshot.scoring import score_predictions
 from nlpkit.fewshot.tasks.folders import TaskFolder
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from tests.fewshot.written_folders import HOTELS, reviews, write_hotels, write_lines
 
 
@@ -233,6 +233,15 @@ def test_withheld_test_is_told_and_its_arrival_noticed(tmp_path: Path) -> None:
     write_lines(hotels.path / "test_public.json", reviews("test", ["bad"]))
     with pytest.raises(ValueError, match=r"data\.test was 'absent' and is now"):
         grid(hotels, tmp_path / "out")
+
+
+def test_dev_of_the_other_splits_is_recorded_where_there_is_any(tmp_path: Path) -> None:
+    hotels = write_hotels(tmp_path / "hotels")
+    write_lines(hotels.path / "dev_1.json.xz", reviews("dev1", ["bad", "bad", "good", "bad"]))
+    assert [found.other_dev for found in grid(hotels, tmp_path / "out")] == [{"accuracy": 0.75}, {"accuracy": 0.5}]
+    alone = write_hotels(tmp_path / "alone", splits=1)
+    (found,) = grid(alone, tmp_path / "other")
+    assert (found.other_dev, "other_dev" in found.sizes) == (None, False)
 
 
 def test_test_can_be_left_out(hotels: TaskFolder, tmp_path: Path) -> None:

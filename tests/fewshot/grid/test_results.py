@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nlpkit.fewshot.grid.results import ResultsFile, RunKey, RunResult, differences, latest_of, read_results
+from nlpkit.fewshot.grid.results import ResultsFile, RunKey, RunResult, differences, latest_of
 
 
 def result(split: int = 0, error: str | None = None, score: float = 0.5) -> RunResult:
@@ -60,16 +60,6 @@ def test_a_run_that_ended_wins_over_failures_before_and_after() -> None:
     key = RunKey("hotels", "majority", 0, 0)
     assert latest_of([failed, result(0, error="y")]) == {key: result(0, error="y")}
     assert latest_of([failed, ended, failed]) == {key: ended}
-
-
-def test_results_of_several_folders_are_put_together(tmp_path: Path) -> None:
-    for split in (0, 1):
-        ResultsFile(tmp_path / str(split) / "results.jsonl").append(result(split))
-    assert read_results([tmp_path / "0", tmp_path / "1" / "results.jsonl"]) == [result(0), result(1)]
-    with pytest.raises(ValueError, match="holds hotels/majority/split 0/seed 0, and so does a file before it"):
-        read_results([tmp_path / "0", tmp_path / "0"])
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*results\.jsonl"):
-        read_results([tmp_path])
 
 
 def test_scores_are_of_parts_that_there_are() -> None:

@@ -41,7 +41,7 @@ def test_files_of_another_shape_are_refused(tmp_path: Path, content: str, messag
 
 
 def test_missing_folder_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere' of settings, one YAML file a task"):
+    with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere' of settings, one YAML file per task"):
         settings_from_files("nowhere")
 
 

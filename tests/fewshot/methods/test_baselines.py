@@ -10,7 +10,7 @@ from nlpkit.fewshot.methods.baselines import expected_majority_accuracy
 from nlpkit.fewshot.tasks.fewclue import FEWCLUE, fewclue_task
 from nlpkit.fewshot.tasks.folders import TaskFolder
 from nlpkit.fewshot.tasks.published import MAJORITY
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 
 def labelled(labels: str) -> list[Example]:

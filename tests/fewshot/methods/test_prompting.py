@@ -13,8 +13,8 @@ from nlpkit.fewshot.methods import prompting
 from nlpkit.fewshot.methods.by_name import METHODS
 from nlpkit.fewshot.methods.prompt_settings import PromptSettings
 from nlpkit.fewshot.tasks.task import FewShotTask
+from nlpkit.pet import Example
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.ipet import next_training_sets
 from nlpkit.pet.objectives.trainer import PetTrainer
 
@@ -135,7 +135,7 @@ def test_several_words_a_label_are_reduced_to_the_first() -> None:
 
 
 def test_a_setting_that_means_nothing_is_refused_with_the_known_ones(run: RunData) -> None:
-    with pytest.raises(ValueError, match=r"settings of hotels name 'patern'; known are aggregate"):
+    with pytest.raises(ValueError, match=r"settings of hotels: unknown setting 'patern'; known are aggregate"):
         PromptSettings.of(replace(run, settings={"model": "m", "patern": "{mask}"}))
 
 

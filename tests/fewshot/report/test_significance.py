@@ -1,8 +1,9 @@
-"""Tests of differences, against values from a book, slow oracles, and scipy."""
+"""Tests of differences, against values from a book and slow oracles."""
 
 from __future__ import annotations
 
-import math
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -10,44 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.fewshot.report.significance import bootstrap_interval, paired_t, sign_flip, student_t_two_sided
+from nlpkit.fewshot.report.significance import bootstrap_interval, paired_t, sign_flip
 from tests.reference.paired_tests import sign_flip_by_listing, two_sided_by_integration
 
 scores = st.integers(0, 40).map(lambda count: count / 40)
 pairs = st.lists(st.tuples(scores, scores), min_size=2, max_size=8)
 
 
-@pytest.mark.parametrize(
-    ("degrees", "t"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (30, 2.042)]
-)
-def test_critical_values_of_the_tables_at_five_percent(degrees: int, t: float) -> None:
-    # The tables round t to three decimals, which moves p by no more than this.
-    assert student_t_two_sided(t, degrees) == pytest.approx(0.05, abs=5e-5)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 8, 19])
-@pytest.mark.parametrize("t", [0.0, 0.3, -1.5, 6.0])
-def test_probability_is_the_integral_of_the_density(degrees: int, t: float) -> None:
-    assert student_t_two_sided(t, degrees) == pytest.approx(two_sided_by_integration(t, degrees), abs=1e-10)
-
-
 @given(pairs)
-def test_paired_t_is_that_of_scipy(found: list[tuple[float, float]]) -> None:
-    stats = pytest.importorskip("scipy.stats")
+def test_paired_t_is_the_integral_of_the_density(found: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*found, strict=True))
     differences = np.subtract(first, second)
     if np.ptp(differences) < 1e-9:
         return
-    expected = stats.ttest_rel(first, second)
-    ours = paired_t(first, second)
-    assert ours.t == pytest.approx(expected.statistic)
-    assert ours.p == pytest.approx(expected.pvalue, abs=1e-12)
-    assert ours.degrees == len(first) - 1
+    t = differences.mean() / (differences.std(ddof=1) / len(found) ** 0.5)
+    assert paired_t(first, second) == pytest.approx(two_sided_by_integration(t, len(found) - 1), abs=1e-8)
+    assert paired_t(second, first) == paired_t(first, second)
 
 
 def test_equal_differences_are_no_division_by_zero() -> None:
-    assert paired_t([0.5, 0.75], [0.5, 0.75]).p == 1.0
-    assert paired_t([0.5, 0.75], [0.25, 0.5]) == (type(paired_t([1, 2], [0, 0])))(math.inf, 1, 0.0)
+    assert paired_t([0.5, 0.75], [0.5, 0.75]) == 1.0
+    assert paired_t([0.5, 0.75], [0.25, 0.5]) == 0.0
 
 
 @given(pairs)
@@ -63,19 +47,35 @@ def test_five_splits_cannot_be_significant_at_five_percent() -> None:
     assert sign_flip([0.9] * 5, [0.1, 0.2, 0.3, 0.2, 0.1]).p == sign_flip([1] * 5, [0] * 5).resolution == 0.0625
 
 
-def test_bootstrap_of_few_values_takes_every_resample_once() -> None:
+def test_bootstrap_of_few_values_is_near_that_of_every_resample() -> None:
     values = [0.5, 0.25, 1.0, 0.125]
     means = [sum(drawn) / 4 for drawn in product(values, repeat=4)]
-    interval = bootstrap_interval(values, level=0.9)
-    assert (interval.low, interval.high) == pytest.approx((np.quantile(means, 0.05), np.quantile(means, 0.95)))
+    low, high = bootstrap_interval(values, level=0.9)
+    assert (low, high) == pytest.approx((np.quantile(means, 0.05), np.quantile(means, 0.95)), abs=0.04)
 
 
 def test_bootstrap_of_many_values_is_near_the_normal_interval_and_repeatable() -> None:
-    values = np.random.default_rng(0).normal(size=400)
-    interval = bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-    assert bootstrap_interval(values) == interval
+    values = list(np.random.default_rng(0).normal(size=400))
+    found = bootstrap_interval(values)
+    half = 1.96 * np.std(values) / 20
+    assert found == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.01)
+    assert bootstrap_interval(values) == found
+
+
+def test_without_scipy_tables_of_scores_print_and_tests_name_the_extra() -> None:
+    script = """
+import sys
+sys.modules["scipy"] = None  # as if it were not installed
+from nlpkit.fewshot import RunResult, comparison_table, score_table
+runs = [RunResult("t", m, s, 0, "1f", test={"accuracy": s / 4}) for m in ("a", "b") for s in (1, 2)]
+print("50.0" not in score_table(runs), "measured here" in score_table(runs))
+try:
+    comparison_table(runs, "a")
+except ImportError as error:
+    print(error)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed == "True True\ntests of differences need scipy; in a clone of nlpkit: pip install '.[eval]'\n"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,6 @@ def test_bootstrap_of_many_values_is_near_the_normal_interval_and_repeatable() -
         (lambda: sign_flip([1.0] * 21, [2.0] * 21), "21 pairs have too many sign patterns; average the seeds"),
         (lambda: bootstrap_interval([1.0]), "1 values, level 0.95; give at least two"),
         (lambda: bootstrap_interval([1.0, 2.0], level=95), "2 values, level 95"),
-        (lambda: student_t_two_sided(1.0, 0), "degrees of freedom are 0; there must be at least 1"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(call, message: str) -> None:

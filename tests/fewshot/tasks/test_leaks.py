@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nlpkit.fewshot.tasks.fewclue import fewclue_task
 from nlpkit.fewshot.tasks.folders import TaskFolder
 from nlpkit.fewshot.tasks.leaks import find_overlaps, leak_table, overlaps_of_splits
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 from tests.fewshot.written_folders import write_hotels, write_lines
 from tests.reference.overlaps import count_repetitions, count_twins
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet import Example
 
 PAIRS = FewShotTask("pairs", ("left", "right"), ("0", "1"))
 

@@ -6,7 +6,7 @@ import torch
 
 from nlpkit.pet.classifiers.demonstrations import DemonstratedClassifier, mean_states
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.objectives.training_rows import TrainingRow
+from nlpkit.pet.training_rows import TrainingRow
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.pet.models import TEXTS, labelled_examples, small_model
 

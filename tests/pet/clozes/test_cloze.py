@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from nlpkit.pet.clozes.cloze import ClozeEncoder, special_tokens_around
+from nlpkit.pet.clozes.cloze import ClozeEncoder, cut_longest, special_tokens_around
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.clozes.field_lengths import cut_longest
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
@@ -52,6 +52,28 @@ def assert_like_rendered(tokenizer: PreTrainedTokenizerBase, template: str, text
     assert cloze.input_ids == tokenizer(rendered)["input_ids"]
     masks = [place for place, number in enumerate(cloze.input_ids) if number == tokenizer.mask_token_id]
     assert cloze.slots == masks
+
+
+@pytest.mark.parametrize("lstrip", [False, True])
+@pytest.mark.parametrize("rstrip", [False, True])
+@pytest.mark.parametrize("template", ["{text} {mask} .", "{mask}  {text}", "a {mask} {mask} {text}", "{text}{mask}"])
+def test_a_mask_token_swallows_the_spaces_that_its_tokenizer_says(lstrip: bool, rstrip: bool, template: str) -> None:
+    vocabulary = {name: number for number, name in enumerate(["<s>", "</s>", "<mask>", "<unk>", "a", ".", "▁"])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(prepend_scheme="never", split=False), pre_tokenizers.Split("", "isolated")]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        mask_token=AddedToken("<mask>", lstrip=lstrip, rstrip=rstrip, special=True),
+    )
+    assert_like_rendered(tokenizer, template, "a a")
 
 
 def test_special_tokens_in_a_text_are_only_text(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -5,15 +5,17 @@ import torch
 from torch.nn import functional as F
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.objectives.objectives import FullVocabularyLoss, LabelLoss, PetLoss
-from nlpkit.pet.objectives.training_rows import TrainingRow, TrainingRows
+from nlpkit.pet.objectives.full_vocabulary import FullVocabularyLoss
+from nlpkit.pet.objectives.label_loss import LabelLoss
+from nlpkit.pet.objectives.pet_loss import PetLoss
+from nlpkit.pet.training_rows import TrainingRow, TrainingRows
 from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier
 
 UNLABELLED = [Example.of(text) for text in TEXTS]
 
 
-def rows(unlabelled_a_row: int = 1) -> list[TrainingRow]:
-    made = TrainingRows(labelled_examples(), 8, UNLABELLED, unlabelled_a_row, seed=3)
+def rows(unlabelled_per_row: int = 1) -> list[TrainingRow]:
+    made = TrainingRows(labelled_examples(), 8, UNLABELLED, unlabelled_per_row, seed=3)
     return [made[number] for number in range(8)]
 
 

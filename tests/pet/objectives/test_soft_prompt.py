@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.objectives.objectives import LabelLoss
+from nlpkit.pet.objectives.label_loss import LabelLoss
 from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
 from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
@@ -65,7 +65,7 @@ def test_only_the_prompt_is_trained_and_it_lands_in_the_embeddings(
 
 
 def test_the_trained_prompt_needs_no_code_of_its_own(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
-    classifier = soft_classifier(small_vocabulary)
+    classifier = soft_classifier(small_vocabulary).float()
     objective = PTuningLoss(LabelLoss(classifier), reparameterize=True)
     torch.manual_seed(0)
     torch.nn.init.normal_(objective.prompt.mlp[2].weight)

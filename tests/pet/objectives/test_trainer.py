@@ -6,16 +6,26 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import BertTokenizer, TrainerCallback, TrainingArguments
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.objectives.adapet import AdapetLoss
-from nlpkit.pet.objectives.objectives import FullVocabularyLoss, LabelLoss, Objective, PetLoss
-from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments, measure
-from tests.pet.models import TEXTS, labelled_examples, small_classifier
+from nlpkit.pet.objectives.full_vocabulary import FullVocabularyLoss
+from nlpkit.pet.objectives.label_loss import LabelLoss
+from nlpkit.pet.objectives.objective import Objective
+from nlpkit.pet.objectives.pet_loss import PetLoss
+from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
+from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments, accuracy_and_loss
+from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier, small_model
 
 UNLABELLED = [Example.of(text) for text in TEXTS]
+
+
+def measure(classifier: PetClassifier, examples: list[Example]) -> dict[str, float]:
+    labels = torch.tensor([classifier.labels.index(str(example.label)) for example in examples])
+    return accuracy_and_loss(classifier.scores(examples), labels)
 
 
 def settings(folder: Path, **changes: Any) -> PetTrainingArguments:
@@ -37,7 +47,7 @@ OBJECTIVES = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_accumulated_steps_equal_large_batches(small_vocabulary: dict[str, int], tmp_path: Path, name: str) -> None:
-    make, unlabelled_a_row = OBJECTIVES[name]
+    make, unlabelled_per_row = OBJECTIVES[name]
     found = []
     for size, accumulation in ((8, 1), (2, 4)):
         objective = make(small_classifier(small_vocabulary).double())
@@ -46,7 +56,7 @@ def test_accumulated_steps_equal_large_batches(small_vocabulary: dict[str, int],
             max_steps=2,
             per_device_train_batch_size=size,
             gradient_accumulation_steps=accumulation,
-            unlabelled_a_row=unlabelled_a_row,
+            unlabelled_per_row=unlabelled_per_row,
             optim="sgd",
         )
         PetTrainer(objective, arguments, labelled_examples(), unlabelled=UNLABELLED).train()
@@ -81,7 +91,7 @@ def test_the_best_weights_on_dev_are_kept(small_vocabulary: dict[str, int], tmp_
 
 def test_a_run_cut_off_goes_on_to_the_same_weights(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
     whole = PetLoss(small_classifier(small_vocabulary), alpha=0.5)
-    arguments = {"unlabelled_a_row": 1, "lr_scheduler_type": "constant"}
+    arguments = {"unlabelled_per_row": 1, "lr_scheduler_type": "constant"}
     PetTrainer(whole, settings(tmp_path / "a", **arguments), labelled_examples(), None, UNLABELLED).train()
 
     class Stop(TrainerCallback):
@@ -136,5 +146,96 @@ def test_labels_are_checked_before_training(small_vocabulary: dict[str, int], tm
         PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples(), wrong)
     with pytest.raises(ValueError, match="no training examples"):
         PetTrainer(LabelLoss(classifier), settings(tmp_path), [])
-    with pytest.raises(ValueError, match="max_steps must be at least 1"):
-        PetTrainer(LabelLoss(classifier), settings(tmp_path, max_steps=-1), labelled_examples())
+
+
+def test_neither_arguments_nor_model_are_changed(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary).float()
+    arguments = settings(tmp_path, bf16=True, max_steps=1)
+    before, attention = dict(vars(arguments)), classifier.model.config._attn_implementation
+    trainer = PetTrainer(LabelLoss(classifier), arguments, labelled_examples())
+    assert classifier.model.config._attn_implementation == attention == "sdpa"
+    trainer.train()
+    assert vars(arguments) == before
+    assert classifier.model.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize("make", [PetTrainingArguments, TrainingArguments])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_arguments_that_name_a_folder_alone_are_enough(
+    small_vocabulary: dict[str, int], tmp_path: Path, name: str, make: type[TrainingArguments]
+) -> None:
+    objective = OBJECTIVES[name][0](small_classifier(small_vocabulary).float())
+    before = weights(objective)
+    trainer = PetTrainer(objective, make(str(tmp_path)), labelled_examples(), labelled_examples(), UNLABELLED)
+    trainer.train()
+    assert trainer.state.global_step == (100 if make is PetTrainingArguments else 3)
+    assert any(not torch.equal(before[key], tensor) for key, tensor in objective.state_dict().items())
+
+
+def test_without_max_steps_epochs_count(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    for epochs, steps in ((1, 2), (1.5, 3), (0.1, 1)):
+        classifier = small_classifier(small_vocabulary)
+        arguments = settings(tmp_path, max_steps=-1, num_train_epochs=epochs, gradient_accumulation_steps=1)
+        trainer = PetTrainer(LabelLoss(classifier), arguments, labelled_examples())
+        trainer.train()
+        assert trainer.state.global_step == steps
+
+
+def test_a_run_of_a_single_step_trains(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    objective = LabelLoss(small_classifier(small_vocabulary))
+    before = weights(objective)
+    trainer = PetTrainer(objective, settings(tmp_path, max_steps=1, warmup_steps=0), labelled_examples())
+    trainer.train()
+    assert trainer.state.global_step == 1
+    assert any(not torch.equal(before[key], tensor) for key, tensor in objective.state_dict().items())
+
+
+def test_the_trainers_own_arguments_are_honoured(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.0)
+    trainer = PetTrainer(
+        model=LabelLoss(classifier),
+        args=settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=2),
+        train_dataset=labelled_examples(),
+        eval_dataset=labelled_examples(),
+        processing_class=classifier.tokenizer,
+        compute_metrics=lambda found: {"share_of_first": float((found.predictions.argmax(1) == 0).mean())},
+        optimizers=(optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer)),
+    )
+    before = weights(trainer.model)
+    trainer.train()
+    assert trainer.optimizer.optimizer is optimizer
+    assert all(torch.equal(before[key], tensor) for key, tensor in trainer.model.state_dict().items())
+    predicted = [label == "good" for label in classifier.predict(labelled_examples())]
+    assert trainer.evaluate()["eval_share_of_first"] == pytest.approx(sum(predicted) / len(predicted))
+    assert (tmp_path / "checkpoint-2" / "vocab.txt").is_file()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'data_collator'"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples(), data_collator=list)  # type: ignore[call-arg]
+
+
+def test_a_wrapped_objective_gets_the_texts_that_it_uses(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    model = small_model(len(tokenizer))
+    ids = add_soft_tokens(model, tokenizer, 1)
+    classifier = PetClassifier(model, tokenizer, "{soft}{mask}{text}", WORDS, soft_token_ids=ids)
+    objective = PTuningLoss(PetLoss(classifier, alpha=0.5), train="all")
+    trainer = PetTrainer(objective, settings(tmp_path), labelled_examples(), unlabelled=UNLABELLED)
+    trainer.train()
+    assert trainer.train_dataset[0].unlabelled
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_runs_on_a_tokenizer_of_characters(
+    small_vocabulary: dict[str, int], tmp_path: Path, name: str
+) -> None:
+    model = small_model(len(small_vocabulary))
+    classifier = PetClassifier(model, BertTokenizer(vocab=small_vocabulary), "{mask}满意。{text}", WORDS)
+    objective = OBJECTIVES[name][0](classifier)
+    unlabelled = UNLABELLED if name == "pet" else []
+    PetTrainer(objective, settings(tmp_path, max_steps=1), labelled_examples(), None, unlabelled).train()
+
+
+def test_a_model_in_fp16_is_refused(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary).half()
+    with pytest.raises(ValueError, match="WoBertForMaskedLM cannot be trained in float16"):
+        PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.objectives.training_rows import TrainingRows
+from nlpkit.pet.training_rows import TrainingRows
 
 LABELLED = [Example({"text": str(number)}, "x") for number in range(5)]
 UNLABELLED = [Example({"text": f"u{number}"}) for number in range(7)]
@@ -32,7 +32,7 @@ def test_a_row_is_a_function_of_its_number_and_the_seed() -> None:
 def test_there_must_be_what_is_asked_for() -> None:
     with pytest.raises(ValueError, match="no training examples"):
         TrainingRows([], 3)
-    with pytest.raises(ValueError, match="shall get 2 unlabelled texts, but there are none"):
-        TrainingRows(LABELLED, 3, unlabelled_a_row=2)
+    with pytest.raises(ValueError, match="unlabelled_per_row=2, but there are no unlabelled texts"):
+        TrainingRows(LABELLED, 3, unlabelled_per_row=2)
     with pytest.raises(IndexError):
         TrainingRows(LABELLED, 3)[3]

@@ -1,4 +1,4 @@
-"""A grid that is killed with SIGKILL goes on where it was."""
+"""A grid that is killed with SIGKILL goes on where it was; a second one in its folder is refused."""
 
 from __future__ import annotations
 
@@ -68,3 +68,39 @@ def test_killed_grid_goes_on_and_repeats_only_the_run_it_was_in(tmp_path: Path) 
     tried = [int(line) for line in attempts.read_text().split()]
     assert len(tried) <= SPLITS + kills
     assert sorted(set(tried)) == list(range(SPLITS))
+
+
+#: Says that its only run has begun, and waits for its input to end.
+WAITING = """
+import sys
+from pathlib import Path
+from nlpkit.fewshot import FewShotTask, RunOutcome, TaskFolder, run_grid
+
+data, output = map(Path, sys.argv[1:])
+
+def waiting(run):
+    print("begun", flush=True)
+    sys.stdin.read()
+    return RunOutcome(lambda examples: ["bad"] * len(examples))
+
+task = FewShotTask("hotels", ("review",), ("bad", "good"))
+try:
+    run_grid([TaskFolder(task, data)], {"waiting": waiting}, output, show_progress=False)
+except BlockingIOError as error:
+    print(error)
+"""
+
+
+def test_of_two_grids_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    write_hotels(tmp_path / "data", splits=1)
+    output = tmp_path / "out"
+    command = [sys.executable, "-c", WAITING, str(tmp_path / "data"), str(output)]
+    first = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "begun\n"
+    second = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert second.stdout.startswith(f"process {first.pid} is writing to {output}; wait for it to end, or give another")
+    first.communicate()
+    assert first.returncode == 0
+    assert [found.error for found in ResultsFile(output / "results.jsonl").read()] == [None]
+    assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True).stdout == b""

@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze_batch import pad_clozes
 from nlpkit.pet.clozes.examples import Example, label_number
-from nlpkit.pet.output_layer_input import logits_of, output_layer
 
 
 def likelihood_ratios(log_probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -53,7 +52,7 @@ def likelihood_ratios(log_probabilities: Tensor, labels: Tensor, count: int) -> 
 def search_verbalizer(
     classifier: PetClassifier,
     examples: Sequence[Example],
-    words_a_label: int = 1,
+    words_per_label: int = 1,
     most_frequent: int = 10_000,
 ) -> dict[str, list[str]]:
     """Label words of one token that a model itself finds telling.
@@ -63,7 +62,7 @@ def search_verbalizer(
     Args:
         classifier: gives the model, the pattern and the labels; its own label words are not looked at.
         examples: with labels, at least one of each.
-        words_a_label: how many to find.
+        words_per_label: how many to find.
         most_frequent: candidates are the first so many ordinary tokens of the vocabulary, by the probability that the
             model gives them at the masks; rare tokens have extreme ratios by chance.
 
@@ -87,11 +86,9 @@ def search_verbalizer(
     }
     rows = torch.arange(len(clozes), device=classifier.device)
     columns = torch.tensor([cloze.slots[0] for cloze in clozes], device=classifier.device)
-    states = classifier.states_at(rows, columns, **inputs)
-    logits = logits_of(output_layer(classifier.model), states, None).float().cpu()  # (examples, vocab)
-    names = _token_names(tokenizer, logits.shape[1])
+    log_probabilities = classifier.log_probabilities_at(rows, columns, **inputs).cpu()  # (examples, vocabulary)
+    names = _token_names(tokenizer, log_probabilities.shape[1])
     allowed = torch.tensor([_is_word(name) for name in names])
-    log_probabilities = logits.log_softmax(dim=-1)
     frequent = (
         log_probabilities.exp().mean(dim=0).masked_fill(~allowed, -1.0).topk(min(most_frequent, int(allowed.sum())))
     )
@@ -99,7 +96,7 @@ def search_verbalizer(
     labels = torch.tensor([label_number(example, classifier.labels) for example in examples])
     ratios = likelihood_ratios(log_probabilities[:, candidates], labels, len(classifier.labels))
     ratios = ratios.masked_fill(ratios < ratios.max(dim=0).values, -torch.inf)  # a word serves its best label
-    best = ratios.topk(words_a_label, dim=1).indices
+    best = ratios.topk(words_per_label, dim=1).indices
     return {
         label: [names[number] for number in candidates[row].tolist()]
         for label, row in zip(classifier.labels, best, strict=True)

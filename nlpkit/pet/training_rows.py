@@ -32,9 +32,9 @@ class TrainingRows(Dataset[TrainingRow]):
 
     Args:
         labelled: the training examples.
-        draws: rows of the whole run (steps x rows a step).
+        draws: rows of the whole run (steps x rows per step).
         unlabelled: texts without labels.
-        unlabelled_a_row: how many of them join each labelled example.
+        unlabelled_per_row: how many of them join each labelled example.
         seed: of the shuffling.
 
     Raises:
@@ -55,15 +55,17 @@ class TrainingRows(Dataset[TrainingRow]):
         labelled: Sequence[Example],
         draws: int,
         unlabelled: Sequence[Example] = (),
-        unlabelled_a_row: int = 0,
+        unlabelled_per_row: int = 0,
         seed: int = 0,
     ) -> None:
         if not labelled:
             raise ValueError("no training examples; give at least one with a label")
-        if unlabelled_a_row and not unlabelled:
-            raise ValueError(f"each row shall get {unlabelled_a_row} unlabelled texts, but there are none")
+        if unlabelled_per_row and not unlabelled:
+            raise ValueError(
+                f"unlabelled_per_row={unlabelled_per_row}, but there are no unlabelled texts; give some, or 0"
+            )
         self.labelled, self.unlabelled = labelled, unlabelled
-        self.draws, self.unlabelled_a_row, self.seed = draws, unlabelled_a_row, seed
+        self.draws, self.unlabelled_per_row, self.seed = draws, unlabelled_per_row, seed
 
     def __len__(self) -> int:
         return self.draws
@@ -71,7 +73,7 @@ class TrainingRows(Dataset[TrainingRow]):
     def __getitem__(self, number: int) -> TrainingRow:
         if not 0 <= number < self.draws:
             raise IndexError(f"row {number} of {self.draws}")
-        companions = range(number * self.unlabelled_a_row, (number + 1) * self.unlabelled_a_row)
+        companions = range(number * self.unlabelled_per_row, (number + 1) * self.unlabelled_per_row)
         return TrainingRow(
             self._pick(self.labelled, number, 0),
             number,
@@ -81,6 +83,13 @@ class TrainingRows(Dataset[TrainingRow]):
     def _pick(self, examples: Sequence[Example], number: int, stream: int) -> Example:
         turn, place = divmod(number, len(examples))
         return examples[int(_order(self.seed, stream, turn, len(examples))[place])]
+
+
+def unlabelled_of(rows: Sequence[TrainingRow]) -> tuple[list[Example], list[int]]:
+    """The unlabelled examples of some rows, and for each a number of its own that no labelled row has."""
+    examples = [example for row in rows for example in row.unlabelled]
+    numbers = [-1 - row.draw * len(row.unlabelled) - place for row in rows for place in range(len(row.unlabelled))]
+    return examples, numbers
 
 
 _orders: dict[tuple[int, int, int, int], NDArray[np.int64]] = {}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.clozes.verbalizer_search import likelihood_ratios, search_verbalizer
+from nlpkit.pet.verbalizer_search import likelihood_ratios, search_verbalizer
 from tests.pet.models import TEXTS, small_classifier
 
 
@@ -33,7 +33,7 @@ def test_frequency_of_labels_does_not_matter() -> None:
 def test_found_words_are_words_and_tell_the_examples_apart(small_vocabulary: dict[str, int]) -> None:
     classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
     examples = [Example({"text": text}, "ab"[number % 2]) for number, text in enumerate(TEXTS)]
-    found = search_verbalizer(classifier, examples, words_a_label=2)
+    found = search_verbalizer(classifier, examples, words_per_label=2)
     words = [word for own in found.values() for word in own]
     assert list(found) == ["a", "b"]
     assert len(set(words)) == len(words) == 4

@@ -1,0 +1,107 @@
+"""The interface of everything that a classifier is trained on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from nlpkit.pet.classifiers.text_classifier import TextClassifier
+from nlpkit.pet.training_rows import TrainingRow
+
+Batch = dict[str, Tensor]
+#: The kind of classifier that an objective trains.
+C = TypeVar("C", bound=TextClassifier, covariant=True)
+
+
+class Objective(nn.Module, Generic[C]):
+    """A loss over batches of training rows, as a sum of terms that are each averaged over items of their own.
+
+    Args:
+        classifier: what is trained.
+
+    Note:
+        ``forward`` runs all of a step's passes, so that it works under DDP; ``items`` counts what each term is
+        averaged over, which the trainer sums over accumulated batches and processes before the first of them is run.
+    """
+
+    #: Tells the Trainer that ``forward`` takes ``num_items_in_batch``.
+    accepts_loss_kwargs = True
+
+    classifier: C
+
+    def __init__(self, classifier: C) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether rows should come with unlabelled texts."""
+        return False
+
+    @abstractmethod
+    def collate(self, rows: Sequence[TrainingRow]) -> Batch:
+        """The inputs of ``forward``."""
+
+    @abstractmethod
+    def items(self, batch: Batch) -> Tensor:
+        """Items of each term in a batch, shape ``(terms,)``."""
+
+    @abstractmethod
+    def terms(self, batch: Batch, items: Tensor) -> Tensor:
+        """Each weighted term of the loss, divided by its number of items, shape ``(terms,)``."""
+
+    def finish(self) -> C:
+        """Take out of the classifier what only training needed; returns the classifier."""
+        return self.classifier
+
+    def forward(self, num_items_in_batch: Tensor | None = None, **batch: Tensor) -> dict[str, Tensor]:
+        """The loss of a batch that ``collate`` made.
+
+        Args:
+            num_items_in_batch: items of each term in the whole optimizer step, ``(terms,)``; ``None`` means of this
+                batch.
+            **batch: what ``collate`` returned.
+
+        Returns:
+            ``loss``, shape ``()``, in nats.
+        """
+        items = self.items(batch) if num_items_in_batch is None else num_items_in_batch
+        return {"loss": self.terms(batch, items).sum()}
+
+
+class ObjectiveWrapper(Objective[C]):
+    """An objective around another one, which answers whatever the wrapper does not define itself.
+
+    Args:
+        objective: the inner one; its classifier is the wrapper's.
+    """
+
+    # Set below, with all the others; here so that type checkers know that they are there.
+    collate: Any
+    items: Any
+    terms: Any
+
+    def __init__(self, objective: Objective[C]) -> None:
+        super().__init__(objective.classifier)
+        self.objective = objective
+
+
+def _of_the_inner(name: str, own: Any) -> Any:
+    if not callable(own):
+        return property(lambda wrapper: getattr(wrapper.objective, name))
+
+    @wraps(own)
+    def method(wrapper: ObjectiveWrapper[Any], *args: Any, **kwargs: Any) -> Any:
+        return getattr(wrapper.objective, name)(*args, **kwargs)
+
+    return method
+
+
+# Whatever belongs to the interface, now or later: a wrapper that lists what it forwards forgets something one day.
+for _name, _own in vars(Objective).items():
+    if not _name.startswith("_"):
+        setattr(ObjectiveWrapper, _name, _of_the_inner(_name, _own))
