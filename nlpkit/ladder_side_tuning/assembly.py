@@ -48,7 +48,8 @@ def build_ladder(
     saved = head_modules(model) if config.modules_to_save is None else list(config.modules_to_save)
     _check_names(model, saved)
     copied = _copy_but_share_weights(model, saved)
-    copied.__class__ = ladder_class(kind, type(model))
+    bases: tuple[Any, Any] = (kind, type(model))
+    copied.__class__ = ladder_class(*bases)
     ladder = cast("L", copied)
     ladder.ladder_config, ladder.stacks, ladder.saved_modules = config, stacks, saved
     for stack in stacks:
@@ -106,7 +107,7 @@ def ladder_class(kind: Any, model_class: Any) -> Any:
     return type(model_class.__name__, (kind, model_class), body)
 
 
-def unpickle_ladder(kind: type[L], model_class: Any) -> L:
+def unpickle_ladder(kind: Any, model_class: Any) -> Any:
     """An empty object of a ladder's class, which pickle and ``copy.deepcopy`` fill.
 
     Args:
@@ -116,7 +117,7 @@ def unpickle_ladder(kind: type[L], model_class: Any) -> L:
     Returns:
         The object.
     """
-    return cast("L", object.__new__(ladder_class(kind, model_class)))
+    return object.__new__(ladder_class(kind, model_class))
 
 
 def _copy_but_share_weights(model: PreTrainedModel, copied: Iterable[str]) -> PreTrainedModel:
