@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
@@ -42,10 +42,27 @@ from transformers import (
 )
 
 from nlpkit.files import only_writer, read_json, write_json, write_text
-from nlpkit.labels import Span, align_labels, bio_to_spans, decode_bio, score_spans, spans_to_bio, spread_labels
+from nlpkit.labels import (
+    Span,
+    align_labels,
+    bio_to_spans,
+    decode_bio,
+    score_spans,
+    spans_to_bio,
+    spread_labels,
+    without_overlaps,
+)
 from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import INITS
-from nlpkit.runs import FineTuningDefaults, MetricsLog, parse_recipe_arguments, settle_facts, training_facts
+from nlpkit.runs import (
+    FineTuningDefaults,
+    MetricsLog,
+    method_table,
+    parse_recipe_arguments,
+    plot_methods,
+    settle_facts,
+    training_facts,
+)
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
 from nlpkit.training import fast_attention, give_head_its_own_rate, head_modules, lora_targets
@@ -129,7 +146,7 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
             for method in settings.methods:
                 results.append(run(method, seed, task, settings, args))
                 write_report(results, output)
-    print(quality_table(results))
+    print(method_table(results, SCORED, baseline="full"))
     return results
 
 
@@ -394,25 +411,6 @@ def gold_labels(row: Row) -> list[str]:
     return spans_to_bio([Span(*span) for span in row["spans"]], len(row["text"]))
 
 
-def without_overlaps(offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Let each character belong to the last token that covers it.
-
-    SentencePiece's mark of a word's beginning, where it is a token by itself, covers the character behind it, too.
-
-    Example:
-        >>> without_overlaps([(0, 0), (0, 1), (0, 1), (1, 3), (0, 0)])
-        [(0, 0), (0, 0), (0, 1), (1, 3), (0, 0)]
-    """
-    parted = list(offsets)
-    following: int | None = None
-    for number in reversed(range(len(parted))):
-        start, end = parted[number]
-        if start < end:
-            parted[number] = (start, end if following is None else min(end, following))
-            following = start
-    return parted
-
-
 def rouge_l(found: str, wanted: str) -> float:
     """F score of the longest common subsequence of two texts' characters, without white space.
 
@@ -465,70 +463,9 @@ def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, l
 def write_report(results: list[dict[str, Any]], output: Path) -> None:
     """Write ``results.jsonl``, ``table.md`` and, where matplotlib is installed, ``quality.svg``."""
     write_text(output / "results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
-    write_text(output / "table.md", quality_table(results))
+    write_text(output / "table.md", method_table(results, SCORED, baseline="full"))
     if find_spec("matplotlib") is not None:
-        plot_quality(results, output / "quality.svg")
-
-
-def quality_table(results: list[dict[str, Any]]) -> str:
-    """Mean and deviation of each method's scores as a Markdown table, beside their share of full fine-tuning's."""
-    by_method = by_name(results)
-    parts = [part for part in SCORED if part in results[0]]
-    names = [name for part in parts for name in (f"{part} {results[0]['metric']}", "of full")]
-    lines = [
-        f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",
-        f"| --- | ---: | ---: |{' ---: |' * len(names)} ---: |",
-    ]
-    for method, runs in by_method.items():
-        cells = []
-        for part in parts:
-            scores = [100 * result[part] for result in runs]
-            cells.append(f"{mean(scores):.2f} ± {spread(scores):.2f}")
-            full = 100 * mean(result[part] for result in by_method["full"]) if "full" in by_method else 0.0
-            cells.append(f"{mean(scores) / full:.1%}" if full else "")
-        seconds = mean(result["train_seconds"] for result in runs)
-        lines.append(
-            f"| {method} | {runs[0]['trained_parameters']:,} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def plot_quality(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw each method's mean score, with its deviation, over its mean training time, as SVG."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    part = next(part for part in reversed(SCORED) if part in results[0])
-    # Without the salt and the date the same results give the same file.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nlpkit"}):
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-        axes = figure.subplots()
-        for number, (method, runs) in enumerate(by_name(results).items()):
-            scores = [100 * result[part] for result in runs]
-            seconds = mean(result["train_seconds"] for result in runs)
-            marker = "o" if method.startswith("ladder") else "s"
-            axes.errorbar(
-                seconds, mean(scores), spread(scores), fmt=marker, color=f"C{number}", capsize=3, label=method
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel("training, seconds")
-        axes.set_ylabel(f"{results[0]['metric']} on {part}, %")
-        axes.grid(alpha=0.3, which="both")
-        figure.legend(loc="outside right upper", fontsize=8)
-        figure.savefig(path, format="svg", metadata={"Date": None})
-
-
-def by_name(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The runs of each method."""
-    methods: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        methods.setdefault(result["method"], []).append(result)
-    return methods
-
-
-def spread(values: Sequence[float]) -> float:
-    """The deviation of a sample; 0 for a single score."""
-    return stdev(values) if len(values) > 1 else 0.0
+        plot_methods(results, [part for part in SCORED if part in results[0]][-1], output / "quality.svg")
 
 
 if __name__ == "__main__":

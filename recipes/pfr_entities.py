@@ -2,8 +2,8 @@
 
     python recipes/pfr_entities.py pfr-199801.tagged.utf8.xz data/pfr-entities
 
-The corpus (PFR, by Peking University and Fujitsu) has a line of ``word/POS`` tokens per paragraph. Persons (nr), places
-(ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
+The corpus (PFR, by Peking University and Fujitsu) has a line of ``word/POS`` tokens per paragraph. Persons (nr),
+places (ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def test_another_process_finds_the_backbone_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_ladder_of_a_backbone_from_nowhere_asks_for_it(saved: tuple[Any, Path]) -> None:
-    with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give it"):
+    with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give the backbone"):
         LadderModel.from_pretrained(saved[1])
 
 

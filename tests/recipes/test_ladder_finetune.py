@@ -18,8 +18,9 @@ from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGenera
 
 from nlpkit import WoBertTokenizer
 from nlpkit.ladder_side_tuning import TapCache
+from nlpkit.runs import method_table
 from recipes import ladder_data
-from recipes.ladder_finetune import main, quality_table, rouge_l, without_overlaps, write_report
+from recipes.ladder_finetune import SCORED, main, rouge_l
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,7 +107,7 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
         assert before["dev"] == after["dev"]
     lines = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == second
-    assert (tmp_path / "runs" / "table.md").read_text("utf-8") == quality_table(second)
+    assert (tmp_path / "runs" / "table.md").read_text("utf-8") == method_table(second, SCORED, baseline="full")
     with pytest.raises(ValueError, match=r"made with other settings: reduction was 2 and is now 4"):
         main([*settings, "--reduction", "4"])
 
@@ -192,41 +193,10 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
             main(options({**found, "task": "seq2seq", **setting}))
 
 
-def test_the_table_has_mean_deviation_and_share() -> None:
-    def result(method: str, dev: float, test: float) -> dict[str, Any]:
-        common = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
-        return {"method": method, "dev": dev, "test": test, **common}
-
-    table = quality_table([result("full", 0.8, 0.7), result("full", 0.9, 0.7), result("head", 0.75, 0.35)])
-    assert "| method | trained parameters | runs | dev accuracy | of full | test accuracy | of full |" in table
-    assert "| full | 1,000 | 2 | 85.00 ± 7.07 | 100.0% | 70.00 ± 0.00 | 100.0% | 2 |" in table
-    assert "| head | 1,000 | 1 | 75.00 ± 0.00 | 88.2% | 35.00 ± 0.00 | 50.0% | 2 |" in table
-
-
-def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    common = {"metric": "accuracy", "trained_parameters": 1000}
-    results = [
-        {"method": method, "dev": 0.5, "test": score, "train_seconds": seconds, **common}
-        for method, seconds in (("full", 200.0), ("ladder-random+cache", 50.0))
-        for score in (0.8, 0.9)
-    ]
-    write_report(results, tmp_path)
-    picture = (tmp_path / "quality.svg").read_text("utf-8")
-    for text in ("full", "ladder-random+cache", "accuracy on test, %", "training, seconds"):
-        assert text in picture
-    write_report(results, tmp_path)
-    assert (tmp_path / "quality.svg").read_text("utf-8") == picture
-
-
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
     assert rouge_l("abc", "abc") == 1
     assert rouge_l("a b c", "xbxc") == pytest.approx(2 * 2 / 7)
     assert rouge_l("", "") == 0
-
-
-def test_each_character_belongs_to_the_last_token_that_covers_it() -> None:
-    assert without_overlaps([(0, 0), (0, 1), (0, 1), (1, 3), (0, 0)]) == [(0, 0), (0, 0), (0, 1), (1, 3), (0, 0)]
 
 
 @pytest.mark.slow
