@@ -35,7 +35,7 @@ from nlpkit.data import (
     parse_shares,
 )
 from nlpkit.files import whole_folder
-from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_a_step, settle_facts
+from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_per_step, settle_facts
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
 from nlpkit.training.model_card import MaskedLMCard
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
@@ -233,7 +233,7 @@ def training_rows(
         rows,
         domains=np.array(rows["domain"]),
         shares=[shares.get(domain, 1.0) for domain in corpus.domains],
-        draws=args.max_steps * rows_a_step(args),
+        draws=args.max_steps * rows_per_step(args),
         seed=args.seed,
     )
 
@@ -244,7 +244,7 @@ def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: Pac
     return {
         "data": corpus.fingerprint(held_out=False),
         "domain_shares": parse_shares(settings.domain_shares, corpus.domains),
-        "rows_a_step": rows_a_step(args),
+        "rows_per_step": rows_per_step(args),
         "masking": [settings.mask_probability, settings.mask_share, settings.random_share],
         "seed": args.seed,
         "shuffle_buffer_and_workers": streamed,
@@ -267,7 +267,7 @@ def facts_for_card(
 ) -> dict[str, str | int | float]:
     """What the card tells of the model and its training."""
     config = model.config
-    tokens_a_step = rows_a_step(args) * settings.block_size
+    tokens_a_step = rows_per_step(args) * settings.block_size
     schedule = TrainingArguments.to_dict(args)["lr_scheduler_type"]
     return {
         "started from": Path(settings.model_path).name,

@@ -1,4 +1,4 @@
-"""Dynamic masking for masked-LM training that depends on no generator's state."""
+"""Masks for masked-LM training, drawn anew in each pass, as a function of a row's number and a seed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def counter_uniforms(seed: int, stream: int, draws: NDArray[Any], length: int) -
     Args:
         seed: any integer.
         stream: separates numbers that serve different purposes.
-        draws: one integer a row, shape ``(rows,)``.
-        length: numbers a row.
+        draws: one integer per row, shape ``(rows,)``.
+        length: numbers per row.
 
     Returns:
         Numbers in [0, 1), shape ``(rows, length)``.
@@ -61,7 +61,7 @@ def choose_positions(
         The chosen positions, shape ``(rows, length)``; a row without maskable positions gets none.
 
     Note:
-        An exact count has less variance from step to step than one coin a token, and leaves no row without a target.
+        An exact count has less variance from step to step than one coin per token, and leaves no row without a target.
     """
     available = maskable.sum(axis=1)  # (rows,)
     counts = np.minimum(np.maximum(np.floor(available * probability + 0.5), 1), available)
@@ -78,7 +78,7 @@ class MaskedTokenCollator:
 
     Args:
         tokenizer: gives the mask and padding ids and the special tokens, which are neither masked nor drawn.
-        mask_probability: share of each row's ordinary tokens that become targets (rounded, at least one a row).
+        mask_probability: share of each row's ordinary tokens that become targets (rounded, at least one per row).
         mask_share: share of the targets shown as ``[MASK]``.
         random_share: share of the targets shown as a random ordinary token; the rest stay as they are.
         seed: the seed of all masks.
@@ -133,7 +133,7 @@ class MaskedTokenCollator:
         """Pad and mask a batch.
 
         Args:
-            rows: each with ``"input_ids"`` and, when masks shall be reproducible, an integer ``"draw"``; an integer
+            rows: each with ``"input_ids"`` and, for reproducible masks, an integer ``"draw"``; an integer
                 ``"domain"`` is handed on.
 
         Returns:

@@ -20,7 +20,7 @@ from nlpkit.data.packing import pack
 from nlpkit.data.text_corpus import domain_of, read_runs
 from nlpkit.text_files import read_lines
 
-_LINES_A_CALL = 1000
+_LINES_PER_CALL = 1000
 #: Part of the cache's key: raise it when rows are made differently.
 _FORMAT = 1
 _FEATURES = datasets.Features({"input_ids": datasets.List(datasets.Value("int32")), "domain": datasets.Value("int32")})
@@ -31,10 +31,10 @@ class PackedCorpus:
     """Text files, the tokenizer and the settings that turn the one by the other into rows.
 
     Args:
-        files: ``.txt``, ``.gz`` or ``.xz`` files, one paragraph a line; a file's stem is its domain.
+        files: ``.txt``, ``.gz`` or ``.xz`` files, one paragraph per line; a file's stem is its domain.
         tokenizer: any tokenizer with ``[CLS]`` and ``[SEP]``.
-        block_size: tokens a row.
-        run_lines: lines of a run; whole runs are held out.
+        block_size: tokens per row.
+        run_lines: lines per run; whole runs are held out.
         held_out_every: the first of so many runs of each file is held out for evaluation.
 
     Raises:
@@ -69,14 +69,14 @@ class PackedCorpus:
             shards: number of such shares.
 
         Returns:
-            Token ids without special tokens, a list a line.
+            Token ids without special tokens, one list per line.
         """
 
         def keep(run: int) -> bool:
             return (run % self.held_out_every == 0) == held_out and run % shards == shard
 
         lines = read_runs(path, self.run_lines, keep)
-        while batch := list(islice(lines, _LINES_A_CALL)):
+        while batch := list(islice(lines, _LINES_PER_CALL)):
             yield from self.tokenizer(
                 batch,
                 add_special_tokens=False,
@@ -86,7 +86,7 @@ class PackedCorpus:
             )["input_ids"]
 
     def pack(self, documents: Iterable[list[int]]) -> Iterator[NDArray[np.int32]]:
-        """Join tokenised lines and cut them into rows of ``block_size``, see `nlpkit.data.packing.pack`."""
+        """Join tokenised lines and cut them into rows of ``block_size``, see ``pack``."""
         return pack(documents, self.block_size, self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
 
     def dataset(self, held_out: bool, num_proc: int | None = None, cache_dir: str | None = None) -> datasets.Dataset:
@@ -94,7 +94,7 @@ class PackedCorpus:
 
         Args:
             held_out: which part.
-            num_proc: processes to tokenise with, at most one a file.
+            num_proc: processes to tokenise with, at most one per file.
             cache_dir: where the Arrow files lie; by default in the cache of ``datasets``.
 
         Returns:
@@ -127,7 +127,7 @@ class PackedCorpus:
         """The first held-out rows of each file, without reading the files to their ends.
 
         Args:
-            limit: rows a file.
+            limit: rows per file.
 
         Returns:
             Rows with ``"input_ids"`` and ``"domain"``.

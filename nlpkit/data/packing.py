@@ -16,7 +16,7 @@ def pack(documents: Iterable[Sequence[int]], block_size: int, cls_id: int, sep_i
 
     Args:
         documents: token ids without special tokens; empty documents are skipped.
-        block_size: tokens a row, ``[CLS]`` included.
+        block_size: tokens per row, ``[CLS]`` included.
         cls_id: id of ``[CLS]``.
         sep_id: id of ``[SEP]``, put after each document.
 

@@ -1,4 +1,4 @@
-"""Raw text files as training material: one paragraph a line, one domain a file, some runs of lines held out."""
+"""Raw text files as training material: one paragraph per line, one domain per file, some runs of lines held out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterat
 
     Args:
         path: the file.
-        run_lines: lines a run.
+        run_lines: lines per run.
         keep: the rule, given the number of a run, from 0.
 
     Returns:

@@ -1,5 +1,5 @@
 from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
-from .checkpoints import rows_a_step as rows_a_step
+from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
 from .facts import settle_facts as settle_facts
 from .method_table import method_table as method_table

@@ -54,13 +54,13 @@ def training_facts(args: TrainingArguments) -> dict[str, Any]:
         args: the settings.
 
     Returns:
-        JSON values by name; ``rows_a_step`` counts those of all processes and accumulated batches.
+        JSON values by name; ``rows_per_step`` counts those of all processes and accumulated batches.
     """
     values = args.to_dict()
-    return {"rows_a_step": rows_a_step(args)} | {name: values[name] for name in _DECISIVE}
+    return {"rows_per_step": rows_per_step(args)} | {name: values[name] for name in _DECISIVE}
 
 
-def rows_a_step(args: TrainingArguments) -> int:
+def rows_per_step(args: TrainingArguments) -> int:
     """Rows of an optimizer step, over all processes and accumulated batches."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.files import write_text
+
 
 class MetricsLog(TrainerCallback):
-    """Write what the Trainer logs to a JSON-lines file, one event a line, flushed at once.
+    """Write what the Trainer logs to a JSON-lines file, one event per line, flushed at once.
 
     When a run resumes, lines from beyond the checkpoint's step are dropped first, because those steps will be
     repeated; so no step appears twice. The summary of an earlier end of training and what followed it, and a
@@ -33,13 +35,10 @@ class MetricsLog(TrainerCallback):
         """Drop the lines of steps that are about to be repeated."""
         if not state.is_world_process_zero:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = takewhile(
             lambda event: event["step"] <= state.global_step and "train_runtime" not in event, read_metrics(self.path)
         )
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
-        temporary.replace(self.path)
+        write_text(self.path, "".join(json.dumps(event) + "\n" for event in kept))
 
     def on_log(
         self,
@@ -62,7 +61,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
         path: the file; a missing one holds no events.
 
     Returns:
-        One dictionary a complete line.
+        One dictionary per complete line.
     """
     if not Path(path).exists():
         return []

@@ -52,7 +52,7 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
         argv: the command line without the program's name.
 
     Returns:
-        One object a class, in their order.
+        One object per class, in their order.
 
     Raises:
         FileNotFoundError: there is no such YAML file.
@@ -109,4 +109,4 @@ def _check_name(name: str, known: Iterable[str], source: str) -> None:
         return
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"{source} sets {name!r}, which no setting is called{hint}")
+    raise ValueError(f"{source}: unknown setting {name!r}{hint}")

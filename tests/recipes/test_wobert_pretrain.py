@@ -226,7 +226,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, laun
         ({"max_steps": 0}, ValueError, "max_steps must be at least 1; got 0"),
         ({"mask_probability": 1.5}, ValueError, "mask_probability must lie between 0 and 1"),
         ({"save_dtype": "int8"}, ValueError, "invalid choice: 'int8'"),
-        ({"blok_size": 32}, ValueError, r"sets 'blok_size'.*did you mean block_size"),
+        ({"blok_size": 32}, ValueError, r"unknown setting 'blok_size'.*did you mean block_size"),
     ],
 )
 def test_bad_settings_are_refused_before_training(settings, tmp_path, changes, error, message):
@@ -251,7 +251,7 @@ def test_a_vocabulary_of_another_language_is_refused(settings, tmp_path):
 
 def test_a_run_is_not_resumed_under_other_settings(settings):
     main(options(settings | {"max_steps": 4}))
-    with pytest.raises(ValueError, match=r"begun with other settings: rows_a_step was 8 and is now 4"):
+    with pytest.raises(ValueError, match=r"begun with other settings: rows_per_step was 8 and is now 4"):
         main(options(settings | {"per_device_train_batch_size": 4}))
 
 

@@ -63,17 +63,17 @@ def test_several_classes_share_one_command_line():
 
 
 def test_an_unknown_name_in_the_file_is_an_error_with_near_names(tmp_path):
-    with pytest.raises(ValueError, match=r"settings\.yaml sets 'block_sise'.*did you mean block_size\?"):
+    with pytest.raises(ValueError, match=r"settings\.yaml: unknown setting 'block_sise'.*did you mean block_size\?"):
         parse(tmp_path, "model_path: m\nblock_sise: 3\n")
 
 
 def test_an_unknown_name_on_the_command_line_is_an_error_with_near_names(tmp_path):
-    with pytest.raises(ValueError, match=r"the command line sets 'dropout_rat'.*did you mean dropout_rate"):
+    with pytest.raises(ValueError, match=r"command line: unknown setting 'dropout_rat'.*mean dropout_rate"):
         parse(tmp_path, "model_path: m\n", "--dropout_rat=3")
 
 
 def test_a_name_may_not_be_shortened(tmp_path):
-    with pytest.raises(ValueError, match="sets 'block'"):
+    with pytest.raises(ValueError, match="unknown setting 'block'"):
         parse(tmp_path, "model_path: m\n", "--block", "3")
 
 
