@@ -440,7 +440,7 @@ def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, l
         wanted["test"] = (settings.test_file, None)
     if any(method.startswith("ladder-distill") for method in settings.methods):
         wanted["text"] = (settings.train_file, None)
-    parts = {}
+    parts: dict[str, list[Row]] = {}
     for name, (file, limit) in wanted.items():
         if not Path(file).is_file():
             raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_data.py writes some")
