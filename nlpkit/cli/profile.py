@@ -9,23 +9,23 @@ from typing import Annotated
 import typer
 
 from nlpkit.cli.inputs import Model
+from nlpkit.sources import find_model
 
 
 def profile(
     model: Model = "wobert-mini-zh",
-    batch_size: Annotated[int, typer.Option(help="Rows of a batch.")] = 16,
-    length: Annotated[int, typer.Option(help="Tokens of a row.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Rows per batch.")] = 16,
+    length: Annotated[int, typer.Option(help="Tokens per row.")] = 128,
     labels: Annotated[int, typer.Option(help="Classes of the head.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Timed steps of each way.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Timed steps per way.")] = 5,
     bf16: Annotated[bool, typer.Option(help="Compute in bf16.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Write the figures to a JSON file, too.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Measure memory and time of a training step: full, LoRA, BitFit, ladder, ladder with cached taps."""
     import torch
     from rich.console import Console
     from transformers import AutoModelForSequenceClassification
 
-    from nlpkit.cli.inputs import resolve_model
     from nlpkit.files import write_json
     from nlpkit.ladder_side_tuning import ladder_ways
     from nlpkit.probes import profile_table, profile_tuning, standard_ways
@@ -34,7 +34,7 @@ def profile(
         raise ValueError("--batch-size, --length, --labels and --rounds must be at least 1")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = AutoModelForSequenceClassification.from_pretrained(
-        resolve_model(model), num_labels=labels, dtype="float32"
+        find_model(model), num_labels=labels, dtype="float32"
     ).to(device)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(found.config.vocab_size, (batch_size, length), generator=generator)

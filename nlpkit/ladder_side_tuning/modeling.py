@@ -244,8 +244,14 @@ class LadderModel(Ladder):
         if backbone is None:
             backbone = saved.load_backbone(**hub)
         saved.check_modules(backbone)
+        trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
         ladder = build_ladder(LadderModel, backbone, saved.config, families)
-        saved.fill(ladder)
+        try:
+            saved.fill(ladder)
+        except ValueError:
+            for parameter in trainable:  # a refused model stays as it was
+                parameter.requires_grad_(True)
+            raise
         return ladder.eval()
 
     def __reduce__(self) -> tuple[Callable[[type[Self], Any], Self], tuple[type, type], dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
+from nlpkit import __version__
 from nlpkit.files import whole_folder, write_json
 from nlpkit.ladder_side_tuning.configuration import LADDER_TYPE
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
@@ -49,7 +49,7 @@ def save_ladder(ladder: Ladder, folder: str | PathLike[str], state_dict: Mapping
         "head": {name: getattr(ladder.config, name) for name in HEAD_SETTINGS},
         "modules_to_save": ladder.saved_modules,
         "ladder": ladder.ladder_config.to_dict() | {"modules_to_save": ladder.saved_modules},
-        "nlpkit_version": version("nlpkit"),
+        "nlpkit_version": __version__,
     }
     with whole_folder(Path(folder), replacing=("adapter_model*",)) as draft:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}

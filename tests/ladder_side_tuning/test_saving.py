@@ -67,6 +67,7 @@ def test_another_backbone_is_refused(saved: tuple[Any, Path]) -> None:
         other.bert.encoder.layer[2].output.dense.weight[0, 0] += 0.1
     with pytest.raises(ValueError, match="was trained beside other weights than those of the given BertForSequence"):
         LadderModel.from_pretrained(other, folder)
+    assert all(parameter.requires_grad for parameter in other.parameters())
 
 
 def test_another_shape_of_backbone_or_head_is_refused(saved: tuple[Any, Path]) -> None:

@@ -206,7 +206,7 @@ def test_a_copy_outside_of_the_checkout_runs_with_nlpkit_alone(name: str, tmp_pa
     (tmp_path / "site" / "nlpkit").symlink_to(ROOT / "nlpkit")
     shutil.copy(ROOT / "recipes" / name, tmp_path)
     # An editable installation may put the checkout on the path, too: what counts is that nothing is imported from it.
-    script = f"import sys, runpy; runpy.run_path({name!r}, run_name='copy'); print('recipes' in sys.modules)"
+    script = f"import sys, runpy; runpy.run_path({name!r}, run_name='recipe'); print('recipes' in sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
