@@ -9,8 +9,7 @@ from __future__ import annotations
 import lazy_loader
 
 from nlpkit.auto import register as _register
-
-__version__ = "0.1.0"
+from nlpkit.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

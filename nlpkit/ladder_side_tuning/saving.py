@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
-from nlpkit import __version__
 from nlpkit.files import whole_folder, write_json
 from nlpkit.ladder_side_tuning.configuration import LADDER_TYPE
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.ladder import Ladder
+from nlpkit.version import __version__
 
 #: Settings of a model that belong to its head, so that the head is known when the backbone is loaded by name.
 HEAD_SETTINGS = ("id2label", "label2id", "problem_type")
