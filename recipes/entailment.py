@@ -112,7 +112,7 @@ def read_pairs(file: str, tokenizer: Any, settings: EntailmentArguments) -> list
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_data.py ocnli writes some")
+        raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_tasks.py ocnli writes some")
     rows = []
     for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
         if line.strip():

@@ -58,5 +58,5 @@ def test_what_cannot_be_read_is_named(options: list[str], tmp_path: Path) -> Non
         file.write('{"text": "a", "label": "neutral"}\n')
     with pytest.raises(ValueError, match=r"dev\.jsonl, line 33: need text, text_pair and label as JSON"):
         main(options)
-    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing'; recipes/ladder_data\.py ocnli writes"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing'; recipes/ladder_tasks\.py ocnli writes"):
         main([*options, "--train_file=nothing"])
