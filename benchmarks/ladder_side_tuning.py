@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import platform
 import tempfile
@@ -30,9 +29,9 @@ from rich.table import Table
 from tqdm import tqdm
 from transformers import BertConfig, BertForSequenceClassification
 
-from nlpkit.ladder_side_tuning import LadderConfig, cache_taps, get_ladder_model
-from nlpkit.probes import profile_table, profile_tuning, standard_ways
-from nlpkit.probes.tuning_profile import lora
+from nlpkit.files import write_json
+from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model, ladder_ways
+from nlpkit.probes import lora, profile_table, profile_tuning, standard_ways
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,7 +81,7 @@ class Epochs:
         self.cached = self._ladder()
         self.caches = 0
 
-    def _ladder(self) -> Any:
+    def _ladder(self) -> LadderModel:
         kept = self.options.layers * 3 // 4
         return get_ladder_model(make_model(self.options), LadderConfig(reduction=8, layers=kept)).train()
 
@@ -131,8 +130,7 @@ class Epochs:
         self.caches += 1
         self.cached.use_tap_cache(None)
         with self.autocast():
-            cache = cache_taps(
-                self.cached,
+            cache = self.cached.cache_taps(
                 self.rows,
                 self.folder / str(self.caches),
                 collate,
@@ -167,7 +165,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--rows", type=int, default=160, help="texts of an epoch")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true", help="compute in bf16, everything alike")
+    parser.add_argument("--bf16", action="store_true", help="compute everything in bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--folder", help="where to keep taps while measuring; the system's temporary one by default")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "ladder_side_tuning.json")
@@ -175,7 +173,7 @@ def main() -> None:
 
     batch = {name: value.to(options.device) for name, value in collate(make_rows(options)[: options.batch]).items()}
     dtype = torch.bfloat16 if options.bf16 else None
-    ways = standard_ways() | {"ladder, attention dropout": ladder_with_attention_dropout}
+    ways = standard_ways() | ladder_ways() | {"ladder, attention dropout": ladder_with_attention_dropout}
     profiles = profile_tuning(make_model(options), batch, ways=ways, rounds=options.rounds, autocast=dtype)
     Console().print(profile_table(profiles))
     seconds = time_epochs(options)
@@ -213,8 +211,7 @@ def main() -> None:
     report["ratios"] = {name: round(ratio, 3) for name, ratio in report["ratios"].items()}  # type: ignore[attr-defined]
     for name, ratio in report["ratios"].items():  # type: ignore[attr-defined]
         print(f"{name:50} {ratio:.3f}")
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
-from .ladder_side_tuning.answering import answer_together as answer_together
 from .ladder_side_tuning.building import get_ladder_model as get_ladder_model
 from .ladder_side_tuning.configuration import LadderConfig as LadderConfig
-from .ladder_side_tuning.saving import load_ladder_model as load_ladder_model
-from .ladder_side_tuning.taps.caching import cache_taps as cache_taps
+from .ladder_side_tuning.modeling import LadderModel as LadderModel
 from .perturbed_masking.perturbed_masking import PerturbedMasking as PerturbedMasking
 from .pet.classifiers.pet_classifier import PetClassifier as PetClassifier
 from .pet.classifiers.sentinels import SentinelClassifier as SentinelClassifier

@@ -3,35 +3,73 @@
     python recipes/ladder_finetune.py recipes/configs/ladder_finetune/chnsenticorp.yaml --model MODEL
     python recipes/ladder_finetune.py recipes/configs/ladder_finetune/csl_title.yaml --model SEQ2SEQ_MODEL
 
-Files hold a JSON object a line: ``text``, perhaps ``text_pair``, and ``label`` (classification); ``text`` and
-``spans`` of ``[start, end, type]`` (tagging); ``text`` and ``target`` (seq2seq). recipes/ladder_tasks.py writes some.
+Files hold one JSON object per line: ``text``, optionally ``text_pair``, and ``label`` (classification); ``text`` and
+``spans`` of ``[start, end, type]`` (tagging); ``text`` and ``target`` (seq2seq). recipes/ladder_data.py writes some.
 
-A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, with ``+cache`` behind it
-to keep the taps of all rows on disk. Every method is run with every seed, on the same rows, for as many epochs. Call
-it again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib
-is installed quality.svg, score against training time, and each run's ladder.
+A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, followed by ``+cache`` to
+keep the taps of all rows on disk. Every method is run with every seed, on the same rows, for as many epochs. Call it
+again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib is
+installed quality.svg, score against training time, and each run's ladder.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    set_seed,
+)
 
-from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, cache_taps, get_ladder_model, head_modules
+from nlpkit.files import only_writer, read_json, write_json, write_text
+from nlpkit.labels import (
+    Span,
+    align_labels,
+    bio_to_spans,
+    decode_bio,
+    score_spans,
+    spans_to_bio,
+    spread_labels,
+    without_overlaps,
+)
+from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import INITS
-from nlpkit.runs import FineTuningDefaults, MetricsLog, parse_recipe_arguments, settle_facts, training_facts
-from recipes.ladder_report import SCORED, quality_table, write_report, write_text
-from recipes.ladder_tasks import Task, classification, seq2seq, tagging
+from nlpkit.runs import (
+    FineTuningDefaults,
+    MetricsLog,
+    method_table,
+    parse_recipe_arguments,
+    plot_methods,
+    settle_facts,
+    training_facts,
+)
+from nlpkit.sources import find_model
+from nlpkit.text_files import read_records
+from nlpkit.training import fast_attention, give_head_its_own_rate, head_modules, lora_targets
 
+Row = dict[str, Any]
+SCORED = ("dev", "test")
+TASKS = ("classification", "tagging", "seq2seq")
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
 
 
@@ -51,14 +89,11 @@ class LadderTrainingArguments(FineTuningDefaults, Seq2SeqTrainingArguments):
 class LadderArguments:
     """What to fine-tune on what, and how."""
 
-    model: str = field(metadata={"help": "folder of a model"})
+    model: str = field(metadata={"help": "a folder, the name of a shipped model, or a repository on the Hub"})
     train_file: str
     dev_file: str
     test_file: str | None = field(default=None, metadata={"help": "scored too; choose settings by dev"})
-    task: str = field(
-        default="classification",
-        metadata={"help": "what the rows are", "choices": ["classification", "tagging", "seq2seq"]},
-    )
+    task: str = field(default="classification", metadata={"help": "what the rows are", "choices": list(TASKS)})
     methods: list[str] = field(default_factory=lambda: ["ladder-magnitude"], metadata={"help": ", ".join(METHODS)})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "one run each"})
     full_learning_rate: float = 5e-5
@@ -101,20 +136,17 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     )
     if settings.task == "seq2seq" and ("head" in settings.methods or any(own_rates)):
         raise ValueError("a seq2seq model's head is pretrained: drop the method head and the learning rates of heads")
-    tokenizer = AutoTokenizer.from_pretrained(settings.model)
-    make_task: Callable[..., Task] = {"classification": classification, "tagging": tagging, "seq2seq": seq2seq}[
-        settings.task
-    ]
-    task = make_task(settings, tokenizer)
+    task = {"classification": Classification, "tagging": Tagging, "seq2seq": Seq2Seq}[settings.task](settings)
     output = Path(args.output_dir)
-    facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
-    settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
     results = []
-    for seed in settings.seeds:
-        for method in settings.methods:
-            results.append(run(method, seed, task, settings, args))
-            write_report(results, output)
-    print(quality_table(results))
+    with only_writer(output):
+        facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
+        settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
+        for seed in settings.seeds:
+            for method in settings.methods:
+                results.append(run(method, seed, task, settings, args))
+                write_report(results, output)
+    print(method_table(results, SCORED, baseline="full"))
     return results
 
 
@@ -124,7 +156,7 @@ def run(
     """Train and score one model, or read the scores of one that was finished."""
     output = Path(args.output_dir) / method / f"seed-{seed}"
     if (output / "result.json").is_file():
-        return dict(json.loads((output / "result.json").read_text("utf-8")))
+        return read_json(output / "result.json")
     set_seed(seed)  # before the model is made, for its head
     begin = perf_counter()
     model = prepare(method, task, settings, args)
@@ -152,15 +184,16 @@ def run(
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
     if head_rate is not None:
-        give_head_its_own_rate(trainer, head_rate)
-    trained = trainer.train()
+        give_head_its_own_rate(model, trainer.create_optimizer(), head_rate)
+    with fast_attention(model):
+        trained = trainer.train()
     if isinstance(model, LadderModel):
         trainer.save_model(str(output / "ladder"))
         if settings.task == "seq2seq":  # the prefixes that it generates are in no cache
             model.use_tap_cache(None)
-    trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
+    trainer.args.train_sampling_strategy = "sequential"  # otherwise predictions come grouped by length, too
     scores = {
-        part: task.score(part, trainer.predict(rows).predictions)  # type: ignore[arg-type]
+        part: task.score(part, np.asarray(trainer.predict(rows).predictions))  # type: ignore[arg-type]
         for part, rows in task.parts.items()
         if part in SCORED
     }
@@ -175,7 +208,7 @@ def run(
         "init_seconds": round(prepared - begin, 1),
         "train_seconds": trained.metrics["train_runtime"],
     }
-    write_text(json.dumps(result, indent=1) + "\n", output / "result.json")
+    write_json(output / "result.json", result)
     return result
 
 
@@ -186,8 +219,6 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
         return model
     if method == "lora":
         from peft import LoraConfig, get_peft_model
-
-        from nlpkit.probes.tuning_profile import lora_targets
 
         heads = head_modules(model) or None
         return get_peft_model(
@@ -212,21 +243,8 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
         rows = [row for part in parts for row in task.parts.get(part, [])]
         with torch.autocast(ladder.device.type, torch.bfloat16, enabled=args.bf16):
             folder = Path(args.output_dir) / "taps"
-            ladder.use_tap_cache(cache_taps(ladder, rows, folder, task.collate, dtype=settings.tap_dtype))
+            ladder.use_tap_cache(ladder.cache_taps(rows, folder, task.collate, dtype=settings.tap_dtype))
     return ladder
-
-
-def give_head_its_own_rate(trainer: Seq2SeqTrainer, rate: float) -> None:
-    """Make the optimizer, and put the head in groups of their own: it begins at random, beside pretrained weights."""
-    optimizer: Any = trainer.create_optimizer()
-    model: Any = trainer.model
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's wrapper has it
-    head = {parameter for name in head_modules(plain) for parameter in plain.get_submodule(name).parameters()}
-    for group in list(optimizer.param_groups):
-        parameters = group["params"]
-        group["params"] = [parameter for parameter in parameters if parameter not in head]
-        moved = [parameter for parameter in parameters if parameter in head]
-        optimizer.add_param_group({**group, "params": moved, "lr": rate})
 
 
 def init_batches(
@@ -244,6 +262,210 @@ def init_batches(
         for batch in loader:
             batches.append(dict(batch))
     return batches[:count]
+
+
+class Task:
+    """What the rows of the files are: how they are encoded, what is trained on them, how answers are scored.
+
+    Attributes:
+        raw: rows of ``train``, ``dev`` and, if there is a file for it, ``test``; if a method distills also ``text``,
+            all rows of the training file, without labels unless the model reads those.
+        parts: the same rows, tokenized.
+        collate: makes a batch.
+        reduce_logits: what of the logits is kept for scoring; ``None``: all.
+        metric: name of the score, which lies between 0 and 1.
+    """
+
+    columns: tuple[str, ...]
+    metric: str
+    collate: Any
+    reduce_logits: Any = None
+
+    def __init__(self, settings: LadderArguments) -> None:
+        self.settings, self.model = settings, find_model(settings.model)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.model)
+        self.raw = read_parts(settings, self.columns)
+        self.prepare()
+        self.parts = {name: [self.encode(row) for row in rows] for name, rows in self.raw.items()}
+
+    def prepare(self) -> None:
+        """Find the labels, and set what depends on them."""
+
+    def tokens(self, *texts: str, **options: Any) -> Row:
+        """Tokenize a text or a pair."""
+        return dict(self.tokenizer(*texts, truncation=True, max_length=self.settings.max_length, **options))
+
+    def encode(self, row: Row) -> Row:
+        """Tokenize a row, and number its labels if it has some."""
+        raise NotImplementedError
+
+    def make_model(self) -> Any:
+        """A fresh model with a head for the task, drawn from the current seed."""
+        raise NotImplementedError
+
+    def score(self, part: str, predicted: np.ndarray) -> float:
+        """Score the predictions for a part."""
+        raise NotImplementedError
+
+    def name_labels(self, names: Sequence[str]) -> None:
+        """Number the labels."""
+        self.names, self.numbers = list(names), {name: number for number, name in enumerate(names)}
+        self.labels = {"label2id": self.numbers, "id2label": dict(enumerate(names))}
+
+
+class Classification(Task):
+    """Texts, or pairs of texts, with a class each; scored by accuracy."""
+
+    columns, metric = ("text", "label"), "accuracy"
+
+    def prepare(self) -> None:
+        """Keep the best class only, so that the scores of a whole part fit in memory."""
+        self.name_labels(sorted({str(row["label"]) for row in self.raw["train"]}))
+        self.collate, self.reduce_logits = DataCollatorWithPadding(self.tokenizer), best_class
+
+    def encode(self, row: Row) -> Row:
+        """Tokenize a text or a pair."""
+        encoded = self.tokens(*(row[name] for name in ("text", "text_pair") if name in row))
+        return {**encoded, "labels": self.numbers[str(row["label"])]} if "label" in row else encoded
+
+    def make_model(self) -> Any:
+        """A classifier of texts."""
+        return AutoModelForSequenceClassification.from_pretrained(self.model, dtype=torch.float32, **self.labels)
+
+    def score(self, part: str, predicted: np.ndarray) -> float:
+        """The share of right classes."""
+        return float(np.mean(predicted == [row["labels"] for row in self.parts[part]]))
+
+
+class Tagging(Task):
+    """Texts with spans; every token is tagged, and spans are scored by F1."""
+
+    columns, metric = ("text", "spans"), "span F1"
+
+    def prepare(self) -> None:
+        """Keep the best valid sequence of labels only."""
+        types = sorted({span[2] for row in self.raw["train"] for span in row["spans"]})
+        self.name_labels(["O", *[f"{prefix}-{name}" for name in types for prefix in "BI"]])
+        self.collate = DataCollatorForTokenClassification(self.tokenizer)
+        self.reduce_logits = lambda logits, labels: decode_bio(logits, labels != -100, self.names)
+
+    def encode(self, row: Row) -> Row:
+        """Tokenize a text, and give each token the label of its characters."""
+        encoded = self.tokens(row["text"], return_offsets_mapping=True)
+        offsets = without_overlaps(encoded.pop("offset_mapping"))
+        if "spans" not in row:
+            return encoded
+        labels, _ = align_labels(gold_labels(row), offsets)
+        return {**encoded, "labels": [-100 if label is None else self.numbers[label] for label in labels]}
+
+    def make_model(self) -> Any:
+        """A classifier of tokens."""
+        return AutoModelForTokenClassification.from_pretrained(self.model, dtype=torch.float32, **self.labels)
+
+    def score(self, part: str, predicted: np.ndarray) -> float:
+        """F1 of whole spans of characters."""
+        found = []
+        for row, classes in zip(self.raw[part], predicted, strict=True):
+            offsets = without_overlaps(self.tokens(row["text"], return_offsets_mapping=True)["offset_mapping"])
+            tags = [
+                self.names[number] if start < end else None
+                for (start, end), number in zip(offsets, classes[: len(offsets)], strict=True)
+            ]
+            found.append(bio_to_spans(spread_labels(tags, offsets, len(row["text"]))))
+        return score_spans([bio_to_spans(gold_labels(row)) for row in self.raw[part]], found)["all"].f1
+
+
+class Seq2Seq(Task):
+    """Texts with a target each; scored by the longest common subsequence of characters (ROUGE-L's F)."""
+
+    columns, metric = ("text", "target"), "ROUGE-L"
+
+    def prepare(self) -> None:
+        """Pad labels, too."""
+        self.collate = DataCollatorForSeq2Seq(self.tokenizer)
+
+    def encode(self, row: Row) -> Row:
+        """Tokenize a text and its target."""
+        limit = self.settings.max_target_length
+        target = self.tokenizer(text_target=row["target"], truncation=True, max_length=limit)
+        return {**self.tokens(row["text"], return_token_type_ids=False), "labels": target["input_ids"]}
+
+    def make_model(self) -> Any:
+        """An encoder-decoder model with its pretrained head."""
+        return AutoModelForSeq2SeqLM.from_pretrained(self.model, dtype=torch.float32)
+
+    def score(self, part: str, predicted: np.ndarray) -> float:
+        """The mean over texts."""
+        ids = np.where(predicted < 0, self.tokenizer.pad_token_id, predicted)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return mean(rouge_l(found, row["target"]) for found, row in zip(texts, self.raw[part], strict=True))
+
+
+def best_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """The number of the best class of each text."""
+    return logits.argmax(dim=-1)
+
+
+def gold_labels(row: Row) -> list[str]:
+    """The BIO label of each character."""
+    return spans_to_bio([Span(*span) for span in row["spans"]], len(row["text"]))
+
+
+def rouge_l(found: str, wanted: str) -> float:
+    """F score of the longest common subsequence of two texts' characters, without white space.
+
+    Example:
+        >>> round(rouge_l("今天天气", "今日天气"), 2)
+        0.75
+    """
+    found, wanted = "".join(found.split()), "".join(wanted.split())
+    lengths = [0] * (len(wanted) + 1)
+    for character in found:
+        diagonal = 0
+        for place, other in enumerate(wanted, start=1):
+            diagonal, lengths[place] = (
+                lengths[place],
+                diagonal + 1 if character == other else max(lengths[place], lengths[place - 1]),
+            )
+    return 2 * lengths[-1] / max(1, len(found) + len(wanted))
+
+
+def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, list[Row]]:
+    """Read the files, and check every row."""
+    wanted = {
+        "train": (settings.train_file, settings.max_train_rows),
+        "dev": (settings.dev_file, settings.max_dev_rows),
+    }
+    if settings.test_file is not None:
+        wanted["test"] = (settings.test_file, None)
+    if any(method.startswith("ladder-distill") for method in settings.methods):
+        wanted["text"] = (settings.train_file, None)
+    parts: dict[str, list[Row]] = {}
+    for name, (file, limit) in wanted.items():
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_data.py writes some")
+        parts[name] = []
+        for number, row in list(read_records(file))[:limit]:
+            missing = [column for column in columns if column not in row]
+            if missing:
+                raise ValueError(f"{file}, line {number} has no {missing[0]!r}; {settings.task} needs {columns}")
+            parts[name].append(row)
+        if not parts[name]:
+            raise ValueError(f"{file} holds no rows")
+        if name in SCORED:  # batches of similar lengths need little padding
+            parts[name].sort(key=lambda row: len(row["text"]) + len(row.get("text_pair", "")))
+    for row in parts.get("text", []):
+        row.pop("label", None)
+        row.pop("spans", None)
+    return parts
+
+
+def write_report(results: list[dict[str, Any]], output: Path) -> None:
+    """Write ``results.jsonl``, ``table.md`` and, where matplotlib is installed, ``quality.svg``."""
+    write_text(output / "results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
+    write_text(output / "table.md", method_table(results, SCORED, baseline="full"))
+    if find_spec("matplotlib") is not None:
+        plot_methods(results, [part for part in SCORED if part in results[0]][-1], output / "quality.svg")
 
 
 if __name__ == "__main__":

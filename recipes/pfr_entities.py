@@ -2,29 +2,30 @@
 
     python recipes/pfr_entities.py pfr-199801.tagged.utf8.xz data/pfr-entities
 
-The corpus (PFR, by Peking University and Fujitsu) is a paragraph a line of ``word/POS`` tokens. Persons (nr), places
-(ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
+The corpus (PFR, by Peking University and Fujitsu) has a line of ``word/POS`` tokens per paragraph. Persons (nr),
+places (ns) and organisations (nt) become spans; a surname and the given name after it, two tokens there, become one.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from nlpkit.files import write_text
 from nlpkit.labels import Span
+from nlpkit.text_files import read_lines
 
 TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 #: Any single character tagged as a name by itself counts as a surname, and so do these compound ones.
 _is_surname = re.compile(
     ".|欧阳|司马|上官|诸葛|东方|皇甫|尉迟|公孙|慕容|司徒|令狐|端木|夏侯|南宫|宇文|长孙|呼延"
 ).fullmatch
-#: Lines left out between the parts, so that no article lies on both sides of a border.
+#: Lines left out between the parts, so that no article is on both sides of a border.
 GAP = 100
 
 Example = dict[str, Any]
@@ -37,7 +38,7 @@ def join_names(names: Sequence[str]) -> list[str]:
         names: the tokens of the run.
 
     Returns:
-        One string a person.
+        One string per person.
 
     Example:
         >>> join_names(["江", "泽民", "李", "鹏", "乌叶海亚", "欧阳", "修"])
@@ -112,24 +113,15 @@ def split_by_order(examples: Sequence[Example], gap: int = GAP) -> dict[str, lis
     return kept
 
 
-def write_json_lines(examples: Iterable[Example], path: Path) -> None:
-    """Write a file of JSON lines, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples), "utf-8")
-    temporary.replace(path)
-
-
 def main(argv: Sequence[str]) -> None:
     """Convert the corpus named first into the folder named second."""
     if len(argv) != 2:
         raise SystemExit("usage: python recipes/pfr_entities.py CORPUS(.xz) OUTPUT_FOLDER")
     source, folder = Path(argv[0]), Path(argv[1])
-    opener = lzma.open if source.suffix == ".xz" else open
-    with opener(source, "rt", encoding="utf-8") as file:
-        examples = [read_line(line) for line in file.read().split("\n") if line.strip()]
-    folder.mkdir(parents=True, exist_ok=True)
+    examples = [read_line(line) for line in read_lines(source) if line.strip()]
     for name, part in split_by_order(examples).items():
-        write_json_lines(part, folder / f"{name}.jsonl")
+        lines = (json.dumps(example, ensure_ascii=False) + "\n" for example in part)
+        write_text(folder / f"{name}.jsonl", "".join(lines))
         entities = sum(len(example["spans"]) for example in part)
         print(f"{name}: {len(part)} lines, {sum(len(e['text']) for e in part)} characters, {entities} entities")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +26,9 @@ def profile(
     from rich.console import Console
     from transformers import AutoModelForSequenceClassification
 
-    from nlpkit.probes import profile_table, profile_tuning
+    from nlpkit.files import write_json
+    from nlpkit.ladder_side_tuning import ladder_ways
+    from nlpkit.probes import profile_table, profile_tuning, standard_ways
 
     if min(batch_size, length, labels, rounds) < 1:
         raise ValueError("--batch-size, --length, --labels and --rounds must be at least 1")
@@ -42,9 +43,8 @@ def profile(
         "attention_mask": torch.ones_like(ids).to(device),
         "labels": torch.arange(batch_size).remainder(labels).to(device),
     }
-    profiles = profile_tuning(found, batch, rounds=rounds, autocast=torch.bfloat16 if bf16 else None)
+    ways = standard_ways() | ladder_ways()
+    profiles = profile_tuning(found, batch, ways=ways, rounds=rounds, autocast=torch.bfloat16 if bf16 else None)
     Console().print(profile_table(profiles))
     if output is not None:
-        draft = output.with_name(output.name + ".tmp")
-        draft.write_text(json.dumps([asdict(item) for item in profiles], indent=1) + "\n", "utf-8")
-        draft.replace(output)
+        write_json(output, [asdict(item) for item in profiles])

@@ -6,6 +6,7 @@ from .alignment import find_inexpressible_spans as find_inexpressible_spans
 from .alignment import map_characters as map_characters
 from .alignment import place_in_token as place_in_token
 from .alignment import spread_labels as spread_labels
+from .alignment import without_overlaps as without_overlaps
 from .bio_decoding import continue_inside as continue_inside
 from .bio_decoding import decode_bio as decode_bio
 from .spans import Span as Span

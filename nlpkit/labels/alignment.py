@@ -54,6 +54,31 @@ def map_characters(offsets: Sequence[tuple[int, int]], length: int) -> NDArray[n
     return tokens
 
 
+def without_overlaps(offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Let each character belong to the last token that covers it.
+
+    SentencePiece's mark of a word's beginning, where it is a token by itself, covers the character behind it, too.
+
+    Args:
+        offsets: the span of each token, as ``return_offsets_mapping`` gives them.
+
+    Returns:
+        Spans that do not overlap, as ``map_characters`` takes them.
+
+    Example:
+        >>> without_overlaps([(0, 0), (0, 1), (0, 1), (1, 3), (0, 0)])
+        [(0, 0), (0, 0), (0, 1), (1, 3), (0, 0)]
+    """
+    parted = list(offsets)
+    following: int | None = None
+    for number in reversed(range(len(parted))):
+        start, end = parted[number]
+        if start < end:
+            parted[number] = (start, end if following is None else min(end, following))
+            following = start
+    return parted
+
+
 def place_in_token(character_to_token: Tensor, reach: int) -> Tensor:
     """Where in its token each character stands: one number for the distances to both ends of the token.
 

@@ -1,8 +1,7 @@
-from .answering import answer_together as answer_together
 from .building import get_ladder_model as get_ladder_model
-from .building import head_modules as head_modules
 from .configuration import LadderConfig as LadderConfig
+from .families import FAMILIES as FAMILIES
+from .families import BlockFamily as BlockFamily
 from .modeling import LadderModel as LadderModel
-from .saving import load_ladder_model as load_ladder_model
+from .profiling import ladder_ways as ladder_ways
 from .taps.cache import TapCache as TapCache
-from .taps.caching import cache_taps as cache_taps

@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
+
+from transformers.utils import ADAPTER_CONFIG_NAME
+
+from nlpkit.files import read_json, write_json
+from nlpkit.sources import find_file
 
 Layers = float | Sequence[int] | None
 
+#: Stands where PEFT writes the name of its method.
+LADDER_TYPE = "LADDER_SIDE_TUNING"
 MERGES = ("gate", "add")
 INITS = ("random", "magnitude", "fisher", "distill")
 
@@ -21,26 +30,26 @@ class LadderConfig:
     the variant that adds is kexue.fm/archives/9138.
 
     Args:
-        reduction: the backbone's widths divided by the side network's. Heads get smaller by it or, as far as it does
-            not divide their size, fewer: at 6, twelve heads of 64 become the blog's four of 32.
-        layers: which layers keep a block beside them. ``None``: all. A number: so many, evenly spread, as the paper
-            does (9 of 12 leaves out 0, 4 and 8); below 1 such a share of them. Indices: those. For encoder-decoder
+        reduction: the backbone's widths divided by the side network's. Heads become smaller by this factor or, as far
+            as it does not divide their size, fewer: at 6, twelve heads of 64 become the blog's four of 32.
+        layers: which layers have a block beside them. ``None``: all. A whole number: that many, evenly spread, as in
+            the paper (9 of 12 leaves out 0, 4 and 8). Below 1: that share of them. Indices: those. For encoder-decoder
             models also a mapping with ``"encoder"`` and ``"decoder"``.
         merge: ``"gate"`` mixes a tap into the side state with a learnt weight before each block; ``"add"`` adds it
             after each block.
-        init: where the side network begins. ``"random"``; ``"magnitude"``: the rows of the backbone with the largest
-            weights; ``"fisher"``: those with the largest squared gradients on your batches; ``"distill"``: by
+        init: the first weights of the side network. ``"random"``; ``"magnitude"``: the rows of the backbone with the
+            largest weights; ``"fisher"``: those with the largest squared gradients on your batches; ``"distill"``: by
             magnitude, then trained to give the backbone's last states on your batches without labels.
-        temperature: of the gates, which are ``sigmoid(alpha / temperature)``; small ones let them move fast.
-        dropout: before the projection up. Inside the side blocks it is the backbone's, but for the next one.
-        attention_dropout: of the side blocks' attention. Without it the fused kernels serve, which keep no attention
-            maps, the largest part of what a ladder keeps. Where the backbone has one setting for all dropout (T5),
-            that holds.
+        temperature: of the gates, which are ``sigmoid(alpha / temperature)``; a low one lets them move fast.
+        dropout: before the projection up. Inside the side blocks it is the backbone's, except on attention maps.
+        attention_dropout: on the attention maps of the side blocks. At 0 fused kernels can be used, which store no
+            attention maps, otherwise the largest part of what a ladder stores. Where the backbone has one setting for
+            all dropout (T5), that one is used.
         modules_to_save: names of modules of the model to train and save beside the ladder. ``None``: the head,
             unless it is a pretrained language-model head, and a pooler. Empty: none.
 
     Raises:
-        ValueError: a value out of range; the message says which are in it.
+        ValueError: a value out of range; the message says which values are possible.
 
     Example:
         >>> LadderConfig(reduction=4, layers=9).merge
@@ -95,15 +104,79 @@ class LadderConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> LadderConfig:
-        """Build a configuration from ``to_dict``'s values.
+        """Build a configuration from the values of ``to_dict``.
 
         Args:
-            settings: a value a field; unknown names are refused, since they change what a ladder computes.
+            settings: one value per field; unknown names are refused, since they change what a ladder computes.
 
         Raises:
             ValueError: a name is unknown.
         """
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(f"a ladder has no setting {unknown[0]!r}; was it saved by a later nlpkit?")
+            raise ValueError(f"unknown setting {unknown[0]!r} of a ladder; was it saved by a later nlpkit?")
         return cls(**settings)
+
+    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
+        """Write the settings as ``adapter_config.json``, as a ``PeftConfig`` does.
+
+        Args:
+            save_directory: folder, made if it does not exist.
+
+        Raises:
+            FileExistsError: the folder holds a saved ladder or another adapter, whose settings would be lost.
+        """
+        path = Path(save_directory) / ADAPTER_CONFIG_NAME
+        if path.exists() and set(read_json(path)) != {"peft_type", "ladder"}:
+            raise FileExistsError(f"{path} belongs to a saved adapter; save the settings to another folder")
+        write_json(path, {"peft_type": LADDER_TYPE, "ladder": self.to_dict()})
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **hub: Any) -> LadderConfig:
+        """Read the settings of a saved ladder, or those that ``save_pretrained`` wrote.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a repository on the Hub.
+            **hub: for a repository: ``revision``, ``subfolder``, ``cache_dir``, ``token``, ``local_files_only``.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            FileNotFoundError: there is no such folder or repository, or no ``adapter_config.json`` in it.
+            ValueError: the file is damaged, or holds the settings of another kind of adapter.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> with TemporaryDirectory() as folder:
+            ...     LadderConfig(reduction=4).save_pretrained(folder)
+            ...     LadderConfig.from_pretrained(folder).reduction
+            4
+        """
+        _, settings = read_adapter_config(pretrained_model_name_or_path, **hub)
+        return cls.from_dict(settings["ladder"])
+
+
+def read_adapter_config(source: str | PathLike[str], **hub: Any) -> tuple[Path, dict[str, Any]]:
+    """Read the ``adapter_config.json`` of a ladder.
+
+    Args:
+        source: a folder, or a repository on the Hub.
+        **hub: as for ``nlpkit.sources.find_file``.
+
+    Returns:
+        The file, and what it holds; the settings of ``LadderConfig`` are those under ``"ladder"``.
+
+    Raises:
+        FileNotFoundError: there is no such folder or repository, or no such file in it.
+        ValueError: the file is damaged, or belongs to another kind of adapter.
+    """
+    path = find_file(source if isinstance(source, str) else Path(source), ADAPTER_CONFIG_NAME, **hub)
+    if path is None:
+        raise FileNotFoundError(f"{source} holds no {ADAPTER_CONFIG_NAME}; give the folder of a saved ladder")
+    settings = read_json(path)
+    if settings.get("peft_type") != LADDER_TYPE:
+        raise ValueError(f"{source} holds a {settings.get('peft_type')} adapter, not a ladder; load it with peft")
+    if not isinstance(settings.get("ladder"), dict):
+        raise ValueError(f"{path} lacks the settings of its ladder; save the ladder again")
+    return path, settings

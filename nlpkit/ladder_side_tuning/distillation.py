@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nlpkit.ladder_side_tuning.ladder import Ladder
+from nlpkit.ladder_side_tuning.side_network import Landing
 from nlpkit.training.precision import bf16_is_fast
 
 
 def state_distance(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
-    """The squared distance of states, in units of their variance, over the tokens that are no padding.
+    """The squared distance of states, in units of their variance, over the tokens that are not padding.
 
     Args:
         found: shape ``(batch, length, width)``.
@@ -35,33 +36,33 @@ def state_distance(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor
     return (found - wanted).square().sum() / spread
 
 
-def distill(ladder: Any, batches: Iterable[Mapping[str, Any]], *, learning_rate: float = 3e-3) -> list[float]:
-    """Train a side network to give the backbone's last states, so that any head finds what it was pretrained on.
+def distill(ladder: Ladder, batches: Iterable[Mapping[str, Tensor]], *, learning_rate: float = 3e-3) -> list[float]:
+    """Train a side network to give the backbone's last states, so that any head reads what it was pretrained on.
 
     Source: suggested, untried, by the authors of Sung, Cho and Bansal 2022 in their repository's discussions.
 
     Args:
         ladder: its side network is trained; head and backbone are not touched. It is left in the mode it was in.
-        batches: inputs; labels only serve encoder-decoder models, to make the decoder's inputs.
+        batches: inputs; labels are used by encoder-decoder models only, to make the decoder's inputs.
         learning_rate: of AdamW, after a warm-up over the first tenth of the batches, falling as a cosine.
 
     Returns:
-        The distance of each batch, `state_distance`; below 1 is better than a constant.
+        The ``state_distance`` of each batch; below 1 is better than a constant.
 
     Raises:
         ValueError: there are no batches.
 
     Note:
-        One pass over the batches; of the same cost as one epoch of training the ladder on them.
+        One pass over the batches costs as much as one epoch of training the ladder on them.
     """
     rows = list(batches)
     if not rows:
         raise ValueError("distillation needs at least one batch")
-    side = [module for name, module in ladder.ladder_modules().items() if name not in ladder.saved_modules]
-    optimizer = torch.optim.AdamW([p for module in side for p in module.parameters()], lr=learning_rate)
+    side = [parameter for module in ladder.side_modules() for parameter in module.parameters()]
+    optimizer = torch.optim.AdamW(side, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, len(rows)))
     was_training = ladder.training
-    landing = ladder.stacks[-1].module(ladder).side
+    landing = ladder.landing(ladder.stacks[-1])
     landing.climb.keeps_last = True
     losses = []
     mixed = ladder.dtype == torch.float32 and bf16_is_fast()
@@ -86,17 +87,20 @@ def distill(ladder: Any, batches: Iterable[Mapping[str, Any]], *, learning_rate:
     return losses
 
 
-def _last_states(ladder: Any, landing: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _last_states(ladder: Ladder, landing: Landing, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The side network's last states and the backbone's own."""
     kept: list[Tensor] = []
     hook = landing.register_forward_hook(lambda module, args, output: kept.append(output))
     try:
         ladder(**batch)
     finally:
         hook.remove()
-    return kept[0], landing.climb.last
+    wanted = landing.climb.last
+    assert wanted is not None  # kept by keeps_last
+    return kept[0], wanted
 
 
-def _token_mask(ladder: Any, batch: Mapping[str, Tensor], states: Tensor) -> Tensor | None:
+def _token_mask(ladder: Ladder, batch: Mapping[str, Tensor], states: Tensor) -> Tensor | None:
     if not ladder.config.is_encoder_decoder:
         return batch.get("attention_mask")
     if "decoder_attention_mask" in batch:

@@ -1,7 +1,7 @@
 """What a ladder must know of a kind of block: which settings are its widths, and which of its weights belong together.
 
-The side network is built from the backbone's own block class with narrower widths, so nothing of any model is written
-down twice. A new kind of block is one more `BlockFamily`, given to `get_ladder_model`.
+The side network is built from the backbone's own block class with narrower widths, so no model's code is written a
+second time. A new kind of block is one more ``BlockFamily``, given to ``get_ladder_model``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import gcd
-from typing import Any
 
 from torch import nn
+from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class BlockFamily:
         width: setting that holds the size of the residual stream.
         narrowed: all settings that are divided by the reduction; those that are ``None`` stay so.
         heads: setting that holds the number of attention heads.
-        key_value_heads: setting that holds the number of heads of keys and values, if that is another one.
+        key_value_heads: setting that holds the number of heads of keys and values, if it is a different one.
         head_size: setting that holds the size of a head; ``None``: the width divided by the heads.
-        attention_dropout: setting that holds the dropout of attention maps, if it is one by itself.
+        attention_dropout: setting that holds the dropout of attention maps, if there is one for them alone.
         final_norm: the stack's attribute that holds the norm after the last block, if there is one.
         carried: arguments that a block returns for the next one, in the order of its outputs after the first.
         by_head_size: arguments whose last axis is the size of a head; side blocks get as many columns, evenly spread,
             as their heads have.
         spaces: how the rows and columns of the block's matrices are tied together for structured pruning: a pattern
             of a module's name to the names of its output and input space. ``hidden`` is one for the whole stack,
-            ``source`` is the ``hidden`` of the encoder, ``heads`` is one for each attention, ``inner`` for each block.
-            A ``heads`` that ends in ``*3`` is three such spaces in a row. ``numbers`` are those of the heads, where
-            all attentions of a stack must keep the same. What no pattern finds lives in ``hidden``.
+            ``source`` is the ``hidden`` of the encoder, ``heads`` is one per attention, ``inner`` one per block. A
+            ``heads`` that ends in ``*3`` is three such spaces in a row. ``numbers`` are those of the heads, where all
+            attentions of a stack must keep the same ones. A module that no pattern matches belongs to ``hidden``.
     """
 
     blocks: tuple[str, ...]
@@ -54,21 +54,21 @@ class BlockFamily:
         """Whether a block is of this kind."""
         return any(kind.__name__ in self.blocks for kind in type(block).__mro__)
 
-    def size_of_head(self, config: Any) -> int:
+    def size_of_head(self, config: PreTrainedConfig) -> int:
         """The size of an attention head."""
         size = getattr(config, self.head_size, None) if self.head_size is not None else None
         return int(size or getattr(config, self.width) // getattr(config, self.heads))
 
-    def count_heads(self, config: Any) -> int:
+    def count_heads(self, config: PreTrainedConfig) -> int:
         """How many heads can be left out one by one: those of keys and values, with all queries that read them."""
         return int(getattr(config, self.key_value_heads or self.heads))
 
-    def split(self, config: Any, reduction: int) -> tuple[int, int]:
-        """How a reduction of the heads' common width comes about: by smaller heads as far as that goes, then by fewer.
+    def split(self, config: PreTrainedConfig, reduction: int) -> tuple[int, int]:
+        """Divide the heads' common width: by smaller heads as far as possible, then by fewer.
 
         Args:
             config: the backbone's.
-            reduction: of all widths.
+            reduction: by which all widths are divided.
 
         Returns:
             How many times fewer heads there are, and how many times smaller each is; their product is the reduction.
@@ -78,8 +78,8 @@ class BlockFamily:
         smaller = gcd(reduction, size // 2 if self.by_head_size else size)
         return reduction // smaller, smaller
 
-    def divisors(self, config: Any, reduction: int) -> dict[str, int]:
-        """What a reduction divides each of the settings by that make a block narrow."""
+    def divisors(self, config: PreTrainedConfig, reduction: int) -> dict[str, int]:
+        """By how much each setting that makes a block narrow is divided."""
         fewer, smaller = self.split(config, reduction)
         found = dict.fromkeys(self.narrowed, reduction) | {self.heads: fewer}
         if self.key_value_heads is not None:

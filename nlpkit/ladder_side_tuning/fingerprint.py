@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import torch
 
+from nlpkit.ladder_side_tuning.ladder import Ladder
 
-def backbone_fingerprint(ladder: Any) -> str:
+
+def backbone_fingerprint(ladder: Ladder) -> str:
     """A digest of the weights that a ladder stands on: the embeddings of tokens and the frozen blocks.
 
     Weights are rounded to bf16 first, so that a checkpoint is known again in any precision it is loaded in.
@@ -20,19 +21,18 @@ def backbone_fingerprint(ladder: Any) -> str:
         32 hexadecimal digits.
 
     Note:
-        Takes about two seconds a billion parameters.
+        Takes about two seconds per billion parameters.
 
     Example:
         >>> from transformers import BertConfig, BertModel
-        >>> from nlpkit.ladder_side_tuning.building import build_ladder
-        >>> from nlpkit.ladder_side_tuning.configuration import LadderConfig
+        >>> from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
         >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
         ...                              intermediate_size=8))
-        >>> wide, narrow = (build_ladder(model, LadderConfig(reduction=r)) for r in (1, 4))
+        >>> wide, narrow = (get_ladder_model(model, LadderConfig(reduction=r)) for r in (1, 4))
         >>> backbone_fingerprint(wide) == backbone_fingerprint(narrow)
         True
     """
-    rungs = [rung for stack in ladder.stacks for rung in stack.blocks(ladder)]
+    rungs = [rung for stack in ladder.stacks for rung in ladder.rungs(stack)]
     modules = [ladder.get_input_embeddings(), *(rung.block for rung in rungs)]
     digest = hashlib.blake2b(digest_size=16)
     for parameter in (parameter for module in modules for parameter in module.parameters()):

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from nlpkit.ladder_side_tuning.distillation import distill
+from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.pruning import PrunedStack, magnitude_scores, squared_gradients
 
 
-def initialise(ladder: Any, model: PreTrainedModel, batches: Iterable[Mapping[str, Any]] | None) -> None:
+def initialise(ladder: Ladder, model: PreTrainedModel, batches: Iterable[Mapping[str, Any]] | None) -> None:
     """Set the side network's weights as ``ladder.ladder_config.init`` says; the head is left as it is.
 
     Args:
-        ladder: fresh from `nlpkit.ladder_side_tuning.modeling.build_ladder`.
+        ladder: fresh from ``build_ladder``.
         model: what it was built on.
         batches: for the inits that learn from them.
 
@@ -38,13 +40,11 @@ def initialise(ladder: Any, model: PreTrainedModel, batches: Iterable[Mapping[st
     # Distillation finds the scale of the projection up by itself, sooner from the backbone's own.
     copy_pruned(ladder, scores, gain=1 if init == "distill" else ladder.ladder_config.reduction)
     if init == "distill" and batches is not None:
-        from nlpkit.ladder_side_tuning.distillation import distill
-
         distill(ladder, batches)
 
 
 @torch.no_grad()
-def randomise(ladder: Any) -> None:
+def randomise(ladder: Ladder) -> None:
     """Give the side network random weights whose scale fits its widths.
 
     Matrices are drawn so that variances stay the same forwards and backwards (Glorot and Bengio 2010), biases and
@@ -53,10 +53,9 @@ def randomise(ladder: Any) -> None:
     Args:
         ladder: its side network is changed in place.
     """
-    for name, module in ladder.ladder_modules().items():
-        if name not in ladder.saved_modules:
-            for child in reversed(list(module.modules())):  # what a module consists of before the module
-                _randomise(child)
+    for module in ladder.side_modules():
+        for child in reversed(list(module.modules())):  # the parts of a module before the module
+            _randomise(child)
 
 
 def _randomise(module: nn.Module) -> None:
@@ -72,7 +71,7 @@ def _randomise(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def copy_pruned(ladder: Any, scores: Mapping[str, Tensor], gain: float = 1.0) -> None:
+def copy_pruned(ladder: Ladder, scores: Mapping[str, Tensor], gain: float = 1.0) -> None:
     """Make the side network a structurally pruned copy of the backbone.
 
     Of each space of the backbone's matrices (residual stream, heads, inner states of a block) the ``1 / reduction``
@@ -86,8 +85,8 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor], gain: float = 1.0) ->
     Args:
         ladder: its side network is changed in place.
         scores: an importance for each weight of the backbone, of the same shape, by its name in the plain model.
-        gain: what the projection up multiplies with. The head reads ``1 / reduction`` of its inputs, so with the
-            reduction its sums are those of the backbone in expectation over what is left out, as behind dropout.
+        gain: factor of the projection up. The head reads ``1 / reduction`` of its inputs, so with the reduction as
+            factor the expectation of its sums, over what is left out, is that of the backbone's, as behind dropout.
 
     Note:
         With ``reduction=1`` the side network is the backbone.
@@ -95,18 +94,19 @@ def copy_pruned(ladder: Any, scores: Mapping[str, Tensor], gain: float = 1.0) ->
     pruned: PrunedStack | None = None
     for stack in ladder.stacks:
         pruned = PrunedStack(ladder, stack, scores, source=None if pruned is None else pruned.kept["hidden"])
-        module = stack.module(ladder)
-        rungs = list(stack.blocks(ladder))
-        selection = _selection(pruned.kept["hidden"], pruned.width, rungs[0].enter.weight)  # (narrow width, width)
-        _set_linear(rungs[0].enter, selection)
+        landing, rungs = ladder.landing(stack), ladder.rungs(stack)
+        enter = rungs[0].enter
+        assert enter is not None  # the first rung has one
+        selection = _selection(pruned.kept["hidden"], pruned.width, enter.weight)  # (narrow width, width)
+        _set_linear(enter, selection)
         for rung in rungs:
             if rung.side is not None:
                 _set_linear(rung.side.down, selection)
                 pruned.copy_block(rung.index, rung.side.block)
-        if stack.family.final_norm and not isinstance(module.side.norm, nn.Identity):
-            pruned.copy_norm(getattr(module, stack.family.final_norm), module.side.norm)
-        if module.side.up is not None:
-            _set_linear(module.side.up, gain * selection.T)
+        if stack.family.final_norm and not isinstance(landing.norm, nn.Identity):
+            pruned.copy_norm(getattr(stack.module(ladder), stack.family.final_norm), landing.norm)
+        if landing.up is not None:
+            _set_linear(landing.up, gain * selection.T)
 
 
 def _selection(kept: Tensor, width: int, like: Tensor) -> Tensor:

@@ -2,97 +2,112 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.rungs import Climb, Rung, TapsGathered
-from nlpkit.ladder_side_tuning.side_network import Landing
-from nlpkit.ladder_side_tuning.stacks import Stack
+from nlpkit.ladder_side_tuning.assembly import build_ladder, unpickle_ladder
+from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
+from nlpkit.ladder_side_tuning.ladder import Ladder, Taps
+from nlpkit.ladder_side_tuning.loading import read_ladder
+from nlpkit.ladder_side_tuning.saving import save_ladder
 from nlpkit.ladder_side_tuning.taps.cache import TapCache
-
-#: The taps of a batch: for each stack, by its name, states of shape ``(batch, length, width)`` by layer.
-Taps = Mapping[str, Mapping[int, Tensor]]
+from nlpkit.ladder_side_tuning.taps.caching import Row, fill_cache
 
 
-class LadderModel(nn.Module):
-    """What a model gains by a ladder; `ladder_class` joins it with the model's own class.
+class LadderModel(Ladder):
+    """A frozen model with a trainable ladder beside it; ``get_ladder_model`` makes one, ``from_pretrained`` loads one.
+
+    It is also of the class of the model that it was made from, with the same heads, inputs and outputs. Its
+    ``forward`` takes ``taps`` besides, in place of running the backbone.
 
     Attributes:
-        ladder_config: how the ladder is made.
-        stacks: the stacks of the backbone, the encoder first.
-        saved_modules: names of the modules that are trained and saved beside the ladder.
-        tap_cache: where ``forward`` finds taps, if anywhere.
+        tap_cache: where ``forward`` finds taps, if anywhere; see ``use_tap_cache``.
     """
 
-    ladder_config: LadderConfig
-    stacks: list[Stack]
-    saved_modules: list[str]
     tap_cache: TapCache | None = None
 
-    def train(self, mode: bool = True) -> Self:
-        """Put the ladder and the head into training or evaluation mode; the backbone stays in the latter."""
-        super().train(mode)
-        base: Any = self.base_model
-        for module in base.children() if base is self else [base]:
-            module.eval()
-        for module in self.ladder_modules().values():
-            module.train(mode)
-        return self
-
-    def ladder_modules(self) -> dict[str, nn.Module]:
-        """The modules that are trained and saved: those of the side network, the head, what else the user chose.
-
-        Returns:
-            Modules by name; none lies inside another.
-        """
-        found: dict[str, nn.Module] = {}
-        for name, module in self.named_modules():
-            if isinstance(module, Rung):
-                beside = {"enter": module.enter, "side": module.side}
-                found |= {f"{name}.{part}": child for part, child in beside.items() if child is not None}
-            elif isinstance(module, Landing):
-                found[name] = module
-        return found | {name: self.get_submodule(name) for name in self.saved_modules}
-
-    def ladder_state_dict(self) -> dict[str, Tensor]:
-        """The weights of `ladder_modules`, under the names that they have in ``state_dict``."""
-        prefixes = tuple(f"{name}." for name in self.ladder_modules())
-        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(prefixes)}
-
-    def tap(self, *args: Any, layers: Mapping[str, Iterable[int]] | None = None, **batch: Any) -> Taps:
-        """Run the backbone alone and keep its states at the tapped layers.
+    @staticmethod
+    def answer_together(ladders: Mapping[str, LadderModel], **batch: Any) -> dict[str, Any]:
+        """Let several ladders on one backbone answer a batch, running the backbone once.
 
         Args:
-            *args: the model's inputs.
-            layers: which layers of each stack; by default those that the ladder taps.
-            **batch: the model's inputs by name. Labels only serve encoder-decoder models, whose decoders read them.
+            ladders: made from the same model, by name.
+            **batch: inputs that all of them take.
 
         Returns:
-            The taps, to be given to ``forward`` of this ladder or of another one on the same backbone.
-        """
-        wanted = self.tapped_layers() if layers is None else layers
-        climbs = self._climbs()
-        with torch.no_grad(), _set(climbs, "wanted", {name: frozenset(wanted[name]) for name in climbs}):
-            try:
-                super().forward(*args, **batch)
-            except TapsGathered:
-                return {name: climb.gathered for name, climb in climbs.items()}
-            finally:
-                for climb in climbs.values():
-                    climb.gathered = {}
-        raise RuntimeError(f"{type(self).__name__} did not run its blocks on these inputs")
+            The output of each.
 
-    def tapped_layers(self) -> dict[str, list[int]]:
-        """The layers with a side block, by the name of their stack."""
-        return {stack.name: [rung.index for rung in self._rungs(stack) if rung.side] for stack in self.stacks}
+        Raises:
+            ValueError: none are given, or they stand beside different backbones.
+
+        Example:
+            >>> import torch
+            >>> from transformers import BertConfig, BertModel
+            >>> from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
+            >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+            ...                              intermediate_size=8))
+            >>> ladders = {str(r): get_ladder_model(model, LadderConfig(reduction=r)) for r in (2, 4)}
+            >>> sorted(LadderModel.answer_together(ladders, input_ids=torch.tensor([[1, 2]])))
+            ['2', '4']
+        """
+        if not ladders:
+            raise ValueError("give at least one ladder")
+        first_name, first = next(iter(ladders.items()))
+        for name, ladder in ladders.items():
+            if _memory_of_blocks(ladder) != _memory_of_blocks(first):
+                raise ValueError(
+                    f"ladders {first_name!r} and {name!r} do not share a backbone; build both on one model"
+                )
+        wanted = {
+            stack.name: set(chain.from_iterable(ladder.tapped_layers()[stack.name] for ladder in ladders.values()))
+            for stack in first.stacks
+        }
+        taps = first.tap(layers=wanted, **batch)
+        return {name: ladder(**batch, taps=taps) for name, ladder in ladders.items()}
+
+    def cache_taps(
+        self,
+        rows: Sequence[Row],
+        folder: str | Path,
+        collate: Callable[[list[Any]], Mapping[str, Any]],
+        *,
+        dtype: str = "bfloat16",
+        batch_size: int = 64,
+        shard_bytes: int = 1 << 28,
+        show_progress: bool = True,
+    ) -> TapCache:
+        """Run the backbone once over a set of rows and keep the taps on disk.
+
+        Args:
+            rows: tokenized examples with ``input_ids``, and for encoder-decoder models ``labels``.
+            folder: made if it does not exist. If it holds a part of this very cache, the rest is added to it.
+            collate: makes a batch of rows, as the Trainer's ``data_collator`` does. It must not draw anything at
+                random.
+            dtype: what taps are kept in: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+            batch_size: rows per batch; rows of similar length come together.
+            shard_bytes: size of a file. An interruption loses at most this.
+            show_progress: draw a progress bar.
+
+        Returns:
+            The cache, ready for ``use_tap_cache``.
+
+        Raises:
+            ValueError: an unknown dtype, a damaged file, or the folder holds the cache of another backbone, of other
+                layers or dtype.
+            BlockingIOError: another process is writing to the folder.
+            OSError: the disk is too small, which is checked before the backbone runs, or it fills up all the same;
+                what was written is kept and used by the next call.
+
+        Note:
+            Costs one forward pass without gradients. Under ``torch.autocast`` it runs in that precision.
+        """
+        return fill_cache(self, rows, folder, collate, dtype, batch_size, shard_bytes, show_progress)
 
     def use_tap_cache(self, cache: TapCache | None) -> None:
         """Read taps from a cache instead of running the backbone, wherever a batch is in it.
@@ -100,7 +115,7 @@ class LadderModel(nn.Module):
         In training a batch that is not in the cache is an error; in evaluation the backbone runs for it.
 
         Args:
-            cache: made by `nlpkit.ladder_side_tuning.taps.caching.cache_taps`; ``None`` runs the backbone again.
+            cache: made by ``cache_taps``, of this ladder or of another one; ``None`` runs the backbone again.
 
         Raises:
             ValueError: the cache is another backbone's, or lacks layers.
@@ -109,7 +124,18 @@ class LadderModel(nn.Module):
             cache.check(self)
         self.tap_cache = cache
 
-    def _look_up(self, inputs: Mapping[str, Any]) -> Taps | None:
+    def find_taps(self, inputs: Mapping[str, Any]) -> Taps | None:
+        """The taps of a batch, if there is a cache and they are in it.
+
+        Args:
+            inputs: the model's inputs by name.
+
+        Returns:
+            The taps, or ``None`` to run the backbone.
+
+        Raises:
+            ValueError: there is a cache, the model is being trained, and the batch is not in the cache.
+        """
         if self.tap_cache is None:
             return None
         taps = self.tap_cache.look_up(self, inputs)
@@ -120,77 +146,118 @@ class LadderModel(nn.Module):
             )
         return taps
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Write the ladder without the backbone; see `nlpkit.ladder_side_tuning.saving.save_ladder`."""
-        from nlpkit.ladder_side_tuning.saving import save_ladder
+    # Sharding and variants mean nothing here: the arguments after push_to_hub are those of push_to_hub.
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | PathLike[str],
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write the ladder without the backbone: ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-        if kwargs.get("is_main_process", True):
-            save_ladder(self, save_directory)
+        Args:
+            save_directory: folder, made if it does not exist.
+            is_main_process: whether this process writes the folder.
+            state_dict: weights to save in place of the model's own.
+            push_to_hub: upload the ladder, too, to the repository ``repo_id`` or one of the folder's name.
+            **kwargs: for ``push_to_hub``: ``repo_id``, ``token``, ``private``, ``revision``, ``commit_message``.
+                Others that transformers passes (``max_shard_size``) make no difference here.
+
+        Raises:
+            NotADirectoryError: ``save_directory`` is a file.
+            ValueError: ``state_dict`` lacks weights of the ladder.
+        """
+        if not is_main_process:
+            return
+        save_ladder(self, save_directory, state_dict)
+        if push_to_hub:
+            known = ("token", "private", "revision", "commit_message", "commit_description", "create_pr", "tags")
+            self.push_to_hub(
+                kwargs.get("repo_id", Path(save_directory).name),
+                **{name: kwargs[name] for name in known if name in kwargs},
+            )
+
+    # The backbone comes first, as in PEFT.
+    @overload  # type: ignore[override]
+    @classmethod
+    def from_pretrained(
+        cls, backbone: str | Path, *, families: Sequence[BlockFamily] = ..., **hub: Any
+    ) -> LadderModel: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        backbone: PreTrainedModel | None,
+        folder: str | Path,
+        *,
+        families: Sequence[BlockFamily] = ...,
+        **hub: Any,
+    ) -> LadderModel: ...
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: a ladder is loaded beside its backbone."""
-        raise TypeError("load a ladder with nlpkit.load_ladder_model(folder, backbone)")
+    def from_pretrained(
+        cls,
+        backbone: PreTrainedModel | str | Path | None,
+        folder: str | Path | None = None,
+        *,
+        families: Sequence[BlockFamily] = FAMILIES,
+        **hub: Any,
+    ) -> LadderModel:
+        """Load a ladder and stand it beside its backbone: ``from_pretrained(backbone, folder)``, as in PEFT.
 
-    def num_ladder_parameters(self) -> int:
-        """How many parameters are trained."""
-        return sum(p.numel() for module in self.ladder_modules().values() for p in module.parameters())
+        Args:
+            backbone: the plain model, with a head of the same kind; its parameters are frozen in place and shared.
+                ``None``, or leaving it out, loads the one that the ladder was trained beside, from where it was then.
+            folder: what ``save_pretrained`` or the Trainer wrote, or a repository on the Hub.
+            families: kinds of block, as ``get_ladder_model`` was given.
+            **hub: for a repository: ``revision``, ``subfolder``, ``cache_dir``, ``token``, ``local_files_only``.
 
-    def _rungs(self, stack: Stack) -> list[Any]:
-        return list(stack.blocks(self))
+        Returns:
+            The ladder, in evaluation mode.
 
-    def _climbs(self) -> dict[str, Climb]:
-        return {stack.name: self._rungs(stack)[0].climb for stack in self.stacks}
+        Raises:
+            FileNotFoundError: there is no such folder or repository, or no ladder in it.
+            TypeError: the backbone is not a model of transformers, or ``hub`` has an unknown argument.
+            ValueError: the files are damaged or hold something else, or the backbone is another one.
 
-    def __reduce__(self) -> Any:
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from transformers import BertConfig, BertModel
+            >>> from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
+            >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+            ...                              intermediate_size=8))
+            >>> with TemporaryDirectory() as folder:
+            ...     get_ladder_model(model, LadderConfig(reduction=2)).save_pretrained(folder)
+            ...     LadderModel.from_pretrained(model, folder).tapped_layers()
+            {'encoder': [0, 1]}
+        """
+        if folder is None and isinstance(backbone, str | Path):
+            backbone, folder = None, backbone
+        if folder is None:
+            raise TypeError("say where the ladder is: LadderModel.from_pretrained(backbone, folder)")
+        if isinstance(backbone, str | Path):
+            raise TypeError("the backbone is a model; load it first, or leave it out to load the ladder's own")
+        saved = read_ladder(folder, **hub)
+        if backbone is None:
+            backbone = saved.load_backbone(**hub)
+        saved.check_modules(backbone)
+        trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+        ladder = build_ladder(LadderModel, backbone, saved.config, families)
+        try:
+            saved.fill(ladder)
+        except ValueError:
+            for parameter in trainable:  # a refused model stays as it was
+                parameter.requires_grad_(True)
+            raise
+        return ladder.eval()
+
+    def __reduce__(self) -> tuple[Callable[[type[Self], Any], Self], tuple[type, type], dict[str, Any]]:
         # The class is made at run time, so pickle and deepcopy must make it again.
-        return _unpickle, (type(self).__mro__[2],), self.__dict__
+        return unpickle_ladder, (LadderModel, type(self).__bases__[1]), self.__dict__
 
 
-@functools.cache
-def ladder_class(model_class: Any) -> type[Any]:
-    """The class of a model with a ladder: a subclass of the model's own, so that all that takes the one takes it.
-
-    It keeps the name, by which the Trainer and pipelines know what a model is for, and the signature of ``forward``,
-    by which the Trainer knows its inputs and labels.
-
-    Args:
-        model_class: any class of model.
-
-    Returns:
-        The subclass.
-    """
-    signature = inspect.signature(model_class.forward)
-
-    @functools.wraps(model_class.forward)
-    def forward(self: Any, *args: Any, taps: Taps | None = None, **kwargs: Any) -> Any:
-        found = self._look_up(dict(zip(names, args, strict=False)) | kwargs) if taps is None else taps
-        if found is None:
-            return model_class.forward(self, *args, **kwargs)
-        with _set(self._climbs(), "given", found):
-            return model_class.forward(self, *args, **kwargs)
-
-    names = list(signature.parameters)[1:]
-    given = inspect.Parameter("taps", inspect.Parameter.KEYWORD_ONLY, default=None)
-    parameters = list(signature.parameters.values())
-    has_kwargs = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
-    parameters.insert(len(parameters) - has_kwargs, given)
-    forward.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    body = {"__module__": model_class.__module__, "__qualname__": model_class.__qualname__, "forward": forward}
-    return type(model_class.__name__, (LadderModel, model_class), body)
-
-
-@contextmanager
-def _set(climbs: Mapping[str, Climb], attribute: str, values: Mapping[str, Any]) -> Iterator[None]:
-    """Set an attribute of the climbs for the duration of a pass."""
-    for name, climb in climbs.items():
-        setattr(climb, attribute, values[name])
-    try:
-        yield
-    finally:
-        for climb in climbs.values():
-            setattr(climb, attribute, None)
-
-
-def _unpickle(model_class: Any) -> Any:
-    return object.__new__(ladder_class(model_class))
+def _memory_of_blocks(ladder: Ladder) -> list[int]:
+    return [p.data_ptr() for stack in ladder.stacks for rung in ladder.rungs(stack) for p in rung.block.parameters()]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedConfig
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.families import BlockFamily
@@ -17,9 +18,9 @@ class NarrowedConfig:
     """A view of a model's configuration in which only the widths differ.
 
     A view and not a copy: blocks read the kind of attention from their configuration when they run, and after
-    ``model.set_attn_implementation`` the side blocks must follow, since they share the backbone's masks. Only where
-    the backbone's attention is ``"sdpa"`` theirs is ``nlpkit.training.attention.sdpa_in_fp32``, which takes the
-    same masks: narrow heads gain nothing from bf16, and its backward pass is several times slower on CPUs.
+    ``model.set_attn_implementation`` the side blocks must follow, since they share the backbone's masks. Where the
+    backbone's attention is ``"sdpa"``, theirs is ``nlpkit.training.attention.sdpa_in_fp32``, which takes the same
+    masks: narrow heads gain nothing from bf16, and its backward pass is several times slower on CPUs.
 
     Example:
         >>> from types import SimpleNamespace
@@ -47,14 +48,19 @@ class NarrowedConfig:
 
 
 def build_narrow_block(
-    block: nn.Module, stack_config: Any, family: BlockFamily, config: LadderConfig, index: int, first: bool
+    block: nn.Module,
+    stack_config: PreTrainedConfig,
+    family: BlockFamily,
+    config: LadderConfig,
+    index: int,
+    first: bool,
 ) -> nn.Module:
     """Build a block of the same class as the backbone's at a fraction of its widths, with fresh weights.
 
     Args:
         block: the backbone's.
-        stack_config: configuration that it was built from.
-        family: its kind.
+        stack_config: configuration that the backbone's block was built from.
+        family: kind of the block.
         config: of the ladder.
         index: its place in the stack.
         first: whether it is the first side block, which holds the relative position bias where the backbone has one.
@@ -76,8 +82,10 @@ def build_narrow_block(
     )
 
 
-def _narrow_settings(block: str, stack_config: Any, family: BlockFamily, reduction: int) -> dict[str, Any]:
-    """The settings that a side block has otherwise than the backbone's, by name."""
+def _narrow_settings(
+    block: str, stack_config: PreTrainedConfig, family: BlockFamily, reduction: int
+) -> dict[str, Any]:
+    """The settings in which a side block differs from the backbone's, by name."""
     divisors = family.divisors(stack_config, reduction)
     sizes = {name: size for name in divisors if (size := getattr(stack_config, name, None)) is not None}
     for name, size in sizes.items():
@@ -93,7 +101,7 @@ def _narrow_settings(block: str, stack_config: Any, family: BlockFamily, reducti
     return changed | {alias: changed[name] for alias, name in aliases.items() if name in changed}
 
 
-def _fitting_reductions(sizes: Mapping[str, int], stack_config: Any, family: BlockFamily) -> list[int]:
+def _fitting_reductions(sizes: Mapping[str, int], stack_config: PreTrainedConfig, family: BlockFamily) -> list[int]:
     return [
         reduction
         for reduction in range(1, max(sizes.values()) + 1)

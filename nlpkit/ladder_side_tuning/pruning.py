@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from nlpkit.ladder_side_tuning.families import BlockFamily
+from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.stacks import Stack
 
 
@@ -61,7 +62,7 @@ def magnitude_scores(model: nn.Module) -> dict[str, Tensor]:
         model: any model.
 
     Returns:
-        A score for each weight, by its name.
+        One score per weight, by its name.
     """
     return {name: parameter.abs().float() for name, parameter in model.named_parameters()}
 
@@ -69,7 +70,7 @@ def magnitude_scores(model: nn.Module) -> dict[str, Tensor]:
 def squared_gradients(model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
     """The empirical Fisher information of each weight on labelled batches as its importance.
 
-    Source: Sung, Cho and Bansal 2022, section 3.3, who take batches of one; larger ones cost less and say less.
+    Source: Sung, Cho and Bansal 2022, section 3.3, with batches of one; larger batches are cheaper and less exact.
 
     Args:
         model: must return a loss on the batches; in evaluation mode while it runs. Its gradients are left as they
@@ -125,10 +126,10 @@ class PrunedStack:
         width: the backbone's.
     """
 
-    def __init__(self, ladder: Any, stack: Stack, scores: Mapping[str, Tensor], source: Tensor | None) -> None:
+    def __init__(self, ladder: Ladder, stack: Stack, scores: Mapping[str, Tensor], source: Tensor | None) -> None:
         settings = stack.config(ladder)
         self.family: BlockFamily = stack.family
-        self.blocks: list[Any] = [rung.block for rung in stack.blocks(ladder)]
+        self.blocks = [rung.block for rung in ladder.rungs(stack)]
         self.reduction: int = ladder.ladder_config.reduction
         self.width: int = getattr(settings, stack.family.width)
         self.heads = stack.family.count_heads(settings)
@@ -210,7 +211,7 @@ class PrunedStack:
         for name, parameter, spaces in self._matrices(index, self.blocks[index]):
             if name in targets:
                 targets.pop(name).copy_(self._slice(parameter, spaces))
-        # A relative position bias stands in the backbone's first block, and in the first that is kept beside it.
+        # A relative position bias is in the backbone's first block, and in the first of the side blocks.
         for name, parameter, spaces in self._matrices(0, self.blocks[0]):
             if name in targets:
                 targets.pop(name).copy_(self._slice(parameter, spaces))

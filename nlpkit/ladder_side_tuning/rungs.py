@@ -26,7 +26,7 @@ class TapsGathered(Exception):  # noqa: N818 - not an error
 
 
 class Climb(threading.local):
-    """Where one forward pass through a stack has got to; each thread has its own, so that threads may share a model.
+    """The state of one forward pass through a stack; each thread has its own, so that threads may share a model.
 
     Attributes:
         state: of the side network, shape ``(batch, length, width)``.
@@ -51,7 +51,7 @@ class Climb(threading.local):
         self.gathered: dict[int, Tensor] = {}
 
     def finish(self) -> Tensor:
-        """Hand over the last state of the side network, and hold on to nothing of the pass.
+        """Return the last state of the side network, and keep nothing of the pass.
 
         Returns:
             Shape ``(batch, length, width)``.
@@ -103,7 +103,7 @@ class Rung(nn.Module):
     """A frozen block of the backbone, in its place in the list of blocks, and what stands beside it.
 
     Args:
-        block: the frozen block; it runs without gradients and in evaluation mode whatever happens around it.
+        block: the frozen block; it always runs without gradients and in evaluation mode.
         index: its place in the stack.
         climb: shared by the rungs of a stack.
         family: the kind of block.
@@ -133,7 +133,7 @@ class Rung(nn.Module):
         self.argument_names = tuple(inspect.signature(block.forward).parameters)[1:]
 
     def train(self, mode: bool = True) -> Self:
-        """Put what stands beside the block into training or evaluation mode; the block stays in the latter."""
+        """Put the side block into training or evaluation mode; the frozen block stays in evaluation mode."""
         super().train(mode)
         self.block.eval()
         return self
@@ -190,7 +190,7 @@ class Rung(nn.Module):
                 add_side_layers(cache, self.depth, self.kept)
 
     def _part(self, states: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Part the backbone's from the side network's states; once, so that backward keeps the latter only once."""
+        """Separate the backbone's states from the side network's; once, so that backward keeps the latter once."""
         own, side = states[..., : hidden.shape[-1]], states[..., hidden.shape[-1] :]
         if self.climb.wanted is None and not side.shape[-1]:
             raise ValueError(
@@ -208,8 +208,7 @@ class Rung(nn.Module):
 def add_side_layers(cache: Cache, depth: int, kept: Sequence[int]) -> None:
     """Make room for the side blocks in a key-value cache, behind the backbone's layers.
 
-    They are layers of the same cache, so whatever generation does to it (reordering for beams, cropping) is done to
-    them too.
+    They are layers of the same cache, so generation reorders and crops them with the others.
 
     Args:
         cache: one that a model's ``generate`` or ``forward`` has made.

@@ -1,7 +1,7 @@
 """The side network: narrow blocks beside the frozen ones, stepping as the backbone runs.
 
-A `Rung` takes the place of each block in its list, so the backbone's own code makes embeddings, masks, positions and
-caches as ever and never learns of the ladder. A `Landing`, called by a forward hook of the module that runs the
+A ``Rung`` takes the place of each block in its list, so the backbone's own code makes embeddings, masks, positions and
+caches as before and knows nothing of the ladder. A ``Landing``, called by a forward hook of the module that runs the
 blocks, puts the side network's result where the head expects the backbone's last states.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.merging import choose_layers
@@ -23,7 +24,7 @@ class Landing(nn.Module):
     """The end of a side network: norm, dropout, and the projection up to where the head reads.
 
     In an encoder-decoder model the encoder's states go to the decoder in one tensor, the backbone's and the side
-    network's side by side, so that generation repeats and reorders them together; the rungs of the decoder part them.
+    network's side by side, so that generation repeats and reorders them together; the decoder's rungs separate them.
     """
 
     def __init__(self, norm: nn.Module, up: nn.Linear | None, dropout: float, climb: Climb) -> None:
@@ -57,7 +58,7 @@ class Landing(nn.Module):
 
 
 def replace_last_states(stack: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    """Forward hook of the module that runs the blocks: let its ``Landing`` replace the last hidden states.
+    """Forward hook of the module that runs the blocks: replace the last hidden states by the ``Landing``'s.
 
     Args:
         stack: has the landing as ``side``.
@@ -65,7 +66,7 @@ def replace_last_states(stack: nn.Module, args: tuple[Any, ...], output: Any) ->
         output: what the stack returned, a ``ModelOutput`` or a tuple with the last states first.
 
     Returns:
-        The same with other last states.
+        The same, with the last states replaced.
     """
     landing: Any = stack.side
     if isinstance(output, tuple):
@@ -74,12 +75,12 @@ def replace_last_states(stack: nn.Module, args: tuple[Any, ...], output: Any) ->
     return output
 
 
-def build_side_network(model: nn.Module, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
-    """Put rungs in the place of a stack's blocks, and a landing at its end; the side network has fresh weights.
+def build_side_network(model: PreTrainedModel, stack: Stack, config: LadderConfig, taps_only: bool) -> None:
+    """Replace the blocks of a stack by rungs and add a landing at its end; the side network has fresh weights.
 
     Args:
         model: changed in place.
-        stack: one of its stacks.
+        stack: one of the model's stacks.
         config: of the ladder.
         taps_only: whether the result goes to a side decoder, not to a head.
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
 
@@ -32,7 +31,7 @@ class Stack:
         """The module that runs the blocks."""
         return model.get_submodule(self.name)
 
-    def config(self, model: Any) -> Any:
+    def config(self, model: PreTrainedModel) -> PreTrainedConfig:
         """The configuration that the blocks were built from: the module's own, or else the model's."""
         return getattr(self.module(model), "config", model.config)
 

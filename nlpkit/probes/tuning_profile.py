@@ -13,16 +13,15 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from nlpkit.probes.step_memory import gradient_bytes, optimizer_bytes, peak_bytes, saved_activation_bytes
+from nlpkit.training.heads import head_modules, lora_targets
 
 #: Makes a trainable model of a copy of the user's, and tells what to call it with besides the batch.
-Way = Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[Any, Mapping[str, Any]]]
-#: Projections that LoRA is put on, by the names that transformers' models give them: queries and values.
-LORA_TARGETS = (("query", "value"), ("q_proj", "v_proj"), ("q", "v"), ("c_attn",))
+Way = Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[nn.Module, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,24 @@ class TuningProfile:
     step_seconds: float
 
 
-def full(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+def full(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
     """Train every parameter."""
     return model.requires_grad_(True), {}
 
 
-def bitfit(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+def bitfit(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
     """Train biases and the head.
 
     Source: Ben Zaken, Ravfogel and Goldberg 2022, "BitFit".
     """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))
-    for name in _head_names(model):
+    for name in head_modules(model):
         model.get_submodule(name).requires_grad_(True)
     return model, {}
 
 
-def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
+def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
     """Train PEFT's LoRA of rank 8 on queries and values, and the head.
 
     Raises:
@@ -74,59 +73,21 @@ def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapp
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
-        r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=_head_names(model) or None
+        r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=head_modules(model) or None
     )
     return get_peft_model(model, settings), {}
 
 
-def lora_targets(model: PreTrainedModel) -> list[str]:
-    """Names of a model's query and value projections, or of one that holds them.
-
-    Args:
-        model: any model.
-
-    Returns:
-        For PEFT's ``target_modules``.
-
-    Raises:
-        ValueError: the model's projections have names that are not known here.
-
-    Example:
-        >>> from transformers import BertConfig, BertModel
-        >>> lora_targets(BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        ...                                   intermediate_size=8)))
-        ['query', 'value']
-    """
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    targets = next((target for target in LORA_TARGETS if set(target) <= names), None)
-    if targets is None:
-        raise ValueError(f"{type(model).__name__} has none of the projections {LORA_TARGETS}; pass ways of your own")
-    return list(targets)
-
-
-def ladder(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
-    """Train a ladder at an eighth of the width beside three quarters of the layers, and the head."""
-    from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
-
-    return get_ladder_model(model, LadderConfig(reduction=8, layers=0.75)), {}
-
-
-def ladder_with_cache(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Any, Mapping[str, Any]]:
-    """Train the same ladder on taps that are there already, as from the second epoch on."""
-    made, _ = ladder(model, batch)
-    return made, {"taps": made.tap(**batch)}
-
-
 def standard_ways() -> dict[str, Way]:
-    """The ways that are compared: full, LoRA if PEFT is installed, BitFit, the ladder, the ladder with cached taps.
+    """The ways through the model: full fine-tuning, LoRA if PEFT is installed, BitFit.
 
     Returns:
-        Ways by name.
+        Ways by name. Methods bring their own, to be added: ``standard_ways() | ladder_ways()``.
     """
     known: dict[str, Way] = {"full": full}
     if find_spec("peft") is not None:
         known["LoRA"] = lora
-    return known | {"BitFit": bitfit, "ladder": ladder, "ladder, taps cached": ladder_with_cache}
+    return known | {"BitFit": bitfit}
 
 
 def profile_tuning(
@@ -143,19 +104,19 @@ def profile_tuning(
     Args:
         model: yours; every way works on a copy.
         batch: inputs with labels, on the model's device; of the size and length that you train with.
-        ways: by name; by default `standard_ways`.
+        ways: by name; by default ``standard_ways()``.
         rounds: training steps of each way that are timed, in turns, after one that warms up.
         autocast: a dtype to compute in, e.g. ``torch.bfloat16``.
         show_progress: draw a progress bar.
 
     Returns:
-        A profile a way, in their order.
+        One profile per way, in their order.
 
     Raises:
         ValueError: the model returns no loss on the batch, or ``rounds`` is below 1.
 
     Note:
-        All the ways are in memory at once, because they are timed in turns: some five times the weights, and AdamW's
+        All the ways are in memory at once, because they are timed in turns: one copy of the weights each, and AdamW's
         moments. Dropout is on.
 
     Example:
@@ -163,7 +124,7 @@ def profile_tuning(
         >>> model = BertForSequenceClassification(BertConfig(
         ...     vocab_size=9, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64))
         >>> batch = {"input_ids": torch.ones(2, 5, dtype=torch.long), "labels": torch.tensor([0, 1])}
-        >>> chosen = {"full": full, "ladder": ladder}
+        >>> chosen = {"full": full, "BitFit": bitfit}
         >>> profiles = profile_tuning(model, batch, ways=chosen, rounds=1, show_progress=False)
         >>> profiles[1].activation_bytes < profiles[0].activation_bytes
         True
@@ -190,7 +151,7 @@ def profile_table(profiles: list[TuningProfile]) -> Table:
     """Draw profiles as a table, each beside its share of the first.
 
     Args:
-        profiles: as `profile_tuning` returns them.
+        profiles: as ``profile_tuning`` returns them.
 
     Returns:
         A table for ``rich.print``.
@@ -213,7 +174,7 @@ def profile_table(profiles: list[TuningProfile]) -> Table:
 class _Step:
     """A training step of one way."""
 
-    def __init__(self, name: str, model: Any, inputs: Mapping[str, Any], autocast: torch.dtype | None) -> None:
+    def __init__(self, name: str, model: nn.Module, inputs: Mapping[str, Any], autocast: torch.dtype | None) -> None:
         self.name, self.model, self.inputs, self.autocast = name, model, inputs, autocast
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.trainable = sum(parameter.numel() for parameter in trained)
@@ -258,13 +219,6 @@ class _Step:
 
     def profile(self) -> TuningProfile:
         return TuningProfile(self.name, self.trainable, **self.memory, step_seconds=median(self.seconds))
-
-
-def _head_names(model: PreTrainedModel) -> list[str]:
-    """What every way trains besides: the modules outside the base model, unless they are a language model's."""
-    from nlpkit.ladder_side_tuning import head_modules
-
-    return head_modules(model)
 
 
 def _share(size: int, of: int) -> str:

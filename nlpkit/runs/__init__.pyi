@@ -2,6 +2,8 @@ from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
 from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
 from .facts import settle_facts as settle_facts
+from .method_table import method_table as method_table
+from .method_table import plot_methods as plot_methods
 from .metrics_log import MetricsLog as MetricsLog
 from .metrics_log import read_metrics as read_metrics
 from .recipe_arguments import FineTuningDefaults as FineTuningDefaults

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -51,3 +53,31 @@ def sdpa_in_fp32(
 
 AttentionInterface.register(SDPA_IN_FP32, sdpa_in_fp32)
 AttentionMaskInterface.register(SDPA_IN_FP32, sdpa_mask)
+
+
+@contextmanager
+def fast_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Train a model with ``sdpa_in_fp32`` where it has transformers' ``"sdpa"``; afterwards it has its own again.
+
+    Args:
+        model: computes as before on GPUs, in evaluation and outside of bf16. Another kind of attention than ``"sdpa"``
+            was somebody's choice and stays.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                              intermediate_size=8))
+        >>> with fast_attention(model):
+        ...     model.config._attn_implementation
+        'sdpa_in_fp32'
+        >>> model.config._attn_implementation
+        'sdpa'
+    """
+    if model.config._attn_implementation != "sdpa":
+        yield
+        return
+    model.set_attn_implementation(SDPA_IN_FP32)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation("sdpa")

@@ -9,7 +9,8 @@ from transformers import BertConfig, BertModel
 from typer.testing import CliRunner
 
 from nlpkit.cli.profile import profile
-from nlpkit.probes.tuning_profile import standard_ways
+from nlpkit.ladder_side_tuning import ladder_ways
+from nlpkit.probes import standard_ways
 
 
 def call(*arguments: str) -> str:
@@ -26,7 +27,7 @@ def test_every_way_is_profiled_on_the_users_model(tmp_path: Path) -> None:
     small = ["--batch-size", "2", "--length", "8", "--rounds", "1"]
     table = call("--model", str(tmp_path / "model"), *small, "--output", str(tmp_path / "profile.json"))
     profiles = json.loads((tmp_path / "profile.json").read_text("utf-8"))
-    assert [found["way"] for found in profiles] == list(standard_ways())
+    assert [found["way"] for found in profiles] == list(standard_ways() | ladder_ways())
     for found in profiles:
         assert found["way"].split(",")[0] in table
 

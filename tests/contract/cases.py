@@ -237,5 +237,7 @@ CASES = [
         pad_characters,
     ),
     Case("pet", prompted, prompted_rows, collate_prompted),
-    Case("ladder", beside("WoBertForTokenClassification"), tagged_rows, pad_tokens, load="load_ladder_model"),
+    Case(
+        "ladder", beside("WoBertForTokenClassification"), tagged_rows, pad_tokens, load="LadderModel.from_pretrained"
+    ),
 ]

@@ -23,6 +23,7 @@ from nlpkit.labels.alignment import (
     map_characters,
     place_in_token,
     spread_labels,
+    without_overlaps,
 )
 from nlpkit.labels.spans import bio_to_spans, score_spans, spans_to_bio
 from recipes.pfr_entities import read_line, split_by_order
@@ -198,3 +199,7 @@ def test_entities_of_the_peoples_daily_that_released_vocabularies_lose(
         labels = spans_to_bio(example["spans"], len(example["text"]))
         total += align_labels(labels, spans_of_tokens)[1]
     assert (total.spans, total.lost_spans) == (5516, lost)
+
+
+def test_each_character_belongs_to_the_last_token_that_covers_it() -> None:
+    assert without_overlaps([(0, 0), (0, 1), (0, 1), (1, 3), (0, 0)]) == [(0, 0), (0, 0), (0, 1), (1, 3), (0, 0)]

@@ -3,15 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nlpkit.ladder_side_tuning.building import get_ladder_model, head_modules
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from tests.ladder_side_tuning.small_models import (
-    DECODERS,
-    SEQ2SEQ,
-    small_batch,
-    small_labels,
-    small_model,
-)
+from tests.ladder_side_tuning.small_models import small_batch, small_labels, small_model
 
 
 def test_the_given_model_stays_as_it_is_but_frozen() -> None:
@@ -39,15 +33,6 @@ def test_a_refused_configuration_leaves_the_model_trainable() -> None:
     assert len(model.bert.encoder._forward_hooks) == 0
 
 
-def test_the_head_is_trained_unless_it_is_a_language_models() -> None:
-    assert head_modules(small_model("bert-sequence")) == ["bert.pooler", "classifier"]
-    assert head_modules(small_model("bert-tokens")) == ["classifier"]
-    assert head_modules(small_model("bert-qa")) == ["qa_outputs"]
-    assert head_modules(small_model("roberta")) == ["classifier"]
-    for name in ("bert-mlm", "wobert-mlm", "bert-bare", *DECODERS, *SEQ2SEQ):
-        assert head_modules(small_model(name)) == []
-
-
 def test_modules_to_save_are_trained_copies() -> None:
     model = small_model("bert-mlm")
     ladder = get_ladder_model(model, LadderConfig(reduction=2, modules_to_save=["cls.predictions.transform"]))
@@ -67,3 +52,16 @@ def test_a_backbone_in_bf16_has_a_ladder_in_fp32(name: str) -> None:
     dtypes = {p.dtype for key, p in ladder.named_parameters() if p.requires_grad and key.split(".")[0] != "classifier"}
     assert torch.float32 in dtypes
     assert torch.isfinite(output.loss)
+
+
+@pytest.mark.parametrize("name", ["bert-sequence", "t5"])
+def test_a_trained_module_in_fp16_is_refused_when_training_begins(name: str) -> None:
+    model = small_model(name).half()
+    heads = ["lm_head"] if name == "t5" else None
+    ladder = get_ladder_model(model, LadderConfig(reduction=2, modules_to_save=heads))
+    assert not ladder.training
+    with pytest.raises(ValueError, match=r"cannot be trained in float16 .* load it with from_pretrained"):
+        ladder.train()
+    assert not any(module.training for module in ladder.modules())
+    frozen_only = get_ladder_model(small_model(name).half(), LadderConfig(reduction=2, modules_to_save=[])).train()
+    assert {p.dtype for p in frozen_only.parameters() if p.requires_grad} == {torch.float32}

@@ -214,8 +214,6 @@ def test_a_ladder_is_a_model_of_the_same_class() -> None:
         get_ladder_model(ladder, LadderConfig())
     with pytest.raises(TypeError, match="beside a transformers PreTrainedModel, not a Linear"):
         get_ladder_model(torch.nn.Linear(2, 2), LadderConfig())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"load a ladder with nlpkit\.load_ladder_model"):
-        type(ladder).from_pretrained("folder")
 
 
 def test_threads_do_not_mix_their_passes() -> None:

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nlpkit.ladder_side_tuning.building import build_ladder, get_ladder_model
+from nlpkit.ladder_side_tuning.assembly import build_ladder
+from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.initialisation import copy_pruned
+from nlpkit.ladder_side_tuning.modeling import LadderModel
 from nlpkit.ladder_side_tuning.pruning import keep_in_heads, keep_largest, magnitude_scores, squared_gradients
 from tests.ladder_side_tuning.small_models import small_batch, small_labels, small_model
 
@@ -139,7 +141,7 @@ def test_fisher_keeps_what_the_task_needs() -> None:
     for name, score in scores.items():
         if name.endswith("layer.2.intermediate.dense.weight"):
             score[:, [3, 9, 11, 14]] = 1.0
-    ladder = build_ladder(model, LadderConfig(reduction=4))
+    ladder = build_ladder(LadderModel, model, LadderConfig(reduction=4))
     copy_pruned(ladder, scores)
     assert residual(ladder).tolist() == [3, 9, 11, 14]
 

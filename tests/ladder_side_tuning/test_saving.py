@@ -15,7 +15,7 @@ from transformers import BertForSequenceClassification, PreTrainedModel, Trainer
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
-from nlpkit.ladder_side_tuning.saving import load_ladder_model
+from nlpkit.ladder_side_tuning.modeling import LadderModel
 from tests.ladder_side_tuning.small_models import BERT, answers, small_batch, small_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def saved(tmp_path: Path) -> tuple[Any, Path]:
 def test_a_ladder_comes_back_beside_the_same_backbone(name: str, tmp_path: Path) -> None:
     ladder = trained(small_model(name))
     ladder.save_pretrained(tmp_path)
-    found = load_ladder_model(tmp_path, small_model(name))
+    found = LadderModel.from_pretrained(small_model(name), tmp_path)
     batch = small_batch(ladder)
     assert torch.equal(answers(found(**batch)), answers(ladder(**batch)))
     assert sorted(p.requires_grad for p in found.parameters()) == sorted(p.requires_grad for p in ladder.parameters())
@@ -66,7 +66,8 @@ def test_another_backbone_is_refused(saved: tuple[Any, Path]) -> None:
     with torch.no_grad():
         other.bert.encoder.layer[2].output.dense.weight[0, 0] += 0.1
     with pytest.raises(ValueError, match="was trained beside other weights than those of the given BertForSequence"):
-        load_ladder_model(folder, other)
+        LadderModel.from_pretrained(other, folder)
+    assert all(parameter.requires_grad for parameter in other.parameters())
 
 
 def test_another_shape_of_backbone_or_head_is_refused(saved: tuple[Any, Path]) -> None:
@@ -76,11 +77,11 @@ def test_another_shape_of_backbone_or_head_is_refused(saved: tuple[Any, Path]) -
     with pytest.raises(
         ValueError, match=r"classifier.weight of shape \(3, 16\), the model \(2, 16\); has its head as"
     ):
-        load_ladder_model(folder, two_labels)
+        LadderModel.from_pretrained(two_labels, folder)
     with pytest.raises(
         ValueError, match=r"with a BertForSequenceClassification and has its bert\.pooler, which the given"
     ):
-        load_ladder_model(folder, small_model("bert-mlm"))
+        LadderModel.from_pretrained(small_model("bert-mlm"), folder)
 
 
 def test_the_fingerprint_is_of_the_weights_and_not_of_their_precision() -> None:
@@ -100,30 +101,32 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_their_precision() -> None:
 def test_damaged_and_foreign_folders_are_refused(saved: tuple[Any, Path], tmp_path: Path) -> None:
     _, folder = saved
     model = small_model("bert-sequence")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nothing"):
+        LadderModel.from_pretrained(model, tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"holds no adapter_config\.json; give the folder of a saved ladder"):
-        load_ladder_model(tmp_path / "nothing", model)
+        LadderModel.from_pretrained(model, tmp_path)
     weights = folder / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"adapter_model\.safetensors is damaged or cut off"):
-        load_ladder_model(folder, model)
+        LadderModel.from_pretrained(model, folder)
     state = load_file_of(whole, tmp_path)
     state.pop("bert.encoder.side.up.bias")
     save_file(state, weights)
     with pytest.raises(
         ValueError, match=r"does not fit BertForSequenceClassification: it lacks bert\.encoder\.side\.up"
     ):
-        load_ladder_model(folder, model)
+        LadderModel.from_pretrained(model, folder)
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=r"holds no adapter_model\.safetensors; was it copied whole"):
-        load_ladder_model(folder, model)
-    settings = folder / "adapter_config.json"
-    settings.write_text(json.dumps({"peft_type": "LORA"}), "utf-8")
-    with pytest.raises(ValueError, match="holds a LORA adapter, not a ladder; load it with peft"):
-        load_ladder_model(folder, model)
-    settings.write_text("{", "utf-8")
-    with pytest.raises(ValueError, match=r"adapter_config\.json is no valid JSON"):
-        load_ladder_model(folder, model)
+        LadderModel.from_pretrained(model, folder)
+    for name in ("dtype", "backbone_fingerprint", "head"):
+        settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        del settings[name]
+        (tmp_path / "broken").mkdir(exist_ok=True)
+        (tmp_path / "broken" / "adapter_config.json").write_text(json.dumps(settings), "utf-8")
+        with pytest.raises(ValueError, match=f"adapter_config.json lacks '{name}'"):
+            LadderModel.from_pretrained(model, tmp_path / "broken")
 
 
 def load_file_of(content: bytes, folder: Path) -> dict[str, torch.Tensor]:
@@ -141,9 +144,9 @@ def test_another_process_finds_the_backbone_by_itself(tmp_path: Path) -> None:
     batch = small_batch(ladder)
     save_file(batch, tmp_path / "batch.safetensors")
     script = (
-        "import sys; from nlpkit.ladder_side_tuning import load_ladder_model;"
+        "import sys; from nlpkit.ladder_side_tuning import LadderModel;"
         "from safetensors.torch import load_file, save_file;"
-        "ladder = load_ladder_model(sys.argv[1] + '/ladder');"
+        "ladder = LadderModel.from_pretrained(None, sys.argv[1] + '/ladder');"
         "answer = ladder(**load_file(sys.argv[1] + '/batch.safetensors')).logits;"
         "save_file({'logits': answer.detach()}, sys.argv[1] + '/answer.safetensors')"
     )
@@ -153,8 +156,92 @@ def test_another_process_finds_the_backbone_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_ladder_of_a_backbone_from_nowhere_asks_for_it(saved: tuple[Any, Path]) -> None:
-    with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give it"):
-        load_ladder_model(saved[1])
+    with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give the backbone"):
+        LadderModel.from_pretrained(saved[1])
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> tuple[Any, Path]:
+    """What the Hub's client keeps of a ladder ``someone/ladder`` at revision ``v2`` beside ``someone/backbone``."""
+
+    def snapshot(name: str, revision: str) -> Path:
+        folder = tmp_path / "cache" / f"models--someone--{name}"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / revision).write_text("0" * 40)
+        return folder / "snapshots" / ("0" * 40)
+
+    small_model("bert-sequence").save_pretrained(snapshot("backbone", "main"))
+    ladder = trained(small_model("bert-sequence"))
+    ladder.config.name_or_path = "someone/backbone"
+    ladder.save_pretrained(snapshot("ladder", "v2") / "first")
+    return ladder, tmp_path / "cache"
+
+
+def test_a_ladder_and_its_backbone_are_loaded_from_repositories_of_the_hub(repository: tuple[Any, Path]) -> None:
+    ladder, cache = repository
+    hub: dict[str, Any] = {"cache_dir": cache, "local_files_only": True, "revision": "v2", "subfolder": "first"}
+    expected = ladder(**small_batch(ladder)).logits
+    for found in (
+        LadderModel.from_pretrained("someone/ladder", **hub),
+        LadderModel.from_pretrained(None, "someone/ladder", **hub),
+        LadderModel.from_pretrained(small_model("bert-sequence"), "someone/ladder", **hub),
+    ):
+        assert torch.equal(found(**small_batch(ladder)).logits, expected)
+    assert LadderConfig.from_pretrained("someone/ladder", **hub).layers == 2
+    with pytest.raises(FileNotFoundError, match="'someone/ladder' is no folder here and no shipped model"):
+        LadderModel.from_pretrained("someone/ladder", **{**hub, "revision": "v3"})
+    with pytest.raises(FileNotFoundError, match=r"someone/ladder holds no adapter_config\.json"):
+        LadderModel.from_pretrained("someone/ladder", **{**hub, "subfolder": "second"})
+
+
+def test_wrong_arguments_of_loading_are_named(saved: tuple[Any, Path]) -> None:
+    model = small_model("bert-sequence")
+    with pytest.raises(TypeError, match=r"say where the ladder is: LadderModel\.from_pretrained\(backbone, folder\)"):
+        LadderModel.from_pretrained(model)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="the backbone is a model; load it first, or leave it out"):
+        LadderModel.from_pretrained("bert-base-chinese", saved[1])  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="unknown argument 'device_map'; known are revision, subfolder"):
+        LadderModel.from_pretrained(model, saved[1], device_map="auto")
+
+
+def test_a_ladder_whose_backbone_is_gone_asks_for_it(tmp_path: Path) -> None:
+    small_model("bert-sequence").save_pretrained(tmp_path / "backbone")
+    ladder = trained(BertForSequenceClassification.from_pretrained(tmp_path / "backbone"))
+    ladder.save_pretrained(tmp_path / "ladder")
+    (tmp_path / "backbone").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"the backbone of the ladder in .*ladder is gone: .*; give the"):
+        LadderModel.from_pretrained(tmp_path / "ladder")
+
+
+def test_given_weights_are_saved_in_place_of_the_models_own(tmp_path: Path) -> None:
+    ladder = trained(small_model("bert-sequence"))
+    given = {name: tensor + 1 for name, tensor in ladder.state_dict().items()}
+    ladder.save_pretrained(tmp_path, state_dict=given)
+    state = load_file(tmp_path / "adapter_model.safetensors")
+    assert state.keys() == ladder.ladder_state_dict().keys()
+    assert all(torch.equal(tensor, given[name]) for name, tensor in state.items())
+    given.pop("classifier.bias")
+    with pytest.raises(ValueError, match=r"state_dict lacks 'classifier\.bias' of the ladder"):
+        ladder.save_pretrained(tmp_path, state_dict=given)
+
+
+def test_pushing_to_the_hub_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    ladder = trained(small_model("bert-sequence"))
+    with pytest.raises(OSError, match="offline"):
+        ladder.save_pretrained(tmp_path / "ladder", push_to_hub=True, token="hf_none")
+    assert (tmp_path / "ladder" / "adapter_model.safetensors").is_file()
+
+
+def test_older_weights_in_other_files_do_not_stay(tmp_path: Path) -> None:
+    for name in ("adapter_model.bin", "adapter_model-00001-of-00002.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    trained(small_model("bert-sequence")).save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "notes.txt",
+    ]
 
 
 def arguments(folder: Path, **settings: Any) -> TrainingArguments:

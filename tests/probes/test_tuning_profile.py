@@ -9,7 +9,10 @@ import torch
 from rich.console import Console
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from nlpkit.probes.tuning_profile import TuningProfile, full, profile_table, profile_tuning, standard_ways
+from nlpkit.ladder_side_tuning import ladder_ways
+from nlpkit.probes import TuningProfile, full, profile_table, profile_tuning, standard_ways
+
+WAYS = standard_ways() | ladder_ways()
 
 BATCH = {
     "input_ids": torch.randint(5, 100, (4, 32), generator=torch.Generator().manual_seed(0)),
@@ -26,11 +29,11 @@ def model() -> BertForSequenceClassification:
 
 @pytest.fixture(scope="module")
 def profiles() -> dict[str, TuningProfile]:
-    return {found.way: found for found in profile_tuning(model(), BATCH, rounds=1, show_progress=False)}
+    return {found.way: found for found in profile_tuning(model(), BATCH, ways=WAYS, rounds=1, show_progress=False)}
 
 
 def test_every_way_is_measured(profiles: dict[str, TuningProfile]) -> None:
-    assert list(profiles) == list(standard_ways())
+    assert list(profiles) == list(WAYS)
     assert profiles["full"].trainable_parameters == sum(p.numel() for p in model().parameters())
     assert profiles["full"].gradient_bytes == 4 * profiles["full"].trainable_parameters
     for found in profiles.values():

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    BertModel,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
 
-from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
-from nlpkit.ladder_side_tuning.taps.cache import TapCache
-from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
-from recipes.ladder_finetune import give_head_its_own_rate, main
-from recipes.ladder_report import quality_table, write_report
-from recipes.ladder_tasks import rouge_l
+from nlpkit import WoBertTokenizer
+from nlpkit.ladder_side_tuning import TapCache
+from nlpkit.runs import method_table
+from recipes import ladder_data
+from recipes.ladder_finetune import SCORED, main, rouge_l
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PLACES, PEOPLE = ["北京", "上海", "天津"], ["小王", "小李"]
@@ -109,8 +107,8 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
         assert before["dev"] == after["dev"]
     lines = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == second
-    assert (tmp_path / "runs" / "table.md").read_text("utf-8") == quality_table(second)
-    with pytest.raises(ValueError, match=r"begun with other settings: reduction was 2 and is now 4"):
+    assert (tmp_path / "runs" / "table.md").read_text("utf-8") == method_table(second, SCORED, baseline="full")
+    with pytest.raises(ValueError, match=r"made with other settings: reduction was 2 and is now 4"):
         main([*settings, "--reduction", "4"])
 
 
@@ -137,33 +135,6 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
     assert cached["train_loss"] == pytest.approx(live["train_loss"], rel=1e-4)
     # What is trained on and what is scored, each text once; the rows of dev are among those of train.
     assert len(TapCache(tmp_path / "runs" / "taps")) == len(rows("tagging")) + len(unseen)
-
-
-@pytest.mark.parametrize("method", ["full", "lora", "ladder"])
-def test_the_head_over_a_model_may_have_its_own_rate(method: str, tmp_path: Path) -> None:
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    model: Any = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
-    if method == "lora":
-        peft = pytest.importorskip("peft")
-        heads = ["classifier", "bert.pooler"]
-        model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["query"], modules_to_save=heads))
-    elif method == "ladder":
-        model = get_ladder_model(model, LadderConfig(reduction=2))
-    args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=0.5, weight_decay=0.25, report_to="none")
-    usual = {
-        parameter: group["weight_decay"]
-        for group in Seq2SeqTrainer(model, args).create_optimizer().param_groups
-        for parameter in group["params"]
-    }
-    trainer = Seq2SeqTrainer(model, args)
-    give_head_its_own_rate(trainer, 2.0)
-    groups = [(parameter, group) for group in trainer.optimizer.param_groups for parameter in group["params"]]
-    assert len(groups) == len(usual) and {parameter: group["weight_decay"] for parameter, group in groups} == usual
-    rates = {parameter: group["lr"] for parameter, group in groups}
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert len(trained) == len(rates)
-    for name, parameter in trained.items():
-        assert rates[parameter] == (2.0 if "classifier" in name or "bert.pooler" in name else 0.5)
 
 
 @pytest.mark.slow
@@ -210,7 +181,7 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     found = write(tmp_path, "classification")
     with pytest.raises(ValueError, match="unknown method 'ladder'; use full, lora, head, ladder-random"):
         main(options({**found, "methods": ["ladder"]}))
-    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing\.jsonl'; recipes/ladder_tasks\.py writes"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing\.jsonl'; recipes/ladder_data\.py writes"):
         main(options({**found, "dev_file": "nothing.jsonl"}))
     with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
         main(options({**found, "task": "tagging"}))
@@ -222,34 +193,42 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
             main(options({**found, "task": "seq2seq", **setting}))
 
 
-def test_the_table_has_mean_deviation_and_share() -> None:
-    def result(method: str, dev: float, test: float) -> dict[str, Any]:
-        common = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
-        return {"method": method, "dev": dev, "test": test, **common}
-
-    table = quality_table([result("full", 0.8, 0.7), result("full", 0.9, 0.7), result("head", 0.75, 0.35)])
-    assert "| method | trained parameters | runs | dev accuracy | of full | test accuracy | of full |" in table
-    assert "| full | 1,000 | 2 | 85.00 ± 7.07 | 100.0% | 70.00 ± 0.00 | 100.0% | 2 |" in table
-    assert "| head | 1,000 | 1 | 75.00 ± 0.00 | 88.2% | 35.00 ± 0.00 | 50.0% | 2 |" in table
-
-
-def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    common = {"metric": "accuracy", "trained_parameters": 1000}
-    results = [
-        {"method": method, "dev": 0.5, "test": score, "train_seconds": seconds, **common}
-        for method, seconds in (("full", 200.0), ("ladder-random+cache", 50.0))
-        for score in (0.8, 0.9)
-    ]
-    write_report(results, tmp_path)
-    picture = (tmp_path / "quality.svg").read_text("utf-8")
-    for text in ("full", "ladder-random+cache", "accuracy on test, %", "training, seconds"):
-        assert text in picture
-    write_report(results, tmp_path)
-    assert (tmp_path / "quality.svg").read_text("utf-8") == picture
-
-
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
     assert rouge_l("abc", "abc") == 1
     assert rouge_l("a b c", "xbxc") == pytest.approx(2 * 2 / 7)
     assert rouge_l("", "") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ladder_finetune.py", "ladder_data.py", "pfr_entities.py"])
+def test_a_copy_outside_of_the_checkout_runs_with_nlpkit_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "nlpkit").symlink_to(ROOT / "nlpkit")
+    shutil.copy(ROOT / "recipes" / name, tmp_path)
+    # An editable installation may put the checkout on the path, too: what counts is that nothing is imported from it.
+    script = f"import sys, runpy; runpy.run_path({name!r}, run_name='recipe'); print('recipes' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["False"]
+
+
+def test_public_sets_become_files_of_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "dev", "test"):
+        with lzma.open(tmp_path / f"{part}.tsv.xz", "wt", encoding="utf-8") as file:
+            file.write("label\ttext_a\n" + "".join(f'{n % 2}\t第{n}条"评论\n' for n in range(5)))
+    ladder_data.main(["chnsenticorp", str(tmp_path), str(tmp_path / "out")])
+    assert "train.jsonl: 5 rows" in capsys.readouterr().out
+    found = {
+        part: [json.loads(line) for line in (tmp_path / "out" / f"{part}.jsonl").read_text("utf-8").splitlines()]
+        for part in ("train", "dev", "test")
+    }
+    assert found["dev"] == [{"text": f'第{n}条"评论', "label": str(n % 2)} for n in range(5)]
+    assert found["train"] != found["dev"] and sorted(found["train"], key=str) == sorted(found["dev"], key=str)
+    with pytest.raises(SystemExit, match=r"usage: python recipes/ladder_data\.py chnsenticorp"):
+        ladder_data.main(["nothing"])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedModel, T5Config, T5EncoderModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from nlpkit.training.attention import SDPA_IN_FP32, sdpa_in_fp32
+from nlpkit.training.attention import SDPA_IN_FP32, fast_attention, sdpa_in_fp32
 
 WIDTHS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
@@ -78,3 +78,19 @@ def test_a_saved_model_does_not_ask_for_it(tmp_path) -> None:
     model.save_pretrained(tmp_path)
     assert SDPA_IN_FP32 not in (tmp_path / "config.json").read_text("utf-8")
     assert BertModel.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+
+
+def test_a_model_has_its_own_attention_again_whatever_happens() -> None:
+    model = bert()
+    with pytest.raises(KeyError), fast_attention(model):
+        assert model.config._attn_implementation == SDPA_IN_FP32
+        raise KeyError
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_attention_that_somebody_chose_is_left_alone() -> None:
+    model = bert()
+    model.set_attn_implementation("eager")
+    with fast_attention(model):
+        assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == "eager"

@@ -1,1 +1,1 @@
-"""A backbone's states, kept on disk."""
+"""Taps kept on disk: keys of rows, shards of states, the cache that is read and the pass that fills it."""

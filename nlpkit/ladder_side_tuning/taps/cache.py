@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nlpkit.files import read_json
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
-from nlpkit.ladder_side_tuning.taps.file import Shard
+from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.taps.keys import UNKEYED, RowKey, row_keys
+from nlpkit.ladder_side_tuning.taps.shard import Shard
 
 MANIFEST = "tap_cache.json"
 FORMAT = 1
+#: What a manifest says besides its format.
+FACTS = ("fingerprint", "layers", "widths", "dtype")
 
 
 class TapCache:
-    """The taps of a set of rows, on disk; `cache_taps` makes one, a ladder's ``use_tap_cache`` uses it.
+    """The taps of a set of rows, on disk; a ladder's ``cache_taps`` makes one, its ``use_tap_cache`` uses it.
 
     Args:
-        folder: what `cache_taps` wrote.
+        folder: what ``cache_taps`` wrote.
 
     Raises:
         FileNotFoundError: there is no cache in the folder.
@@ -33,11 +36,15 @@ class TapCache:
         self.folder = Path(folder)
         path = self.folder / MANIFEST
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make a cache with cache_taps")
-        self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make a cache with ladder.cache_taps")
+        self.manifest = read_json(path)
         if self.manifest.get("format") != FORMAT:
             raise ValueError(f"{path} is of format {self.manifest.get('format')}, this nlpkit reads {FORMAT}")
-        self._shards = [Shard(shard) for shard in sorted(self.folder.glob("taps-*.safetensors"))]
+        missing = [name for name in FACTS if name not in self.manifest]
+        if missing:
+            raise ValueError(f"{path} is damaged: it lacks {missing[0]!r}; cache the taps again in another folder")
+        shards = sorted(self.folder.glob("taps-*.safetensors"))
+        self._shards = [Shard(shard, self.manifest["layers"]) for shard in shards]
         self._places = {key: (shard, row) for shard in self._shards for row, key in enumerate(shard.keys)}
 
     def __len__(self) -> int:
@@ -49,7 +56,7 @@ class TapCache:
     def __reduce__(self) -> tuple[type[TapCache], tuple[Path]]:
         return TapCache, (self.folder,)
 
-    def check(self, ladder: Any) -> None:
+    def check(self, ladder: Ladder) -> None:
         """Refuse a ladder whose taps these are not.
 
         Args:
@@ -72,7 +79,7 @@ class TapCache:
                     f"ladder also taps {missing}; cache the taps again with this ladder"
                 )
 
-    def look_up(self, ladder: Any, inputs: Mapping[str, Any]) -> dict[str, dict[int, Tensor]] | None:
+    def look_up(self, ladder: Ladder, inputs: Mapping[str, Any]) -> dict[str, dict[int, Tensor]] | None:
         """Find the taps of a batch.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +11,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nlpkit.files import only_writer
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
+from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.taps.cache import FORMAT, MANIFEST, TapCache
-from nlpkit.ladder_side_tuning.taps.file import DTYPES, write_shard
 from nlpkit.ladder_side_tuning.taps.keys import row_keys
+from nlpkit.ladder_side_tuning.taps.shard import DTYPES, write_shard
+from nlpkit.runs.facts import settle_facts
 
 Row = Mapping[str, Any]
+#: The taps of rows by their digest: for each stack, shape ``(length, layers, width)``.
+Pending = dict[bytes, dict[str, Tensor]]
 
 
-def estimate_tap_bytes(ladder: Any, tokens: Sequence[int], dtype: str = "bfloat16") -> int:
+def estimate_tap_bytes(ladder: Ladder, tokens: Sequence[int], dtype: str = "bfloat16") -> int:
     """How much disk the taps of so many tokens take.
 
     Args:
@@ -29,12 +33,11 @@ def estimate_tap_bytes(ladder: Any, tokens: Sequence[int], dtype: str = "bfloat1
         dtype: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
 
     Returns:
-        Bytes, exact but for headers.
+        Bytes, exact except for headers.
 
     Example:
         >>> from transformers import BertConfig, BertModel
-        >>> from nlpkit.ladder_side_tuning.building import get_ladder_model
-        >>> from nlpkit.ladder_side_tuning.configuration import LadderConfig
+        >>> from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
         >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
         ...                              intermediate_size=8))
         >>> estimate_tap_bytes(get_ladder_model(model, LadderConfig(reduction=2)), [1000])
@@ -49,96 +52,61 @@ def estimate_tap_bytes(ladder: Any, tokens: Sequence[int], dtype: str = "bfloat1
     )
 
 
-def cache_taps(
-    ladder: Any,
+def fill_cache(
+    ladder: Ladder,
     rows: Sequence[Row],
     folder: str | Path,
     collate: Callable[[list[Any]], Mapping[str, Any]],
-    *,
-    dtype: str = "bfloat16",
-    batch_size: int = 64,
-    shard_bytes: int = 1 << 28,
-    show_progress: bool = True,
+    dtype: str,
+    batch_size: int,
+    shard_bytes: int,
+    show_progress: bool,
 ) -> TapCache:
-    """Run the backbone once over a set of rows and keep the taps on disk.
-
-    Args:
-        ladder: a model with a ladder.
-        rows: tokenized examples with ``input_ids``, and for encoder-decoder models ``labels``.
-        folder: made if it does not exist. If it holds a part of this very cache, the rest is added to it.
-        collate: makes a batch of rows, as the Trainer's ``data_collator`` does. It must not draw anything at random.
-        dtype: what taps are kept in: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
-        batch_size: rows a batch; rows of like length come together.
-        shard_bytes: of a file. An interruption loses at most this.
-        show_progress: draw a progress bar.
-
-    Returns:
-        The cache, ready for ``ladder.use_tap_cache``.
-
-    Raises:
-        ValueError: an unknown dtype, or the folder holds the cache of another backbone, of other layers or dtype.
-        OSError: the disk is too small, which is checked before the backbone runs, or it fills up all the same; what
-            was written is kept and used by the next call.
-
-    Note:
-        Costs one forward pass without gradients. Under ``torch.autocast`` it runs in that precision.
-    """
+    """Run the backbone over the rows that a cache lacks; ``LadderModel.cache_taps`` describes the arguments."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; use {', '.join(map(repr, DTYPES))}")
     folder = Path(folder)
-    _begin(ladder, folder, dtype)
-    cache = TapCache(folder)
-    order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
-    _check_space(ladder, folder, rows, len(cache), dtype)
-    pending: dict[bytes, dict[str, Tensor]] = {}
-    kept, pending_bytes = len(cache), 0
     was_training = ladder.training
     ladder.eval()
     progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=None if show_progress else True)
     try:
-        for start in range(0, len(order), batch_size):
-            batch = collate([rows[number] for number in order[start : start + batch_size]])
-            for digest, taps in _missing_taps(ladder, batch, cache, pending, dtype):
-                pending[digest] = taps
-                pending_bytes += sum(tap.numel() * DTYPES[dtype].itemsize for tap in taps.values())
-            if pending_bytes >= shard_bytes:
-                kept += _write(folder, pending, dtype, kept, len(rows))
-                pending_bytes = 0
-            progress.update(min(batch_size, len(order) - start))
-        if pending:
-            _write(folder, pending, dtype, kept, len(rows))
+        with only_writer(folder):
+            _settle(ladder, folder, dtype)
+            cache = TapCache(folder)
+            order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
+            _check_space(ladder, folder, rows, len(cache), dtype)
+            pending: Pending = {}
+            kept, pending_bytes = len(cache), 0
+            for start in range(0, len(order), batch_size):
+                batch = collate([rows[number] for number in order[start : start + batch_size]])
+                for digest, taps in _missing_taps(ladder, batch, cache, pending, dtype):
+                    pending[digest] = taps
+                    pending_bytes += sum(tap.numel() * DTYPES[dtype].itemsize for tap in taps.values())
+                if pending_bytes >= shard_bytes:
+                    kept += _write(folder, pending, dtype, kept, len(rows))
+                    pending_bytes = 0
+                progress.update(min(batch_size, len(order) - start))
+            if pending:
+                _write(folder, pending, dtype, kept, len(rows))
+            return TapCache(folder)
     finally:
         progress.close()
         ladder.train(was_training)
-    return TapCache(folder)
 
 
-def _begin(ladder: Any, folder: Path, dtype: str) -> None:
+def _settle(ladder: Ladder, folder: Path, dtype: str) -> None:
     """Write the manifest, or compare with the one that is there."""
-    manifest = {
+    facts = {
         "format": FORMAT,
         "fingerprint": backbone_fingerprint(ladder),
         "layers": ladder.tapped_layers(),
         "widths": _widths(ladder),
         "dtype": dtype,
     }
-    path = folder / MANIFEST
-    if path.is_file():
-        found = json.loads(path.read_text("utf-8"))
-        changed = [name for name, value in manifest.items() if found.get(name) != value]
-        if changed:
-            raise ValueError(
-                f"{folder} holds a cache with another {changed[0]} ({found.get(changed[0])}, not "
-                f"{manifest[changed[0]]}); delete it or choose another folder"
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    draft.replace(path)
+    settle_facts(folder / MANIFEST, facts, begins=not any(folder.glob("taps-*.safetensors")))
 
 
-def _check_space(ladder: Any, folder: Path, rows: Sequence[Row], present: int, dtype: str) -> None:
+def _check_space(ladder: Ladder, folder: Path, rows: Sequence[Row], present: int, dtype: str) -> None:
     lengths = [_lengths(ladder, row) for row in rows]
     tokens = [sum(column) for column in zip(*lengths, strict=True)] or [0] * len(ladder.stacks)
     share = max(0, len(rows) - present) / max(1, len(rows))
@@ -152,7 +120,7 @@ def _check_space(ladder: Any, folder: Path, rows: Sequence[Row], present: int, d
 
 @torch.no_grad()
 def _missing_taps(
-    ladder: Any, batch: Mapping[str, Any], cache: TapCache, pending: Mapping[bytes, Any], dtype: str
+    ladder: Ladder, batch: Mapping[str, Any], cache: TapCache, pending: Pending, dtype: str
 ) -> Iterator[tuple[bytes, dict[str, Tensor]]]:
     keys = row_keys(batch, len(ladder.stacks), ladder.config.pad_token_id)
     missing = {
@@ -171,7 +139,7 @@ def _missing_taps(
         yield digest, {stack: taps[row, slice(*spans[stack])] for stack, taps in stacked.items()}
 
 
-def _write(folder: Path, pending: dict[bytes, Any], dtype: str, kept: int, wanted: int) -> int:
+def _write(folder: Path, pending: Pending, dtype: str, kept: int, wanted: int) -> int:
     """Write a shard and empty what is pending; how many rows it holds."""
     # Not how many there are: one in the middle may have been deleted because it was damaged.
     number = 1 + max((int(path.stem.removeprefix("taps-")) for path in folder.glob("taps-*.safetensors")), default=-1)
@@ -181,14 +149,14 @@ def _write(folder: Path, pending: dict[bytes, Any], dtype: str, kept: int, wante
         raise OSError(
             error.errno,
             f"cannot write taps ({error.strerror}); {kept} of {wanted} rows are kept in {folder}: free some space and "
-            "call cache_taps again, which goes on from there",
+            "call cache_taps again, which continues from there",
         ) from error
     written = len(pending)
     pending.clear()
     return written
 
 
-def _lengths(ladder: Any, row: Row) -> tuple[int, ...]:
+def _lengths(ladder: Ladder, row: Row) -> tuple[int, ...]:
     if len(ladder.stacks) == 1:
         return (len(row["input_ids"]),)
     read = row.get("labels") if row.get("decoder_input_ids") is None else row["decoder_input_ids"]
@@ -197,5 +165,5 @@ def _lengths(ladder: Any, row: Row) -> tuple[int, ...]:
     return len(row["input_ids"]), len(read)
 
 
-def _widths(ladder: Any) -> dict[str, int]:
+def _widths(ladder: Ladder) -> dict[str, int]:
     return {stack.name: getattr(stack.config(ladder), stack.family.width) for stack in ladder.stacks}

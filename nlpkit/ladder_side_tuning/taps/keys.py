@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-#: Inputs that change the backbone's states and are no token ids; a batch with one of them cannot be looked up.
+#: Inputs other than token ids that change the backbone's states; a batch with one of them cannot be looked up.
 UNKEYED = (
     "inputs_embeds",
     "decoder_inputs_embeds",
@@ -24,7 +24,7 @@ class RowKey(NamedTuple):
     """A row of a batch.
 
     Attributes:
-        digest: of all that the backbone's states depend on, whatever the padding on the right.
+        digest: of all that the backbone's states depend on, the same for any padding on the right.
         spans: for each stack, encoder first, where the row's tokens begin and end.
     """
 
@@ -35,7 +35,7 @@ class RowKey(NamedTuple):
 def row_keys(batch: Mapping[str, Any], stacks: int, pad_token_id: int | None) -> list[RowKey]:
     """Find the key of each row of a batch.
 
-    A row is known again with more or less padding behind it. Padding before it shifts positions, so it counts.
+    More or less padding behind a row gives the same key. Padding before it shifts positions, so it counts.
 
     Args:
         batch: a model's inputs: ``input_ids`` of shape ``(..., length)``, and ``attention_mask``, ``token_type_ids``,
@@ -44,7 +44,7 @@ def row_keys(batch: Mapping[str, Any], stacks: int, pad_token_id: int | None) ->
         pad_token_id: ends what the decoder reads if neither labels nor a mask do.
 
     Returns:
-        A key a row, leading dimensions flattened.
+        One key per row, leading dimensions flattened.
 
     Raises:
         ValueError: a single stack without ``input_ids``, or a decoder without input.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import errno
 import json
+import os
 import pickle
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,16 +19,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.taps.cache import TapCache
-from nlpkit.ladder_side_tuning.taps.caching import cache_taps, estimate_tap_bytes
-from nlpkit.ladder_side_tuning.taps.file import quantise
+from nlpkit.ladder_side_tuning.taps.caching import estimate_tap_bytes
 from nlpkit.ladder_side_tuning.taps.keys import row_keys
+from nlpkit.ladder_side_tuning.taps.shard import quantise
 from tests.ladder_side_tuning.small_models import SEQ2SEQ, answers, small_model
 
+ROOT = Path(__file__).resolve().parents[3]
 Row = dict[str, Any]
 
 
@@ -72,7 +77,7 @@ def test_cached_taps_give_the_answers_of_live_ones(name: str, dtype: str, tolera
     ladder, rows = ladder_for(name), some_rows(name)
     batch = collate(rows[2:6])
     expected = answers(ladder(**batch))
-    cache = cache_taps(ladder, rows, tmp_path, collate, dtype=dtype, batch_size=4, show_progress=False)
+    cache = ladder.cache_taps(rows, tmp_path, collate, dtype=dtype, batch_size=4, show_progress=False)
     assert len(cache) == len(rows)
     ladder.use_tap_cache(cache)
     stop_the_backbone(ladder)
@@ -92,7 +97,7 @@ def test_gradients_with_the_cache_are_those_without_it(tmp_path: Path) -> None:
             module.attention_dropout = 0.0
     ladder.train()
     gradients = []
-    for cache in (None, cache_taps(ladder, rows, tmp_path, collate, dtype="float32", show_progress=False)):
+    for cache in (None, ladder.cache_taps(rows, tmp_path, collate, dtype="float32", show_progress=False)):
         ladder.use_tap_cache(cache)
         ladder.zero_grad()
         ladder(**collate(rows[:4], length=12)).loss.backward()
@@ -105,7 +110,7 @@ def test_a_batch_outside_the_cache_is_an_error_in_training_and_runs_live_in_eval
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
     other = {"input_ids": torch.tensor([[9, 9, 9]])}
     expected = ladder(**other).logits
-    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path, collate, show_progress=False))
     assert torch.equal(ladder(**other).logits, expected)
     embedded = {"inputs_embeds": ladder.get_input_embeddings()(other["input_ids"])}
     torch.testing.assert_close(ladder(**embedded).logits, expected)
@@ -119,13 +124,13 @@ def test_a_ladder_with_a_cache_generates(tmp_path: Path) -> None:
     ladder, rows = ladder_for("t5"), some_rows("t5")
     batch = {name: value for name, value in collate(rows[:2]).items() if name != "labels"}
     expected = ladder.generate(**batch, max_new_tokens=5, num_beams=2)
-    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path, collate, show_progress=False))
     assert torch.equal(ladder.generate(**batch, max_new_tokens=5, num_beams=2), expected)
 
 
 def test_caches_can_be_copied_and_pickled(tmp_path: Path) -> None:
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
-    ladder.use_tap_cache(cache_taps(ladder, rows, tmp_path, collate, show_progress=False))
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path, collate, show_progress=False))
     expected = ladder(**collate(rows)).logits
     for found in (copy.deepcopy(ladder), pickle.loads(pickle.dumps(ladder))):
         stop_the_backbone(found)
@@ -134,7 +139,7 @@ def test_caches_can_be_copied_and_pickled(tmp_path: Path) -> None:
 
 def test_rows_without_what_the_decoder_reads_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a row has no 'labels'; the taps of a decoder depend on what it reads"):
-        cache_taps(ladder_for("t5"), [{"input_ids": [5, 6]}], tmp_path, collate)
+        ladder_for("t5").cache_taps([{"input_ids": [5, 6]}], tmp_path, collate)
 
 
 def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -148,12 +153,12 @@ def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
         return collate(chosen)
 
     with pytest.raises(KeyboardInterrupt):
-        cache_taps(ladder, rows, tmp_path, interrupted, batch_size=2, shard_bytes=1, show_progress=False)
+        ladder.cache_taps(rows, tmp_path, interrupted, batch_size=2, shard_bytes=1, show_progress=False)
     assert len(TapCache(tmp_path)) == 6
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
     ran = []
     handle = ladder.bert.encoder.layer[0].block.register_forward_hook(lambda _, args, __: ran.append(len(args[0])))
-    cache = cache_taps(ladder, rows, tmp_path, collate, batch_size=2, show_progress=False)
+    cache = ladder.cache_taps(rows, tmp_path, collate, batch_size=2, show_progress=False)
     handle.remove()
     assert len(cache) == 9
     assert sum(ran) == 3
@@ -163,35 +168,35 @@ def test_an_interrupted_cache_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_shard_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
-    cache_taps(ladder, rows, tmp_path, collate, batch_size=3, shard_bytes=1, show_progress=False)
+    ladder.cache_taps(rows, tmp_path, collate, batch_size=3, shard_bytes=1, show_progress=False)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     (tmp_path / "taps-00001.safetensors").unlink()
-    assert len(cache_taps(ladder, rows, tmp_path, collate, show_progress=False)) == 9
+    assert len(ladder.cache_taps(rows, tmp_path, collate, show_progress=False)) == 9
     assert sorted(path.name[5:10] for path in tmp_path.glob("*.safetensors")) == ["00000", "00002", "00003"]
 
 
 def test_stale_caches_are_refused(tmp_path: Path) -> None:
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
-    cache = cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+    cache = ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
     with torch.no_grad():
         ladder.bert.encoder.layer[0].block.output.dense.weight[0, 0] += 0.5
     with pytest.raises(ValueError, match="is stale: it was made with other backbone weights"):
         ladder.use_tap_cache(cache)
     with pytest.raises(
-        ValueError, match=r"holds a cache with another fingerprint .* delete it or choose another folder"
+        ValueError, match=r"holds results made with other settings: fingerprint was .* or give another folder"
     ):
-        cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+        ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
     with pytest.raises(ValueError, match=r"holds layers \[1, 3\] of 'bert.encoder', the ladder also taps \[0, 2\]"):
         ladder_for("bert-sequence", layers=None).use_tap_cache(cache)
     ladder_for("bert-sequence", layers=[3]).use_tap_cache(cache)
-    with pytest.raises(ValueError, match=r"holds a cache with another dtype \(bfloat16, not int8\)"):
-        cache_taps(ladder_for("bert-sequence"), rows, tmp_path, collate, dtype="int8", show_progress=False)
+    with pytest.raises(ValueError, match="other settings: dtype was 'bfloat16' and is now 'int8'"):
+        ladder_for("bert-sequence").cache_taps(rows, tmp_path, collate, dtype="int8", show_progress=False)
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no tap_cache\.json; make a cache with cache_taps"):
+    with pytest.raises(FileNotFoundError, match=r"holds no tap_cache\.json; make a cache with ladder.cache_taps"):
         TapCache(tmp_path)
-    cache_taps(ladder_for("bert-sequence"), some_rows("bert-sequence"), tmp_path, collate, show_progress=False)
+    ladder_for("bert-sequence").cache_taps(some_rows("bert-sequence"), tmp_path, collate, show_progress=False)
     shard = tmp_path / "taps-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
@@ -200,13 +205,100 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 1"):
         TapCache(tmp_path)
     with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float32', 'bfloat16', 'int8'"):
-        cache_taps(ladder_for("bert-sequence"), [], tmp_path, collate, dtype="fp8")
+        ladder_for("bert-sequence").cache_taps([], tmp_path, collate, dtype="fp8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"tap_cache\.json is damaged or cut off"),
+        ("", r"tap_cache\.json is damaged or cut off"),
+        ("[1]", r"tap_cache\.json must hold a JSON object"),
+        ('{"format": 1}', r"tap_cache\.json is damaged: it lacks 'fingerprint'"),
+    ],
+)
+def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
+    content: str, message: str, tmp_path: Path
+) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+    (tmp_path / "tap_cache.json").write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        TapCache(tmp_path)
+    with pytest.raises(ValueError, match=r"tap_cache\.json|fingerprint was None"):
+        ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+
+
+def test_torn_shards_are_named(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+    shard = tmp_path / "taps-00000.safetensors"
+    whole, tensors = shard.read_bytes(), load_file(shard)
+    torn = [b"", whole[:4], bytes(len(whole)), whole[:8] + bytes(100) + whole[108:], whole + b"more"]
+    for name in tensors:
+        torn.append(save({key: tensor for key, tensor in tensors.items() if key != name}))
+    torn.append(save(tensors | {"keys": tensors["keys"][1:]}))
+    torn.append(save(tensors | {"bert.encoder:taps": tensors["bert.encoder:taps"][1:]}))
+    torn.append(save(tensors | {"bert.encoder:offsets": tensors["bert.encoder:offsets"].flip(0)}))
+    for content in torn:
+        shard.write_bytes(content)
+        with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
+            TapCache(tmp_path)
+    shard.unlink()
+    assert len(ladder.cache_taps(rows, tmp_path, collate, show_progress=False)) == 9
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tests.ladder_side_tuning.taps.test_cache import collate, ladder_for, some_rows
+
+own, other = Path(sys.argv[2], sys.argv[3]), Path(sys.argv[2], sys.argv[4])
+
+def slowly(rows):
+    own.touch()  # both have begun before either goes on
+    for _ in range(100):
+        if other.exists():
+            break
+        time.sleep(0.05)
+    return collate(rows)
+
+ladder = ladder_for("bert-sequence")
+rows = some_rows("bert-sequence", 40)
+try:
+    cache = ladder.cache_taps(rows, sys.argv[1], slowly, batch_size=8, shard_bytes=1, show_progress=False)
+    print(len(cache))
+except BlockingIOError as error:
+    own.touch()
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_fill_one_cache_one_is_refused_and_no_row_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "signs").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "cache"), str(tmp_path / "signs"), own, other],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for own, other in (("a", "b"), ("b", "a"))
+    ]
+    answers = sorted(writer.communicate(timeout=600)[0].strip().splitlines()[-1] for writer in writers)
+    wanted = len({tuple(row["input_ids"]) for row in some_rows("bert-sequence", 40)})
+    assert answers[0] == str(wanted)
+    assert "is writing to" in answers[1] and "give another folder" in answers[1]
+    assert len(TapCache(tmp_path / "cache")) == wanted
 
 
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
     """A limit on the size of files makes writes fail as a full disk does, in the middle of a file."""
     ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
-    cache_taps(ladder, rows[:3], tmp_path, collate, shard_bytes=1, show_progress=False)
+    ladder.cache_taps(rows[:3], tmp_path, collate, shard_bytes=1, show_progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -215,13 +307,13 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
         with pytest.raises(
             OSError, match=r"cannot write taps \(File too large\); 3 of 9 rows are kept in .*: free"
         ) as told:
-            cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+            ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert told.value.errno == errno.EFBIG
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert len(cache_taps(ladder, rows, tmp_path, collate, show_progress=False)) == 9
+    assert len(ladder.cache_taps(rows, tmp_path, collate, show_progress=False)) == 9
 
 
 def test_a_disk_that_is_too_small_is_known_before_the_backbone_runs(tmp_path: Path) -> None:
@@ -231,13 +323,13 @@ def test_a_disk_that_is_too_small_is_known_before_the_backbone_runs(tmp_path: Pa
     with pytest.raises(
         OSError, match=r"the taps of 2 rows take 119209\.29 GiB, .* GiB left; tap fewer layers, keep them"
     ):
-        cache_taps(ladder, rows, tmp_path, collate, show_progress=False)
+        ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_the_estimate_is_what_the_files_take(dtype: str, tmp_path: Path) -> None:
     ladder, rows = ladder_for("t5"), some_rows("t5", 40)
-    cache_taps(ladder, rows, tmp_path, collate, dtype=dtype, show_progress=False)
+    ladder.cache_taps(rows, tmp_path, collate, dtype=dtype, show_progress=False)
     tokens = [sum(len(row[name]) for row in rows) for name in ("input_ids", "labels")]
     expected = estimate_tap_bytes(ladder, tokens, dtype)
     found = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))

@@ -1,19 +1,21 @@
-"""Shards of taps: safetensors files, read by memory-mapping, written whole or not at all."""
+"""Shards of taps: safetensors files, written whole or not at all and read by memory-mapping."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from nlpkit.files import whole_file
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
-#: Of a digest, in bytes.
+#: Bytes of a digest.
 KEY_SIZE = 16
 _FORMAT_NAMES = {
     torch.int64: "I64",
@@ -48,7 +50,7 @@ def write_shard(path: Path, rows: Sequence[tuple[bytes, Mapping[str, Tensor]]], 
     Args:
         path: the file.
         rows: digest and taps of each row; taps by stack, shape ``(length, layers, width)``.
-        dtype: a key of `DTYPES`.
+        dtype: a key of ``DTYPES``.
 
     Raises:
         OSError: it cannot be written; then there is no file.
@@ -63,13 +65,8 @@ def write_shard(path: Path, rows: Sequence[tuple[bytes, Mapping[str, Tensor]]], 
             rounded = [quantise(part) for part in taps]
             taps, tensors[f"{stack}:scales"] = [part for part, _ in rounded], [scales for _, scales in rounded]
         tensors[f"{stack}:taps"] = [part.to(DTYPES[dtype]) for part in taps]
-    draft = path.with_suffix(".tmp")
-    try:
-        with draft.open("wb") as file:
-            _write_tensors(file, tensors)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        _write_tensors(file, tensors)
 
 
 def _write_tensors(file: BinaryIO, tensors: Mapping[str, Sequence[Tensor]]) -> None:
@@ -100,25 +97,26 @@ class Shard:
 
     Args:
         path: the file.
+        stacks: names of the stacks whose taps it must hold.
 
     Attributes:
         keys: digests of the rows.
 
     Raises:
-        ValueError: the file is cut off or damaged.
+        ValueError: the file is cut off or damaged, or lacks the taps of a stack.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stacks: Iterable[str]) -> None:
         try:
             self._file = safe_open(path, framework="pt")
-            self.keys = [bytes(key) for key in self._file.get_tensor("keys").numpy()]
             self._names = set(self._file.keys())
-            self._offsets = {
-                name.removesuffix(":offsets"): self._file.get_tensor(name).tolist()
-                for name in self._names
-                if name.endswith(":offsets")
-            }
-        except SafetensorError as error:
+            self.keys = [bytes(key) for key in self._file.get_tensor("keys").numpy()]
+            self._offsets = {stack: self._file.get_tensor(f"{stack}:offsets").tolist() for stack in stacks}
+            for stack, offsets in self._offsets.items():
+                (end, *_) = self._file.get_slice(f"{stack}:taps").get_shape()
+                if len(offsets) != len(self.keys) + 1 or offsets != sorted(offsets) or offsets[-1] != end:
+                    raise ValueError(f"its rows of {stack!r} do not add up")
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise ValueError(f"{path} is cut off or damaged ({error}); delete it and cache its taps again") from error
 
     def read(self, stack: str, row: int) -> Tensor:
@@ -132,8 +130,8 @@ class Shard:
             Shape ``(length, layers, width)``; fp32 if they were kept in 8 bits.
         """
         start, end = self._offsets[stack][row : row + 2]
-        taps: Any = self._file.get_slice(f"{stack}:taps")[start:end]
+        taps: Tensor = self._file.get_slice(f"{stack}:taps")[start:end]
         if f"{stack}:scales" not in self._names:
             return taps
-        scales: Any = self._file.get_slice(f"{stack}:scales")[start:end]
+        scales: Tensor = self._file.get_slice(f"{stack}:scales")[start:end]
         return taps.float() * scales[..., None]

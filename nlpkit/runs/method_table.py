@@ -1,0 +1,96 @@
+"""Methods run with several seeds each, side by side: a table of means and deviations, and score against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from nlpkit.files import whole_file
+
+Result = Mapping[str, Any]
+
+
+def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str) -> str:
+    """Mean and deviation of each method's scores as a Markdown table, beside their share of the baseline's.
+
+    Args:
+        results: one per run, with ``method``, ``metric``, ``trained_parameters``, ``train_seconds`` and, under the
+            name of each part, a score from 0 to 1.
+        parts: the parts to show; those without scores are left out.
+        baseline: method of which the shares are.
+
+    Returns:
+        The table; deviations are of samples, and 0 for a single run.
+
+    Example:
+        >>> run = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
+        >>> results = [{**run, "method": "full", "dev": 0.8}, {**run, "method": "head", "dev": 0.6}]
+        >>> print(method_table(results, ["dev", "test"], baseline="full"))
+        | method | trained parameters | runs | dev accuracy | of full | training, seconds |
+        | --- | ---: | ---: | ---: | ---: | ---: |
+        | full | 1,000 | 1 | 80.00 ± 0.00 | 100.0% | 2 |
+        | head | 1,000 | 1 | 60.00 ± 0.00 | 75.0% | 2 |
+        <BLANKLINE>
+    """
+    methods = _by_method(results)
+    shown = [part for part in parts if part in results[0]]
+    names = [name for part in shown for name in (f"{part} {results[0]['metric']}", f"of {baseline}")]
+    lines = [
+        f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",
+        f"| --- | ---: | ---: |{' ---: |' * len(names)} ---: |",
+    ]
+    for method, runs in methods.items():
+        cells = []
+        for part in shown:
+            centre, deviation = _percent(runs, part)
+            whole = _percent(methods[baseline], part)[0] if baseline in methods else 0.0
+            cells += [f"{centre:.2f} ± {deviation:.2f}", f"{centre / whole:.1%}" if whole else ""]
+        seconds = mean(run["train_seconds"] for run in runs)
+        trained = runs[0]["trained_parameters"]
+        lines.append(f"| {method} | {trained:,} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None:
+    """Draw each method's mean score, with its deviation, over its mean training time, as SVG.
+
+    Args:
+        results: as for ``method_table``.
+        part: whose scores.
+        path: the file; the same results give the same file.
+
+    Raises:
+        ImportError: matplotlib is not installed (the extra ``viz``).
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # With this salt and without the date the same results give the same file.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nlpkit"}), whole_file(path) as draft:
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for number, (method, runs) in enumerate(_by_method(results).items()):
+            centre, deviation = _percent(runs, part)
+            seconds = mean(run["train_seconds"] for run in runs)
+            axes.errorbar(seconds, centre, deviation, fmt="o", color=f"C{number}", capsize=3, label=method)
+        axes.set_xscale("log")
+        axes.set_xlabel("training, seconds")
+        axes.set_ylabel(f"{results[0]['metric']} on {part}, %")
+        axes.grid(alpha=0.3, which="both")
+        figure.legend(loc="outside right upper", fontsize=8)
+        figure.savefig(draft, format="svg", metadata={"Date": None})
+
+
+def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:
+    methods: dict[str, list[Result]] = {}
+    for result in results:
+        methods.setdefault(result["method"], []).append(result)
+    return methods
+
+
+def _percent(runs: Sequence[Result], part: str) -> tuple[float, float]:
+    """Mean and deviation of a sample of scores."""
+    scores = [100 * run[part] for run in runs]
+    return mean(scores), stdev(scores) if len(scores) > 1 else 0.0

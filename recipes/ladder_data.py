@@ -1,0 +1,73 @@
+"""Turn public data sets into the files that recipes/ladder_finetune.py reads.
+
+    python recipes/ladder_data.py chnsenticorp SHARED/sentiment-zh/chnsenticorp data/chnsenticorp
+    python recipes/ladder_data.py tnews SHARED/clue/tnews10k data/tnews
+    python recipes/ladder_data.py ocnli SHARED/clue/ocnli data/ocnli
+    python recipes/ladder_data.py csl-title SHARED/seq2seq/csl-title data/csl-title
+    python recipes/pfr_entities.py SHARED/cws/pfr-199801.tagged.utf8.xz data/pfr-entities
+
+Each writes train.jsonl, in one fixed random order, dev.jsonl and, where the set has a public one, test.jsonl.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nlpkit.files import write_text
+from nlpkit.text_files import read_lines, read_records
+
+Row = dict[str, Any]
+
+
+def chnsenticorp(folder: Path, part: str) -> Iterator[Row]:
+    """Hotel, book and computer reviews: 1 for praise."""
+    for row in csv.DictReader(read_lines(folder / f"{part}.tsv.xz"), delimiter="\t", quoting=csv.QUOTE_NONE):
+        yield {"text": row["text_a"], "label": row["label"]}
+
+
+def tnews(folder: Path, part: str) -> Iterator[Row]:
+    """Headlines in 15 classes; train and dev have some wrong labels on purpose, test has not."""
+    for _, row in read_records(folder / ("test_public.json.xz" if part == "test" else f"{part}.json.xz")):
+        yield {"text": row["sentence"], "label": row["label"]}
+
+
+def ocnli(folder: Path, part: str) -> Iterator[Row]:
+    """Premise and hypothesis in 3 classes; rows without a majority are left out."""
+    for _, row in read_records(folder / ("train.10k.json.xz" if part == "train" else "dev.json.xz")):
+        if row["label"] != "-":
+            yield {"text": row["sentence1"], "text_pair": row["sentence2"], "label": row["label"]}
+
+
+def csl_title(folder: Path, part: str) -> Iterator[Row]:
+    """Abstracts and their titles."""
+    for line in read_lines(folder / f"{part}.tsv.xz"):
+        text, _, target = line.partition("\t")
+        yield {"text": text, "target": target}
+
+
+SETS = {"chnsenticorp": chnsenticorp, "tnews": tnews, "ocnli": ocnli, "csl-title": csl_title}
+WITHOUT_TEST = ("ocnli", "csl-title")
+
+
+def main(argv: list[str]) -> None:
+    """Write the files of a data set."""
+    if len(argv) != 3 or argv[0] not in SETS:
+        raise SystemExit(f"usage: python recipes/ladder_data.py {'|'.join(SETS)} SOURCE_FOLDER DESTINATION_FOLDER")
+    source, destination = Path(argv[1]), Path(argv[2])
+    for part in ("train", "dev") if argv[0] in WITHOUT_TEST else ("train", "dev", "test"):
+        rows = list(SETS[argv[0]](source, part))
+        if part == "train":
+            random.Random(0).shuffle(rows)
+        path = destination / f"{part}.jsonl"
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        print(f"{path}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
