@@ -55,20 +55,22 @@ class CheckpointSource:
             return read_vocabulary(folder / "vocab.txt")
         if not (folder / "tokenizer.json").is_file():
             raise FileNotFoundError(f"{folder} holds no vocab.txt; give the checkpoint's vocabulary as vocabulary=...")
-        tokenizer = read_json(folder / "tokenizer.json")
+        path = folder / "tokenizer.json"
+        tokenizer = read_json(path)
         try:
-            kind, vocabulary = tokenizer["model"].get("type"), tokenizer["model"].get("vocab")
-            added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []}
+            kind = tokenizer["model"].get("type")
+            if kind == "WordPiece":
+                added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+                return tokenizer["model"]["vocab"] | added
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{folder / 'tokenizer.json'} is not one of the tokenizers library ({error!r})"
+                f"{path} is damaged, or not of the tokenizers library ({error!r}); give the checkpoint's vocabulary "
+                "as vocabulary=..."
             ) from error
-        if kind != "WordPiece":
-            raise ValueError(
-                f"{folder / 'tokenizer.json'} is a {kind} tokenizer, and a word tokenizer needs a WordPiece "
-                "vocabulary; give the checkpoint's as vocabulary=..."
-            )
-        return vocabulary | added
+        raise ValueError(
+            f"{path} is a {kind} tokenizer, and a word tokenizer needs a WordPiece vocabulary; give the checkpoint's "
+            "as vocabulary=..."
+        )
 
     def tokenizer_settings(self) -> dict[str, Any]:
         """What the source's tokenizer was told that a word tokenizer must be told too, such as ``do_lower_case``."""

@@ -30,14 +30,15 @@ def main(prefix: str, folder: str) -> None:
     types = reader.get_variable_to_dtype_map()
     weights, training_state = {}, {}
     for name, shape in shapes.items():
-        is_number = types[name].is_floating or types[name].is_integer
-        if is_training_state(name, shape, shapes) or not is_number:
-            training_state[name] = shape
-            continue
         try:
-            weights[name] = np.ascontiguousarray(reader.get_tensor(name))
+            array = reader.get_tensor(name)  # training state, too: a file cut short is noticed whatever it lacks
         except Exception as error:
             raise ValueError(f"tensor {name!r}: {error}") from error
+        is_number = types[name].is_floating or types[name].is_integer
+        if is_number and not is_training_state(name, shape, shapes):
+            weights[name] = np.ascontiguousarray(array)
+        else:
+            training_state[name] = shape
     save_file(weights, Path(folder, WEIGHTS_FILE))
     Path(folder, TRAINING_STATE_FILE).write_text(json.dumps(training_state), "utf-8")
 

@@ -67,7 +67,7 @@ def index_cut_short(folder: Path) -> None:
 
 
 def parts_that_overlap(folder: Path) -> None:
-    """TensorFlow's SaveV2 wrote it: rows 0 to 2, and rows 1 to 3, of four."""
+    """TensorFlow's SaveV2 wrote it: rows 0 and 1, and rows 1 and 2, of four."""
     shutil.copytree(FIXTURES / "tf_overlapping", folder, dirs_exist_ok=True)
 
 
@@ -82,7 +82,7 @@ def parts_on_which_tensorflow_crashes(folder: Path) -> None:
     [
         (data_cut_short, "tensor '.*': Read less bytes than requested"),
         (index_of_ones, "not an sstable"),
-        (parts_that_overlap, "Overlapping slices"),
+        (parts_that_overlap, "tensor 'x': Overlapping slices"),
         (parts_on_which_tensorflow_crashes, "it crashed, with exit status"),
         pytest.param(data_with_a_bit_flipped, "tensor '.*': .* Checksum does not match", marks=pytest.mark.slow),
         pytest.param(index_cut_short, "not an sstable", marks=pytest.mark.slow),
