@@ -85,7 +85,7 @@ def convert_checkpoint(
         >>> sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     BertForMaskedLM(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(f"{folder}/bert")
-        ...     _ = Path(folder, "bert", "vocab.txt").write_text("\n".join(words), "utf-8")
+        ...     _ = Path(folder, "bert", "vocab.txt").write_text("\\n".join(words), "utf-8")
         ...     report = convert_checkpoint(f"{folder}/bert", f"{folder}/wobert")
         ...     tokenizer = WoBertTokenizer.from_pretrained(f"{folder}/wobert")
         >>> report.model, tokenizer.tokenize("我们今天不错")
