@@ -16,7 +16,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier conversion.")] = False,
 ) -> None:
     """Convert a released BERT, WoBERT or RoFormer checkpoint, and report on every tensor."""
-    from nlpkit.wobert.conversion.conversion import convert_checkpoint
+    from nlpkit.wobert import convert_checkpoint
 
-    options: dict[str, Any] = {"architecture": architecture, "vocab": vocabulary, "overwrite": overwrite}
+    options: dict[str, Any] = {"architecture": architecture, "vocabulary": vocabulary, "overwrite": overwrite}
     typer.echo(str(convert_checkpoint(source, destination, **options)))

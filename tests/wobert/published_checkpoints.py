@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, PreTrainedModel, RoFormerConfig
 
 from nlpkit.wobert.conversion.conversion import convert_checkpoint
-from nlpkit.wobert.conversion.tensorflow_checkpoint import read_tf_checkpoint
-from tests.reference.tensor_bundle_writer import write_bundle
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures"  # TensorFlow 2.21 wrote the checkpoints, and what is expected of them
+needs_tensorflow = pytest.mark.skipif(
+    find_spec("tensorflow") is None, reason="TensorFlow is not installed: pip install '.[convert]'"
+)
 VOCABULARY = (FIXTURES / "tf_bert_tiny" / "vocab.txt").read_text("utf-8").split()
 SIZES = {
     "vocab_size": len(VOCABULARY),
@@ -61,14 +61,6 @@ def edit_json(path: Path, **settings: Any) -> None:
 def edit_weights(folder: Path, edit: Any) -> None:
     file = folder / "model.safetensors"
     save_file(edit(load_file(file)), file, metadata={"format": "pt"})
-
-
-def tensorflow_copy(folder: Path, dropped: tuple[str, ...] = (), **replaced: np.ndarray) -> Path:
-    """The BERT that TensorFlow wrote, written anew without the tensors so named, or with others in their place."""
-    shutil.copytree(FIXTURES / "tf_bert_tiny", folder)
-    arrays = {name: array for name, array in read_tf_checkpoint(folder).items() if not name.startswith(dropped)}
-    write_bundle(folder / "bert_model.ckpt", arrays | replaced)
-    return folder
 
 
 @torch.no_grad()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nlpkit.wobert.conversion.tensorflow_checkpoint import read_tf_checkpoint
+from nlpkit.files import read_json
+from nlpkit.wobert.conversion.tensorflow_checkpoint import checkpoint_files, find_prefix, read_tensorflow
 from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 
 Format = Literal["tensorflow", "safetensors", "pytorch"]
@@ -31,15 +30,15 @@ class CheckpointSource:
         format: what its weights are stored in.
         path: the file of weights, or the prefix of TensorFlow's files.
         settings: its configuration as stored.
-        shapes: the shape of each tensor, by the tensor's name.
-        read: gives a tensor; TensorFlow's are read from disk at that moment.
+        tensors: its weights by name.
+        training_state: the shapes, by name, of what a TensorFlow checkpoint holds besides weights.
     """
 
     format: Format
     path: Path
     settings: Mapping[str, Any]
-    shapes: Mapping[str, tuple[int, ...]]
-    read: Callable[[str], Tensor]
+    tensors: Mapping[str, Tensor]
+    training_state: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def vocabulary(self) -> dict[str, int]:
         """The vocabulary beside the weights: ``vocab.txt``, or that of a WordPiece ``tokenizer.json``.
@@ -55,19 +54,28 @@ class CheckpointSource:
         if (folder / "vocab.txt").is_file():
             return read_vocabulary(folder / "vocab.txt")
         if not (folder / "tokenizer.json").is_file():
-            raise FileNotFoundError(f"{folder} holds no vocab.txt; give the checkpoint's vocabulary as vocab=...")
-        tokenizer = _read_json(folder / "tokenizer.json")
-        if tokenizer["model"].get("type") != "WordPiece":
+            raise FileNotFoundError(f"{folder} holds no vocab.txt; give the checkpoint's vocabulary as vocabulary=...")
+        path = folder / "tokenizer.json"
+        tokenizer = read_json(path)
+        try:
+            kind = tokenizer["model"].get("type")
+            if kind == "WordPiece":
+                added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+                return tokenizer["model"]["vocab"] | added
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{folder / 'tokenizer.json'} is a {tokenizer['model'].get('type')} tokenizer, and a word tokenizer "
-                "needs a WordPiece vocabulary; give the checkpoint's as vocab=..."
-            )
-        return tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+                f"{path} is damaged, or not of the tokenizers library ({error!r}); give the checkpoint's vocabulary "
+                "as vocabulary=..."
+            ) from error
+        raise ValueError(
+            f"{path} is a {kind} tokenizer, and a word tokenizer needs a WordPiece vocabulary; give the checkpoint's "
+            "as vocabulary=..."
+        )
 
     def tokenizer_settings(self) -> dict[str, Any]:
         """What the source's tokenizer was told that a word tokenizer must be told too, such as ``do_lower_case``."""
         path = self.path.parent / "tokenizer_config.json"
-        stored = _read_json(path) if path.is_file() else {}
+        stored = read_json(path) if path.is_file() else {}
         # Special tokens are stored as themselves, or as an AddedToken with its text under "content".
         return {
             name: stored[name]["content"] if isinstance(stored[name], dict) else stored[name]
@@ -94,68 +102,63 @@ def open_checkpoint(path: Path) -> CheckpointSource:
         for kind, name in _WEIGHTS.items():
             if (path / name).is_file() or (path / f"{name}.index.json").is_file():
                 return _open_transformers(path, kind, name)
-        if not list(path.glob("*.index")):
-            raise FileNotFoundError(
-                f"source {path} holds no weights: no model.safetensors, pytorch_model.bin or TensorFlow *.index file"
-            )
     elif not path.parent.is_dir():
         raise FileNotFoundError(f"source {path} does not exist; give a local folder, or the prefix of a checkpoint")
-    return _open_tensorflow(path)
+    return _open_tensorflow(find_prefix(path))
 
 
-def _open_tensorflow(path: Path) -> CheckpointSource:
-    checkpoint = read_tf_checkpoint(path)
-    folder = checkpoint.prefix.parent
+def _open_tensorflow(prefix: Path) -> CheckpointSource:
+    _refuse_pointers(checkpoint_files(prefix))
+    folder = prefix.parent
     config = next((file for file in (folder / "bert_config.json", folder / "config.json") if file.is_file()), None)
     if config is None:
         raise FileNotFoundError(f"{folder} holds no bert_config.json; put the checkpoint's configuration there")
-    settings = _read_json(config)
+    settings = read_json(config)
     # transformers would fill these in with BERT-base's, and no shape would give a wrong number of heads away.
     missing = [name for name in ("num_attention_heads", "num_hidden_layers", "hidden_act") if name not in settings]
     if missing:
         raise ValueError(f"{config} lacks {', '.join(missing)}; it must be the configuration of this checkpoint")
-    return CheckpointSource(
-        "tensorflow",
-        checkpoint.prefix,
-        settings,
-        {name: checkpoint.shape(name) for name in checkpoint},
-        lambda name: torch.from_numpy(checkpoint[name]),
-    )
+    return CheckpointSource("tensorflow", prefix, settings, *read_tensorflow(prefix))
 
 
 def _open_transformers(folder: Path, kind: Format, name: str) -> CheckpointSource:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds {name} but no config.json; put the model's configuration there")
-    files = [folder / name]
-    if not files[0].is_file():
-        index = _read_json(folder / f"{name}.index.json")
-        files = [folder / shard for shard in sorted(set(index["weight_map"].values()))]
+    settings = read_json(folder / "config.json")
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in _weight_files(folder, name):
         tensors |= _load(file, kind)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return CheckpointSource(kind, folder / name, _read_json(folder / "config.json"), shapes, tensors.__getitem__)
+    return CheckpointSource(kind, folder / name, settings, tensors)
+
+
+def _weight_files(folder: Path, name: str) -> list[Path]:
+    """One file of weights, or the shards that an index lists."""
+    if (folder / name).is_file():
+        return [folder / name]
+    index = folder / f"{name}.index.json"
+    try:
+        return [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{index} lists no shards under 'weight_map'; fetch it again") from error
 
 
 def _load(file: Path, kind: Format) -> dict[str, Tensor]:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: missing; the index beside it says that it holds part of the weights")
+    _refuse_pointers([file])
     try:
         tensors = load_file(file) if kind == "safetensors" else torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{file}: holds more than weights, and loading it could run code, or is damaged") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle fails in any of Python's ways
         raise ValueError(f"{file}: cut short, damaged, or not a file of weights ({error})") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{file}: not a state dict; save it as one: torch.save(model.state_dict(), ...)")
     return tensors
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object, and holds a {type(content).__name__}")
-    return content
+def _refuse_pointers(files: Iterable[Path]) -> None:
+    for file in files:
+        with file.open("rb") as opened:
+            if opened.read(24) == b"version https://git-lfs.":
+                raise ValueError(f"{file}: a pointer of Git LFS in place of the file; run git lfs pull")

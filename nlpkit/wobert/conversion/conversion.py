@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -12,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel, RoFormerConfig, RoFormerForMaskedLM, RoFormerModel
 
-from nlpkit.files import whole_folder
+from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.conversion.checkpoint_names import Architecture
 from nlpkit.wobert.conversion.checkpoint_source import CheckpointSource, open_checkpoint
@@ -38,7 +36,7 @@ def convert_checkpoint(
     destination: str | PathLike[str],
     *,
     architecture: Architecture | None = None,
-    vocab: str | Path | Mapping[str, int] | None = None,
+    vocabulary: str | Path | Mapping[str, int] | None = None,
     fallback: Fallback = "faithful",
     segmenter: str | Segmenter = "rjieba",
     overwrite: bool = False,
@@ -53,12 +51,13 @@ def convert_checkpoint(
     (github.com/ZhuiyiTechnology), and of transformers' BERT and RoFormer.
 
     Args:
-        source: a TensorFlow checkpoint, as prefix or as folder, with ``bert_config.json`` and ``vocab.txt`` beside it;
-            or a transformers folder with ``model.safetensors`` or ``pytorch_model.bin``.
+        source: a TensorFlow checkpoint, as prefix or as folder, with ``bert_config.json`` and ``vocab.txt`` beside it
+            (TensorFlow reads it: extra ``convert``); or a transformers folder with ``model.safetensors`` or
+            ``pytorch_model.bin``.
         destination: the folder to write: weights (safetensors), configuration, tokenizer and ``conversion.json``.
         architecture: ``"bert"`` or ``"roformer"``; by default what the source says it is. A RoFormer in TensorFlow's
             format does not say.
-        vocab: vocabulary file, or token to id, in place of the source's own.
+        vocabulary: vocabulary file, or token to id, in place of the source's own.
         fallback: of the tokenizer; ``"faithful"`` is what published weights were trained with.
         segmenter: of the tokenizer.
         overwrite: replace what an earlier conversion wrote to ``destination``.
@@ -67,6 +66,7 @@ def convert_checkpoint(
         What became of each tensor; also saved as ``conversion.json``.
 
     Raises:
+        ImportError: the source is a TensorFlow checkpoint, and TensorFlow is not installed.
         FileNotFoundError: the weights, their configuration or their vocabulary are missing.
         FileExistsError: ``destination`` is not empty.
         NotADirectoryError: ``destination`` is a file.
@@ -74,14 +74,20 @@ def convert_checkpoint(
             no place in the model; the vocabulary does not have one token for each word embedding.
 
     Note:
-        Takes some seconds for a model of BERT-base's size, and the memory of two copies. Weights keep their
-        precision, but for TensorFlow's bfloat16, which becomes float32. Nothing is written unless all succeeded.
+        Takes some seconds for a model of BERT-base's size, and the memory of two copies. Weights are stored in the
+        source's precision; the configuration declares float32, which is what ``from_pretrained`` then gives. Nothing
+        is written unless all succeeded.
 
     Example:
         >>> import tempfile
+        >>> from transformers import BertConfig, BertForMaskedLM
+        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "我们", "今天", "不错"]
+        >>> sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     report = convert_checkpoint("tests/wobert/fixtures/tf_bert_tiny", folder)
-        ...     tokenizer = WoBertTokenizer.from_pretrained(folder)
+        ...     BertForMaskedLM(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(f"{folder}/bert")
+        ...     _ = Path(folder, "bert", "vocab.txt").write_text("\\n".join(words), "utf-8")
+        ...     report = convert_checkpoint(f"{folder}/bert", f"{folder}/wobert")
+        ...     tokenizer = WoBertTokenizer.from_pretrained(f"{folder}/wobert")
         >>> report.model, tokenizer.tokenize("我们今天不错")
         ('WoBertForMaskedLM', ['我们', '今天', '不错'])
     """
@@ -91,9 +97,12 @@ def convert_checkpoint(
     architecture = _architecture(checkpoint, architecture)
     names = name_tensors(checkpoint, architecture)
     embeddings = names.get(f"{architecture}.embeddings.word_embeddings.weight")
-    tokenizer = _tokenizer(checkpoint, embeddings, vocab, fallback, segmenter)
+    tokenizer = _tokenizer(checkpoint, embeddings, vocabulary, fallback, segmenter)
     settings = {**checkpoint.settings, "pad_token_id": tokenizer.pad_token_id}
-    model, prefix = _empty_model(settings, architecture, names)
+    try:
+        model, prefix = _empty_model(settings, architecture, names)
+    except Exception as error:  # transformers' checks of a configuration have errors of many classes
+        raise ValueError(f"no model can be made of the configuration of {checkpoint.path}: {error}") from error
     records = plan_conversion(checkpoint, names, model.state_dict(), architecture, prefix)
     _fill(model, checkpoint, records)
     report = ConversionReport(
@@ -106,14 +115,18 @@ def convert_checkpoint(
         tensors=records,
         notes=_notes(checkpoint, model, prefix),
     )
-    with whole_folder(destination) as draft:
+    with whole_folder(destination, replacing=WEIGHTS) as draft:
         model.save_pretrained(draft)
+        # from_pretrained loads what is declared, and training in float16 diverges, whatever the weights are stored in.
+        write_json(draft / "config.json", read_json(draft / "config.json") | {"dtype": "float32"})
         tokenizer.save_pretrained(draft)
-        (draft / REPORT_FILE).write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_json(draft / REPORT_FILE, report.to_dict())
     return report
 
 
 def _check_destination(destination: Path, overwrite: bool) -> None:
+    if destination.is_file():
+        raise NotADirectoryError(f"destination {destination} is a file; give a folder")
     if not destination.is_dir() or not any(destination.iterdir()):
         return
     if not overwrite:
@@ -146,7 +159,7 @@ def _architecture(checkpoint: CheckpointSource, asked: Architecture | None) -> A
     architecture: Architecture | None = asked or stated
     if architecture is not None:
         return architecture
-    if any(re.search(r"embeddings[/.]position_embeddings", name) for name in checkpoint.shapes):
+    if any(re.search(r"embeddings[/.]position_embeddings", name) for name in checkpoint.tensors):
         return "bert"
     raise ValueError(
         f"source {path} has no position embeddings: it is a RoFormer, or else a NEZHA, whose tensors have the same "
@@ -157,7 +170,7 @@ def _architecture(checkpoint: CheckpointSource, asked: Architecture | None) -> A
 def _tokenizer(
     checkpoint: CheckpointSource,
     embeddings: str | None,
-    vocab: str | Path | Mapping[str, int] | None,
+    given: str | Path | Mapping[str, int] | None,
     fallback: Fallback,
     segmenter: str | Segmenter,
 ) -> WoBertTokenizer:
@@ -166,15 +179,15 @@ def _tokenizer(
             f"source {checkpoint.path} has no word embeddings under any name of BERT's; it is another kind of model, "
             "or was saved by a program with names of its own"
         )
-    if vocab is None:
+    if given is None:
         vocabulary = checkpoint.vocabulary()
     else:
-        vocabulary = dict(vocab) if isinstance(vocab, Mapping) else read_vocabulary(vocab)
-    rows = checkpoint.shapes[embeddings][0]
+        vocabulary = dict(given) if isinstance(given, Mapping) else read_vocabulary(given)
+    rows = checkpoint.tensors[embeddings].shape[0]
     if rows != len(vocabulary):
         raise ValueError(
             f"the vocabulary has {len(vocabulary)} tokens, but {embeddings!r} has {rows} rows; give the vocabulary "
-            "that these weights were trained with as vocab=..."
+            "that these weights were trained with as vocabulary=..."
         )
     return WoBertTokenizer(
         vocabulary,
@@ -208,10 +221,10 @@ def _fill(model: PreTrainedModel, checkpoint: CheckpointSource, records: Sequenc
     """Give the model the source's numbers, in the source's precision."""
     tensors: dict[str, Tensor] = {}
     tied: dict[str, Tensor] = {}
-    for record in tqdm(records, "tensors", disable=None):
+    for record in records:
         if record.source is None or record.target is None:
             continue
-        tensor = checkpoint.read(record.source)
+        tensor = checkpoint.tensors[record.source]
         if not tensor.is_floating_point():
             raise ValueError(
                 f"source tensor {record.source!r} is {tensor.dtype}; quantised weights cannot be converted"

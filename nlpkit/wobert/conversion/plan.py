@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint goes where: decided from names and shapes, before any tensor is read."""
+"""Which tensor of a checkpoint goes where: decided from names and shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from nlpkit.wobert.conversion.checkpoint_names import (
     Architecture,
-    is_training_state,
     reason_to_leave_out,
     rename_tensorflow,
     rename_transformers,
@@ -27,20 +26,15 @@ def name_tensors(checkpoint: CheckpointSource, architecture: Architecture) -> di
         architecture: whose names to give.
 
     Returns:
-        transformers' name of each tensor, within a model with a masked-LM head, and the source's own. The optimizer's
-        are not among them.
+        transformers' name of each tensor, within a model with a masked-LM head, and the source's own.
 
     Raises:
         ValueError: two tensors have the same name.
     """
+    rename = rename_tensorflow if checkpoint.format == "tensorflow" else rename_transformers
     sources: dict[str, str] = {}
-    for source, shape in checkpoint.shapes.items():
-        if checkpoint.format != "tensorflow":
-            name = rename_transformers(source, architecture)
-        elif not is_training_state(source, shape, checkpoint.shapes):
-            name = rename_tensorflow(source, architecture)
-        else:
-            continue
+    for source in checkpoint.tensors:
+        name = rename(source, architecture)
         if name in sources:
             raise ValueError(
                 f"source {checkpoint.path} holds {name!r} twice, as {sources[name]!r} and as {source!r}; remove one"
@@ -81,9 +75,16 @@ def plan_conversion(
         else:
             records.append(_with_source(checkpoint, source, target, tuple(tensor.shape), first))
     placed = {record.source for record in records}
-    names = {source: name for name, source in sources.items()}
-    left_out = [source for source in checkpoint.shapes if source not in placed]
-    return records + [_left_out(checkpoint, source, names.get(source), architecture) for source in left_out]
+    records += [
+        _left_out(source, tuple(checkpoint.tensors[source].shape), name, architecture)
+        for name, source in sources.items()
+        if source not in placed
+    ]
+    state_records = (
+        TensorRecord("left out", name, shape, note="training state")
+        for name, shape in checkpoint.training_state.items()
+    )
+    return [*records, *state_records]
 
 
 def _without_source(checkpoint: CheckpointSource, target: str, shape: tuple[int, ...], first: str) -> TensorRecord:
@@ -100,7 +101,7 @@ def _without_source(checkpoint: CheckpointSource, target: str, shape: tuple[int,
 def _with_source(
     checkpoint: CheckpointSource, source: str, target: str, shape: tuple[int, ...], first: str
 ) -> TensorRecord:
-    stored = checkpoint.shapes[source]
+    stored = tuple(checkpoint.tensors[source].shape)
     is_kernel = checkpoint.format == "tensorflow" and source.endswith("/kernel")
     if shape != (stored[::-1] if is_kernel else stored):
         raise ValueError(
@@ -112,9 +113,8 @@ def _with_source(
     return TensorRecord("transposed" if is_kernel else "copied", source, stored, target, shape)
 
 
-def _left_out(checkpoint: CheckpointSource, source: str, name: str | None, architecture: Architecture) -> TensorRecord:
-    shape = checkpoint.shapes[source]
-    reason = "training state" if name is None else reason_to_leave_out(name, architecture)
+def _left_out(source: str, shape: tuple[int, ...], name: str, architecture: Architecture) -> TensorRecord:
+    reason = reason_to_leave_out(name, architecture)
     if reason is None:
         raise ValueError(
             f"source tensor {source!r} of shape {shape} has no place in the encoder of a {architecture} of this "

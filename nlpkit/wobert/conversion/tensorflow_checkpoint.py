@@ -1,160 +1,140 @@
-"""TensorFlow checkpoints read without TensorFlow."""
+"""TensorFlow checkpoints, found in a folder and read by TensorFlow."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from os import PathLike
-from pathlib import Path
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
-import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
 
-from nlpkit.wobert.conversion.tensor_bundle import BundleEntry, decode_tensor, part_key, read_bundle_index
-
-
-class TfCheckpoint(Mapping[str, np.ndarray]):
-    """The tensors of a TensorFlow checkpoint by name, each read from disk, and verified, whenever it is asked for.
-
-    Args:
-        prefix: the checkpoint's path without the ending of any of its files.
-
-    Raises:
-        FileNotFoundError: a data file is missing.
-        ValueError: the index is damaged, or a data file is shorter than the index says.
-
-    Note:
-        Made by ``read_tf_checkpoint``, which finds the prefix.
-    """
-
-    def __init__(self, prefix: Path) -> None:
-        self.prefix = prefix
-        self._shards, self._entries = read_bundle_index(Path(f"{prefix}.index"))
-        # Keys that start with a zero byte are parts of a partitioned tensor, which is listed under its own name.
-        self._names = {key.decode(): entry for key, entry in self._entries.items() if not key.startswith(b"\0")}
-        self._check_data_files()
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._names[name]
-        return self._join(name, entry) if entry.parts else self._read(name, entry)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return f"TfCheckpoint({str(self.prefix)!r}, {len(self)} tensors)"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor, without reading it.
-
-        Args:
-            name: the tensor's name.
-
-        Returns:
-            Its dimensions; ``()`` for a scalar.
-
-        Raises:
-            KeyError: there is no such tensor.
-        """
-        return self._names[name].shape
-
-    def _data_file(self, shard: int) -> Path:
-        return Path(f"{self.prefix}.data-{shard:05d}-of-{self._shards:05d}")
-
-    def _check_data_files(self) -> None:
-        """Fail on opening rather than in the middle of a long conversion."""
-        needed: dict[int, int] = {}
-        for entry in self._entries.values():
-            if not entry.parts:
-                needed[entry.shard] = max(needed.get(entry.shard, 0), entry.offset + entry.size)
-        for shard, size in sorted(needed.items()):
-            path = self._data_file(shard)
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: missing; put all {self._shards} data files beside the index")
-            if path.stat().st_size < size:
-                raise ValueError(f"{path}: cut short: it has {path.stat().st_size} bytes and the index needs {size}")
-
-    def _read(self, name: str, entry: BundleEntry) -> np.ndarray:
-        path = self._data_file(entry.shard)
-        raw = np.fromfile(path, dtype=np.uint8, count=entry.size, offset=entry.offset)  # (bytes,)
-        try:
-            return decode_tensor(entry, raw)
-        except ValueError as error:
-            raise ValueError(f"{path}: tensor {name!r} is {error}") from None
-
-    def _join(self, name: str, entry: BundleEntry) -> np.ndarray:
-        parts = []
-        for part in entry.parts:
-            key = part_key(name, part)
-            if key not in self._entries:
-                raise ValueError(f"{self.prefix}.index: tensor {name!r} is partitioned, and lacks its part {part}")
-            parts.append(self._read(name, self._entries[key]))
-        whole = np.empty(entry.shape, dtype=parts[0].dtype)
-        if sum(part.size for part in parts) != whole.size:
-            raise ValueError(f"{self.prefix}.index: the parts of {name!r} do not fill its shape {entry.shape}")
-        for extents, values in zip(entry.parts, parts, strict=True):
-            whole[tuple(slice(start, None if size is None else start + size) for start, size in extents)] = values
-        return whole
+from nlpkit.wobert.conversion import tensorflow_process
+from nlpkit.wobert.conversion.tensorflow_process import TRAINING_STATE_FILE, WEIGHTS_FILE
 
 
-def read_tf_checkpoint(path: str | PathLike[str]) -> TfCheckpoint:
-    """Open a TensorFlow checkpoint (format V2, which every TensorFlow since 1.0 writes) without TensorFlow.
+def read_tensorflow(prefix: Path) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]]]:
+    """Let TensorFlow read a checkpoint, of either of its formats, in a process of its own.
 
     Args:
-        path: the prefix TensorFlow printed when saving (``.../bert_model.ckpt``), any one of the checkpoint's files,
-            or a folder; of several checkpoints in a folder, its ``checkpoint`` file names the one taken.
+        prefix: the checkpoint, as ``find_prefix`` gives it.
 
     Returns:
-        A mapping from every name in the checkpoint, optimizer slots included, to its array. Types are kept, but for
-        bfloat16, which numpy lacks: it is widened to float32, exactly. Strings are ``bytes`` objects.
+        The weights by name, and the shapes, by name, of what is no weight: counters, optimizer slots, texts.
 
     Raises:
-        FileNotFoundError: no checkpoint there, or one of its data files is missing.
-        ValueError: not a checkpoint, one in TensorFlow's old V1 format, several in one folder, or files that are cut
-            short; the message names the file. Looking a tensor up raises it when the checksum does not match.
+        ImportError: TensorFlow is not installed.
+        ValueError: TensorFlow cannot read it; the message names the files.
 
     Note:
-        Opening reads the index only. Each look-up reads one tensor, at the disk's pace plus about two seconds a
-        gigabyte for its checksum.
+        Starting TensorFlow takes some seconds. It sees no GPU, its log is not shown, and a checkpoint on which it
+        crashes is an error like any other.
 
     Example:
-        >>> checkpoint = read_tf_checkpoint("tests/wobert/fixtures/tf_bert_tiny")
-        >>> checkpoint.shape("bert/embeddings/word_embeddings")
-        (23, 8)
+        >>> weights, training_state = read_tensorflow(Path("tests/wobert/fixtures/tf_bert_tiny/bert_model.ckpt"))
+        >>> weights["bert/embeddings/word_embeddings"].shape, training_state["global_step"]
+        (torch.Size([23, 8]), ())
     """
-    return TfCheckpoint(_prefix(Path(path)))
-
-
-def _prefix(path: Path) -> Path:
-    if path.is_dir():
-        return _prefix_in_folder(path)
-    prefix = path.with_name(re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name))
-    if Path(f"{prefix}.index").is_file():
-        return prefix
-    if prefix.is_file():
-        raise ValueError(
-            f"{prefix}: a single file without an index is a checkpoint of TensorFlow's old V1 format, or none at all; "
-            "load a V1 checkpoint in TensorFlow and save it with tf.raw_ops.SaveV2 (docs/conversion.md shows how)"
+    if find_spec("tensorflow") is None:
+        raise ImportError(
+            f"{prefix} is a TensorFlow checkpoint, and TensorFlow is not installed; in a checkout of nlpkit run "
+            "pip install '.[convert]' (the distribution is called nlpkit-zh: of its wheel, "
+            "pip install 'nlpkit_zh-<version>-py3-none-any.whl[convert]')"
         )
-    raise FileNotFoundError(f"{path}: no TensorFlow checkpoint; there is no {prefix.name}.index in {prefix.parent}")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        tqdm(total=1, desc=f"TensorFlow reads {prefix.name}", disable=None) as bar,
+    ):
+        command = [sys.executable, "-P", "-m", tensorflow_process.__name__, str(prefix), folder]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+        if run.returncode:
+            names = ", ".join(file.name for file in checkpoint_files(prefix))
+            reason = run.stdout.strip() or f"it crashed, with exit status {run.returncode}"
+            raise ValueError(
+                f"{prefix}: TensorFlow cannot read {names} ({reason}); if a file is cut short or damaged, fetch it "
+                "again"
+            )
+        bar.update()
+        training_state = json.loads(Path(folder, TRAINING_STATE_FILE).read_text("utf-8"))
+        weights = dict(sorted(load_file(Path(folder, WEIGHTS_FILE)).items()))
+    return weights, {name: tuple(shape) for name, shape in training_state.items()}
+
+
+def find_prefix(path: Path) -> Path:
+    """The prefix by which TensorFlow knows a checkpoint.
+
+    Args:
+        path: the prefix, any file of the checkpoint, or a folder; of several checkpoints in a folder, its file
+            ``checkpoint`` names the one taken.
+
+    Returns:
+        The path without the ending of any file; of the old V1 format, the one file itself.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, or none of its data files.
+        ValueError: the folder holds several.
+
+    Example:
+        >>> find_prefix(Path("tests/wobert/fixtures/tf_bert_tiny")).name
+        'bert_model.ckpt'
+    """
+    prefix = _prefix_in_folder(path) if path.is_dir() else path
+    prefix = prefix.with_name(re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", prefix.name))
+    files = checkpoint_files(prefix)
+    if not files:
+        raise FileNotFoundError(f"{path}: no TensorFlow checkpoint; there is no {prefix.name}.index in {path.parent}")
+    if files == [Path(f"{prefix}.index")]:
+        raise FileNotFoundError(
+            f"{prefix}.data-00000-of-00001 or its like is missing; put all data files of {files[0].name} beside it"
+        )
+    return prefix
+
+
+def checkpoint_files(prefix: Path) -> list[Path]:
+    """The files of a checkpoint: index and data, or the one file of the old V1 format.
+
+    Args:
+        prefix: the checkpoint.
+
+    Returns:
+        Those that exist, the index first.
+    """
+    index = Path(f"{prefix}.index")
+    if not index.is_file():
+        return [prefix] if prefix.is_file() else []
+    data = re.compile(re.escape(prefix.name) + r"\.data-\d{5}-of-\d{5}")
+    return [index, *sorted(file for file in prefix.parent.iterdir() if data.fullmatch(file.name))]
 
 
 def _prefix_in_folder(folder: Path) -> Path:
     state = folder / "checkpoint"
     if state.is_file():
-        latest = re.search(r'^model_checkpoint_path: "(.*)"$', state.read_text(encoding="utf-8"), re.MULTILINE)
-        if latest is None:
-            raise ValueError(f"{state}: names no checkpoint; give the prefix of one, or delete this file")
+        text = state.read_text("utf-8", errors="replace")
+        latest = re.search(r'^model_checkpoint_path: "(.*)"$', text, re.MULTILINE)
         # It may hold a path on the machine that wrote it; the checkpoint lies beside it all the same.
-        return _prefix(folder / Path(latest[1]).name)
+        name = PurePosixPath(latest[1].replace("\\", "/")).name if latest else ""
+        if name in ("", state.name) or not checkpoint_files(folder / name):
+            raise FileNotFoundError(
+                f"{state}: names no checkpoint of this folder; give the prefix of one, or delete this file"
+            )
+        return folder / name
     found = sorted(folder.glob("*.index"))
     if not found:
-        raise FileNotFoundError(f"{folder}: no TensorFlow checkpoint; the folder holds no *.index file")
+        raise FileNotFoundError(
+            f"source {folder} holds no weights: no model.safetensors, pytorch_model.bin or TensorFlow *.index file"
+        )
     if len(found) > 1:
         names = ", ".join(str(file.with_suffix("")) for file in found)
         raise ValueError(f"{folder}: holds several checkpoints; give the prefix of one of them: {names}")

@@ -21,7 +21,6 @@ from tests.wobert.published_checkpoints import (
     edit_weights,
     logits,
     refused,
-    tensorflow_copy,
     with_stored_ties,
 )
 
@@ -72,8 +71,8 @@ def test_a_vocabulary_that_is_given_goes_before_the_sources_own(bert: Path, out:
     (bert / "vocab.txt").write_text("broken\n\n")
     given = bert.parent / "other.txt"
     given.write_text("\n".join([*VOCABULARY[:-1], "词"]) + "\n", "utf-8")
-    vocab = {t: n for n, t in enumerate([*VOCABULARY[:-1], "词"])} if kind is dict else kind(given)
-    convert_checkpoint(bert, out, vocab=vocab)
+    vocabulary = {t: n for n, t in enumerate([*VOCABULARY[:-1], "词"])} if kind is dict else kind(given)
+    convert_checkpoint(bert, out, vocabulary=vocabulary)
     assert WoBertTokenizer.from_pretrained(out).convert_tokens_to_ids("词") == len(VOCABULARY) - 1
 
 
@@ -98,16 +97,20 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path, out: Path) -> Non
     ("file", "message"),
     [
         ("bert_config.json", "holds no bert_config.json; put"),
-        ("vocab.txt", "holds no vocab.txt; give"),
-        ("bert_model.ckpt.data-00000-of-00001", "missing; put all 1 data files beside the index"),
+        ("bert_model.ckpt.data-00000-of-00001", "is missing; put all data files of bert_model.ckpt.index beside it"),
     ],
 )
 def test_a_tensorflow_checkpoint_that_lacks_a_file_is_refused(
     tmp_path: Path, out: Path, file: str, message: str
 ) -> None:
-    source = tensorflow_copy(tmp_path / "bert")
+    source = shutil.copytree(FIXTURES / "tf_bert_tiny", tmp_path / "bert")
     (source / file).unlink()
     refused(source, out, FileNotFoundError, message)
+
+
+def test_a_folder_without_vocabulary_is_refused(bert: Path, out: Path) -> None:
+    (bert / "vocab.txt").unlink()
+    refused(bert, out, FileNotFoundError, "holds no vocab.txt; give the checkpoint's vocabulary as vocabulary=")
 
 
 def test_a_folder_without_configuration_is_refused(bert: Path, out: Path) -> None:
@@ -116,7 +119,7 @@ def test_a_folder_without_configuration_is_refused(bert: Path, out: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "is not JSON"), ("[]", "must hold a JSON object, and holds a list")]
+    ("content", "message"), [("{", "is damaged or cut off"), ("[]", "must hold a JSON object; it holds a list")]
 )
 def test_a_configuration_that_is_no_json_object_is_refused(bert: Path, out: Path, content: str, message: str) -> None:
     (bert / "config.json").write_text(content)
@@ -124,9 +127,30 @@ def test_a_configuration_that_is_no_json_object_is_refused(bert: Path, out: Path
 
 
 def test_a_tensorflow_configuration_without_what_no_shape_tells_is_refused(tmp_path: Path, out: Path) -> None:
-    source = tensorflow_copy(tmp_path / "bert")
+    source = shutil.copytree(FIXTURES / "tf_bert_tiny", tmp_path / "bert")
     (source / "bert_config.json").write_text(json.dumps({"num_hidden_layers": 2, "hidden_size": 8}))
     refused(source, out, ValueError, "bert_config.json lacks num_attention_heads, hidden_act;")
+
+
+@pytest.mark.parametrize("content", [{}, {"model": []}, {"model": {"type": "WordPiece"}, "added_tokens": []}])
+def test_a_tokenizer_json_that_lacks_its_parts_is_refused_by_name(bert: Path, out: Path, content: Any) -> None:
+    (bert / "vocab.txt").unlink()
+    (bert / "tokenizer.json").write_text(json.dumps(content))
+    refused(bert, out, ValueError, "tokenizer.json is damaged, or not of the tokenizers library")
+
+
+@pytest.mark.parametrize("content", [{}, {"weight_map": ["model.safetensors"]}, {"weight_map": {"a": 3}}])
+def test_an_index_that_lists_no_shards_is_refused_by_name(bert: Path, out: Path, content: Any) -> None:
+    (bert / "model.safetensors").unlink()
+    (bert / "model.safetensors.index.json").write_text(json.dumps(content))
+    refused(bert, out, ValueError, "model.safetensors.index.json lists no shards under 'weight_map'")
+
+
+@pytest.mark.parametrize("file", ["bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"])
+def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path, out: Path, file: str) -> None:
+    source = shutil.copytree(FIXTURES / "tf_bert_tiny", tmp_path / "bert")
+    (source / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 10\n")
+    refused(source, out, ValueError, f"{file}: a pointer of Git LFS in place of the file; run git lfs pull")
 
 
 def test_a_tokenizer_that_is_no_wordpiece_is_refused(bert: Path, out: Path) -> None:
@@ -136,12 +160,13 @@ def test_a_tokenizer_that_is_no_wordpiece_is_refused(bert: Path, out: Path) -> N
 
 
 @pytest.mark.parametrize("store", [lambda folder: None, as_pytorch_file], ids=["safetensors", "pytorch"])
-def test_weights_that_are_cut_short_are_refused(bert: Path, out: Path, store: Any) -> None:
+def test_weights_that_are_cut_short_or_damaged_are_refused(bert: Path, out: Path, store: Any) -> None:
     store(bert)
     (file,) = [*bert.glob("*.safetensors"), *bert.glob("*.bin")]
     whole = file.read_bytes()
-    for size in (0, 5, len(whole) // 2, len(whole) - 1):
-        file.write_bytes(whole[:size])
+    spoilt = [whole[:size] for size in (0, 5, len(whole) // 2, len(whole) - 1)]
+    for content in [*spoilt, b"\xff" * 400_000, bytes(400_000), b"\x80\x02" + b"(" * 400_000, b"\x80\x02."]:
+        file.write_bytes(content)
         refused(bert, out, ValueError, f"{file}: (cut short, damaged|holds more than weights)")
 
 

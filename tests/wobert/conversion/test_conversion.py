@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from transformers import (
     BertForMaskedLM,
     BertForPreTraining,
     BertModel,
+    PreTrainedModel,
     RoFormerForMaskedLM,
     RoFormerModel,
 )
 
 from nlpkit.wobert.conversion.conversion import convert_checkpoint
-from nlpkit.wobert.conversion.tensorflow_checkpoint import read_tf_checkpoint
+from nlpkit.wobert.conversion.report import ConversionReport
 from nlpkit.wobert.modeling import WoBertForMaskedLM, WoBertForSequenceClassification, WoBertModel
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.wobert.published_checkpoints import (
@@ -28,58 +30,81 @@ from tests.wobert.published_checkpoints import (
     edit_json,
     edit_weights,
     logits,
+    needs_tensorflow,
     published,
     refused,
-    tensorflow_copy,
     tiny,
 )
 
+LEFT_OUT_OF_BERT = {
+    "bert/embeddings/LayerNorm/gamma/adam_m": "training state",
+    "bert/embeddings/LayerNorm/gamma/adam_v": "training state",
+    "global_step": "training state",
+    "bert/pooler/dense/kernel": "pooler, which the converted model does not have",
+    "bert/pooler/dense/bias": "pooler, which the converted model does not have",
+    "cls/seq_relationship/output_weights": "next-sentence head",
+    "cls/seq_relationship/output_bias": "next-sentence head",
+}
 
-@pytest.mark.parametrize(("architecture", "tolerance"), [("bert", 1e-8), ("roformer", 1e-7)])
+
+@pytest.fixture(scope="module", params=["bert", "roformer"])
+def released(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ConversionReport, Path]:
+    """A checkpoint that TensorFlow wrote, converted."""
+    out = tmp_path_factory.mktemp("released") / "out"
+    source = FIXTURES / f"tf_{request.param}_tiny" / "bert_model.ckpt"
+    return convert_checkpoint(source, out, architecture=request.param), out
+
+
+@needs_tensorflow
 def test_what_tensorflow_wrote_gives_the_logits_that_tensorflow_computed(
-    out: Path, architecture: Any, tolerance: float
+    released: tuple[ConversionReport, Path],
 ) -> None:
-    source = FIXTURES / f"tf_{architecture}_tiny"
-    report = convert_checkpoint(source, out, architecture=architecture)
-    model_class = {"bert": WoBertForMaskedLM, "roformer": RoFormerForMaskedLM}[architecture]
-    model, loading = model_class.from_pretrained(out, output_loading_info=True)
+    report, out = released
+    model, loading = AutoModelForMaskedLM.from_pretrained(out, output_loading_info=True)
     assert not any(loading.values())
-    expected = json.loads((source / "expected.json").read_text())
+    expected = json.loads(Path(report.source).with_name("expected.json").read_text())
     assert all(INPUTS[name].tolist() == expected[name] for name in INPUTS)
     # transformers keeps the sinusoids of rotary positions in float32, hence the wider tolerance.
+    tolerance = {"WoBertForMaskedLM": 1e-8, "RoFormerForMaskedLM": 1e-7}[type(model).__name__]
     difference = logits(model.double()) - torch.tensor(expected["logits"], dtype=torch.float64)
     assert difference.abs().max() < tolerance
-    assert (report.model, report.source_format, report.dtype) == (model_class.__name__, "tensorflow", "float32")
+    assert (report.model, report.source_format, report.dtype) == (type(model).__name__, "tensorflow", "float32")
 
 
-def test_optimizer_pooler_and_next_sentence_head_of_a_tensorflow_bert_are_left_out(out: Path) -> None:
-    report = convert_checkpoint(FIXTURES / "tf_bert_tiny" / "bert_model.ckpt", out)
-    assert {tensor.source: tensor.note for tensor in report.tensors if tensor.fate == "left out"} == {
-        "bert/embeddings/LayerNorm/gamma/adam_m": "training state",
-        "bert/embeddings/LayerNorm/gamma/adam_v": "training state",
-        "global_step": "training state",
-        "bert/pooler/dense/kernel": "pooler, which the converted model does not have",
-        "bert/pooler/dense/bias": "pooler, which the converted model does not have",
-        "cls/seq_relationship/output_weights": "next-sentence head",
-        "cls/seq_relationship/output_bias": "next-sentence head",
-    }
-    assert report.notes == ["not used of the source's configuration: directionality, pooler_fc_size"]
-
-
-def test_the_report_lists_every_tensor_of_source_and_model_once_and_is_saved(out: Path) -> None:
-    source = read_tf_checkpoint(FIXTURES / "tf_bert_tiny")
-    report = convert_checkpoint(FIXTURES / "tf_bert_tiny", out)
-    state = WoBertForMaskedLM.from_pretrained(out).state_dict()
-    assert sorted(tensor.source for tensor in report.tensors if tensor.source) == sorted(source)
+@needs_tensorflow
+def test_the_report_lists_every_tensor_of_source_and_model_once_and_is_saved(
+    released: tuple[ConversionReport, Path],
+) -> None:
+    report, out = released
+    expected = json.loads(Path(report.source).with_name("expected.json").read_text())["tensors"]
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    state = model.state_dict()
+    assert sorted(tensor.source for tensor in report.tensors if tensor.source) == sorted(expected)
     assert sorted(tensor.target for tensor in report.tensors if tensor.target) == sorted(state)
     for tensor in report.tensors:
-        assert tensor.source is None or tensor.source_shape == source.shape(tensor.source)
+        assert tensor.source is None or list(tensor.source_shape) == expected[tensor.source]["shape"]
         assert tensor.target is None or tensor.target_shape == tuple(state[tensor.target].shape)
+    left_out = {tensor.source: tensor.note for tensor in report.tensors if tensor.fate == "left out"}
+    assert left_out == ({} if "roformer" in report.source else LEFT_OUT_OF_BERT)
+    assert report.notes == ["not used of the source's configuration: directionality, pooler_fc_size"]
     assert json.loads((out / "conversion.json").read_text("utf-8")) == json.loads(json.dumps(report.to_dict()))
-    assert report.parameters == sum(
-        parameter.numel() for parameter in WoBertForMaskedLM.from_pretrained(out).parameters()
-    )
-    assert "bert.encoder.layer.1.output.dense.weight" in str(report)
+    assert report.parameters == model.num_parameters()
+    assert "encoder.layer.1.output.dense.weight" in str(report)
+
+
+@needs_tensorflow
+def test_auto_classes_load_what_was_converted(released: tuple[ConversionReport, Path], tmp_path: Path) -> None:
+    report, out = released
+    tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForMaskedLM.from_pretrained(out)
+    assert (type(tokenizer), type(model).__name__) == (WoBertTokenizer, report.model)
+    # transformers' own RoFormer tokenizer gives characters before, and words after, a second saving.
+    tokenizer.save_pretrained(tmp_path / "again")
+    model.save_pretrained(tmp_path / "again")
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert again.tokenize("我们今天不错") == tokenizer.tokenize("我们今天不错") == ["我们", "今天", "不错"]
+    assert type(again) is WoBertTokenizer
 
 
 def test_a_bert_folder_becomes_a_wobert_with_equal_logits_and_a_word_tokenizer(bert: Path, out: Path) -> None:
@@ -111,19 +136,6 @@ def test_a_roformer_folder_stays_a_roformer_with_equal_logits_and_gets_the_word_
     assert WoBertTokenizer.from_pretrained(out).tokenize("我们今天不错") == ["我们", "今天", "不错"]
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roformer"])
-def test_auto_classes_load_what_was_converted(out: Path, tmp_path: Path, architecture: Any) -> None:
-    report = convert_checkpoint(FIXTURES / f"tf_{architecture}_tiny", out, architecture=architecture)
-    tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForMaskedLM.from_pretrained(out)
-    assert (type(tokenizer), type(model).__name__) == (WoBertTokenizer, report.model)
-    # transformers' own RoFormer tokenizer gives characters before, and words after, a second saving.
-    tokenizer.save_pretrained(tmp_path / "again")
-    model.save_pretrained(tmp_path / "again")
-    again = AutoTokenizer.from_pretrained(tmp_path / "again")
-    assert again.tokenize("我们今天不错") == tokenizer.tokenize("我们今天不错") == ["我们", "今天", "不错"]
-    assert type(again) is WoBertTokenizer
-
-
 def test_a_bert_without_head_becomes_a_bare_encoder_with_its_pooler(tmp_path: Path, out: Path) -> None:
     source = tiny(BertModel)
     report = convert_checkpoint(published(source, tmp_path / "bert"), out)
@@ -137,13 +149,12 @@ def test_a_bert_without_head_becomes_a_bare_encoder_with_its_pooler(tmp_path: Pa
     assert {name.split(".")[0] for name in loading["missing_keys"]} == {"cls"}
 
 
-def test_a_tensorflow_bert_without_head_and_pooler_becomes_a_bare_encoder(tmp_path: Path, out: Path) -> None:
-    convert_checkpoint(tensorflow_copy(tmp_path / "bert", dropped=("cls/", "bert/pooler")), out)
-    convert_checkpoint(FIXTURES / "tf_bert_tiny", tmp_path / "with_head")
+def test_a_bert_without_head_and_pooler_becomes_a_bare_encoder(tmp_path: Path, out: Path) -> None:
+    source = BertModel(tiny(BertModel).config, add_pooling_layer=False).eval()
+    convert_checkpoint(published(source, tmp_path / "bert"), out)
     model = WoBertModel.from_pretrained(out, add_pooling_layer=False)
-    with_head = WoBertForMaskedLM.from_pretrained(tmp_path / "with_head")
     with torch.no_grad():
-        assert torch.equal(model(**INPUTS).last_hidden_state, with_head.bert(**INPUTS).last_hidden_state)
+        assert torch.equal(model(**INPUTS).last_hidden_state, source(**INPUTS).last_hidden_state)
 
 
 def test_a_roformer_without_head_becomes_a_bare_encoder(tmp_path: Path, out: Path) -> None:
@@ -164,13 +175,18 @@ def test_a_classifier_made_of_a_converted_model_starts_with_its_encoder(bert: Pa
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_keep_their_precision(bert: Path, out: Path, precision: torch.dtype) -> None:
+def test_weights_keep_their_precision_and_are_loaded_for_training_in_float32(
+    bert: Path, out: Path, precision: torch.dtype
+) -> None:
     edit_weights(bert, lambda tensors: {name: tensor.to(precision) for name, tensor in tensors.items()})
+    edit_json(bert / "config.json", dtype=str(precision).removeprefix("torch."))
     report = convert_checkpoint(bert, out)
     saved, source = load_file(out / "model.safetensors"), load_file(bert / "model.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {precision}
     assert all(torch.equal(tensor, source[name]) for name, tensor in saved.items())
     assert report.dtype == str(precision).removeprefix("torch.")
+    assert json.loads((out / "config.json").read_text())["dtype"] == "float32"
+    assert WoBertForMaskedLM.from_pretrained(out).dtype == torch.float32
 
 
 def test_settings_of_the_source_are_taken_over(bert: Path, out: Path) -> None:
@@ -196,11 +212,18 @@ def test_the_segmenter_that_is_given_is_saved(bert: Path, out: Path) -> None:
     assert WoBertTokenizer.from_pretrained(out).segmenter.name == "jieba"
 
 
-def test_a_folder_that_says_nothing_of_itself_is_a_bert_if_it_has_position_embeddings(bert: Path, out: Path) -> None:
-    config = json.loads((bert / "config.json").read_text())
-    del config["model_type"]
-    (bert / "config.json").write_text(json.dumps(config))
-    assert convert_checkpoint(bert, out).model == "WoBertForMaskedLM"
+def test_a_folder_that_says_nothing_of_itself_is_a_bert_if_it_has_position_embeddings(
+    tmp_path: Path, out: Path
+) -> None:
+    assert convert_checkpoint(silent(tiny(BertForPreTraining), tmp_path / "bert"), out).model == "WoBertForMaskedLM"
+
+
+@pytest.mark.parametrize("settings", [{"hidden_size": "8"}, {"num_attention_heads": 3}, {"hidden_act": "gelou"}])
+def test_a_configuration_of_which_no_model_can_be_made_is_refused(
+    bert: Path, out: Path, settings: dict[str, Any]
+) -> None:
+    edit_json(bert / "config.json", **settings)
+    refused(bert, out, ValueError, "no model can be made of the configuration of .*bert/model.safetensors")
 
 
 def test_another_kind_of_model_is_refused_by_name(bert: Path, out: Path) -> None:
@@ -214,18 +237,31 @@ def test_relative_positions_are_refused(bert: Path, out: Path, settings: dict[st
     refused(bert, out, ValueError, "has relative positions, as NEZHA has")
 
 
-def test_without_position_embeddings_roformer_must_be_asked_for_since_nezha_looks_the_same(out: Path) -> None:
-    with pytest.raises(ValueError, match=r"it is a RoFormer, or else a NEZHA.*pass architecture='roformer'"):
-        convert_checkpoint(FIXTURES / "tf_roformer_tiny", out)
+def silent(model: PreTrainedModel, folder: Path) -> Path:
+    """A folder that does not say what kind of model it holds, as TensorFlow's do not."""
+    published(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
-def test_an_architecture_that_contradicts_the_source_is_refused(bert: Path, out: Path) -> None:
+def test_without_position_embeddings_roformer_must_be_asked_for_since_nezha_looks_the_same(
+    tmp_path: Path, out: Path
+) -> None:
+    source = silent(tiny(RoFormerForMaskedLM), tmp_path / "roformer")
+    message = r"it is a RoFormer, or else a NEZHA.*pass architecture='roformer'"
+    refused(source, out, ValueError, message)
+    assert convert_checkpoint(source, out, architecture="roformer").model == "RoFormerForMaskedLM"
+
+
+def test_an_architecture_that_contradicts_the_source_is_refused(bert: Path, tmp_path: Path, out: Path) -> None:
     refused(bert, out, ValueError, "architecture='roformer' was asked for, but .* a 'bert'", architecture="roformer")
     refused(bert, out, ValueError, "architecture must be 'bert' or 'roformer', not 'gpt'", architecture="gpt")
-    message = "'bert/embeddings/position_embeddings' of shape .* has no place in the encoder of a roformer"
-    refused(FIXTURES / "tf_bert_tiny", out, ValueError, message, architecture="roformer")
-    message = "has no tensor for 'bert.embeddings.position_embeddings.weight'"
-    refused(FIXTURES / "tf_roformer_tiny", out, ValueError, message, architecture="bert")
+    message = "'embeddings.position_embeddings.weight' of shape .* has no place in the encoder of a roformer"
+    refused(silent(tiny(BertModel), tmp_path / "b"), out, ValueError, message, architecture="roformer")
+    message = "has no tensor for 'embeddings.position_embeddings.weight'"
+    refused(silent(tiny(RoFormerModel), tmp_path / "r"), out, ValueError, message, architecture="bert")
 
 
 def test_a_destination_in_use_is_refused_unless_a_conversion_may_be_overwritten(bert: Path, out: Path) -> None:
@@ -247,6 +283,14 @@ def test_what_no_conversion_wrote_is_never_overwritten(bert: Path, out: Path) ->
 def test_a_destination_that_is_a_file_is_refused(bert: Path, out: Path) -> None:
     out.write_text("")
     refused(bert, out, NotADirectoryError, "out is a file; give a folder")
+
+
+def test_weights_of_an_earlier_conversion_do_not_stay_beside_new_ones(bert: Path, out: Path) -> None:
+    convert_checkpoint(bert, out)
+    shutil.copy(out / "model.safetensors", out / "pytorch_model.bin")
+    (out / "model.safetensors").rename(out / "model-00001-of-00001.safetensors")
+    convert_checkpoint(bert, out, overwrite=True)
+    assert [path.name for path in out.iterdir() if path.name.startswith(("model", "pytorch"))] == ["model.safetensors"]
 
 
 def test_an_earlier_conversion_survives_one_that_fails(bert: Path, out: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import BertForMaskedLM
 
+from nlpkit.wobert.conversion.checkpoint_source import CheckpointSource
 from nlpkit.wobert.conversion.conversion import convert_checkpoint
+from nlpkit.wobert.conversion.plan import plan_conversion
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from tests.wobert.published_checkpoints import (
     VOCABULARY,
@@ -15,7 +18,6 @@ from tests.wobert.published_checkpoints import (
     edit_weights,
     logits,
     refused,
-    tensorflow_copy,
     with_stored_ties,
 )
 
@@ -30,29 +32,29 @@ def test_an_untied_decoder_is_kept_when_the_configuration_says_so(bert: Path, ou
     assert torch.equal(logits(converted), logits(source))
 
 
-def test_a_source_with_names_of_its_own_is_refused(tmp_path: Path, out: Path) -> None:
-    source = tensorflow_copy(tmp_path / "bert", dropped=("bert/embeddings/word",))
-    refused(source, out, ValueError, "has no word embeddings under any name of BERT's")
+def without(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    return lambda tensors: {other: tensor for other, tensor in tensors.items() if other != name}
 
 
-@pytest.mark.parametrize(
-    ("dropped", "target"),
-    [
-        ("bert/encoder/layer_1/output/dense/bias", "bert.encoder.layer.1.output.dense.bias"),
-        ("cls/predictions/output_bias", "cls.predictions.bias"),
-    ],
-)
-def test_a_missing_tensor_is_named(tmp_path: Path, out: Path, dropped: str, target: str) -> None:
-    source = tensorflow_copy(tmp_path / "bert", dropped=(dropped,))
-    refused(source, out, ValueError, f"has no tensor for '{target}' of shape")
+def test_a_source_with_names_of_its_own_is_refused(bert: Path, out: Path) -> None:
+    edit_weights(bert, without("bert.embeddings.word_embeddings.weight"))
+    refused(bert, out, ValueError, "has no word embeddings under any name of BERT's")
 
 
-def test_a_tensor_of_the_wrong_shape_is_named_with_its_target(tmp_path: Path, out: Path) -> None:
-    name = "bert/encoder/layer_0/intermediate/dense/kernel"
-    source = tensorflow_copy(tmp_path / "bert", **{name: np.zeros((12, 8), np.float32)})
-    target = "bert.encoder.layer.0.intermediate.dense.weight"
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.output.dense.bias", "cls.predictions.bias"])
+def test_a_missing_tensor_is_named(bert: Path, out: Path, name: str) -> None:
+    edit_weights(bert, without(name))
+    refused(bert, out, ValueError, f"has no tensor for '{name}' of shape")
+
+
+def test_a_kernel_of_tensorflow_must_fit_transposed_and_is_named_with_its_target() -> None:
+    name, target = "bert/encoder/layer_0/intermediate/dense/kernel", "bert.encoder.layer.0.intermediate.dense.weight"
+    source = CheckpointSource("tensorflow", Path("bert_model.ckpt"), {}, {name: torch.zeros(12, 8)})
+    (record,) = plan_conversion(source, {target: name}, {target: torch.zeros(8, 12)}, "bert", "")
+    assert record.fate == "transposed"
     message = rf"'{name}' of shape \(12, 8\), transposed, does not fit '{target}' of shape \(12, 8\)"
-    refused(source, out, ValueError, message)
+    with pytest.raises(ValueError, match=message):
+        plan_conversion(source, {target: name}, {target: torch.zeros(12, 8)}, "bert", "")
 
 
 def test_a_configuration_of_other_sizes_is_refused(bert: Path, out: Path) -> None:
