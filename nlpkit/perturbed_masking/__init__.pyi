@@ -2,8 +2,8 @@ from .drawings.arcs import arcs_svg as arcs_svg
 from .drawings.arcs import arcs_text as arcs_text
 from .drawings.constituents import constituents_svg as constituents_svg
 from .drawings.constituents import constituents_text as constituents_text
-from .drawings.heat_map import heat_map_svg as heat_map_svg
-from .drawings.heat_map import save_heat_map_png as save_heat_map_png
+from .drawings.heat_map import save_heat_map as save_heat_map
+from .impact.engine import Impact as Impact
 from .impact.measurement import Measure as Measure
 from .impact.units import Units as Units
 from .impact.units import UnitTokenizer as UnitTokenizer
@@ -56,3 +56,4 @@ from .words.scores import SegmentationScores as SegmentationScores
 from .words.scores import score_segmentation as score_segmentation
 from .words.segmentation import LinkedText as LinkedText
 from .words.segmentation import MeanWordLength as MeanWordLength
+from .words.segmentation import otsu as otsu

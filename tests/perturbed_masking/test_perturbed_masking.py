@@ -12,6 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
 from tests.perturbed_masking.small_models import MODELS, SENTENCES, SIZES, bert, seeded, tokenizer
@@ -30,9 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_gives_what_the_model_gives(folder: Path) -> None:
-    loaded = PerturbedMasking.from_pretrained(folder, device="cpu", distance="probability", show_progress=False)
+    loaded = PerturbedMasking.from_pretrained(
+        folder, device="cpu", measure=Measure(distance="probability"), show_progress=False
+    )
     for one, other in zip(
-        loaded.impact(SENTENCES), masking(bert(), distance="probability").impact(SENTENCES), strict=True
+        loaded.impact(SENTENCES),
+        masking(bert(), measure=Measure(distance="probability")).impact(SENTENCES),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -45,9 +50,9 @@ def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path)
     with pytest.raises(
         ValueError, match=r"distance='jensen_shannon' .* no trained vocabulary head; use 'euclidean' or 'cosine'"
     ):
-        PerturbedMasking.from_pretrained(tmp_path, device="cpu", distance="jensen_shannon")
+        PerturbedMasking.from_pretrained(tmp_path, device="cpu", measure=Measure(distance="jensen_shannon"))
     with pytest.raises(ValueError, match="no trained vocabulary head"):
-        masking(bert().base_model, distance="probability")
+        masking(bert().base_model, measure=Measure(distance="probability"))
 
 
 def test_an_encoder_in_memory_with_a_pooler() -> None:
@@ -90,13 +95,14 @@ def test_decoders_are_refused(model: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layer": 0}, "layer=0, but the model has the layers 1 to 3"),
-        ({"layer": 4}, "layer=4, but the model has the layers 1 to 3"),
-        ({"distance": "manhattan"}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
-        ({"merge": "sum"}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
-        ({"layer": 2, "distance": "probability"}, "are made from layer 3, the last; layer=2 has none"),
+        ({"measure": Measure(0)}, "layer=0, but the model has the layers 1 to 3"),
+        ({"measure": Measure(4)}, "layer=4, but the model has the layers 1 to 3"),
+        ({"measure": Measure(-4)}, "layer=-4, but the model has the layers 1 to 3"),
+        ({"measure": Measure(1, "manhattan")}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
+        ({"measure": Measure(1, "cosine", "sum")}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
+        ({"measure": Measure(2, "probability")}, "are made from layer 3, the last; layer=2 has none"),
         ({"overlong": "cut"}, "overlong='cut' is unknown; use 'refuse' or 'split'"),
-        ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens of a batch, 1 or more"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens per batch, 1 or more"),
         ({"units": "bytes"}, "units='bytes' is unknown"),
     ],
 )
@@ -134,7 +140,7 @@ def test_the_limit_is_that_of_the_positions(name: str, positions: int) -> None:
             model(torch.full((1, positions + 1), 5))
 
 
-def test_parts_of_a_long_sentence_do_not_sway_each_other() -> None:
+def test_parts_of_a_long_sentence_have_no_impact_on_each_other() -> None:
     text = "今天天气不错，我们去吧。" * 6  # 72 characters
     parser = masking(bert(), overlong="split")
     matrix = parser.impact([text, "天气"])[0]
@@ -203,7 +209,10 @@ def test_trees_are_those_of_the_decoders() -> None:
 
 def test_pieces_are_merged_by_the_rule_asked_for() -> None:
     words = ["unhappily", "sat", "cats"]
-    found = {merge: masking(bert(), merge=merge).impact([words])[0] for merge in ("vectors", "first", "mean", "max")}
+    found = {
+        merge: masking(bert(), measure=Measure(merge=merge)).impact([words])[0]
+        for merge in ("vectors", "first", "mean", "max")
+    }
     assert (found["max"] >= found["mean"]).all()
     assert (found["mean"][0, 1:] > found["vectors"][0, 1:]).all()  # the triangle inequality
     for matrix in found.values():

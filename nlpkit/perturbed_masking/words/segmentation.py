@@ -1,4 +1,4 @@
-"""Words from the influence of neighbours on each other: pure functions of strengths, borders and thresholds."""
+"""Words from the impact of neighbours on each other: pure functions of strengths, borders and thresholds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Threshold = float | Callable[[Sequence[Strengths]], float]
 
 @dataclass(frozen=True)
 class LinkedText:
-    """A text, its units, and how strongly each holds on to the next one.
+    """A text, its units, and how strongly each is linked to the next one.
 
     Args:
         text: the text.
@@ -92,7 +92,7 @@ class LinkedText:
 
 
 def neighbour_strengths(impact: ArrayLike) -> Strengths:
-    """How strongly neighbours hold on to each other: the mean of the influence in both directions.
+    """How strongly neighbours are linked: the mean of the impact in both directions.
 
     Source: kexue.fm/archives/7476: cut where ``(f(i, i+1) + f(i+1, i)) / 2`` is small.
 
@@ -111,7 +111,7 @@ def neighbour_strengths(impact: ArrayLike) -> Strengths:
 
 
 def otsu(runs: Sequence[Strengths]) -> float:
-    """The threshold that parts strengths into two classes with the least variance inside them.
+    """The threshold that divides strengths into two classes with the least variance inside them.
 
     Source: Otsu (1979), on the values themselves rather than a histogram; the optimum of 2-means on a line.
 
@@ -119,7 +119,7 @@ def otsu(runs: Sequence[Strengths]) -> float:
         runs: strengths on unlabelled text, as ``LinkedText.runs`` gives them.
 
     Returns:
-        Half way between the classes; 0 for fewer than two different values, where there is nothing to part.
+        Half way between the classes; 0 for fewer than two different values, where there is nothing to divide.
 
     Example:
         >>> otsu([np.array([1.0, 1.2, 5.0]), np.array([0.8, 5.4])])

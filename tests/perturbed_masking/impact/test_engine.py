@@ -14,7 +14,7 @@ from torch import nn
 from nlpkit.perturbed_masking.impact.copies import LengthGroup, count_copies, masked_units
 from nlpkit.perturbed_masking.impact.distances import DISTANCES, MERGES
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact.engine import measure_impacts
+from nlpkit.perturbed_masking.impact.engine import Impact, measure_impacts
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from tests.perturbed_masking.small_models import MODELS, SENTENCES, bert, seeded, tokenizer
@@ -30,16 +30,14 @@ def masking(model: Any, **settings: Any) -> PerturbedMasking:
     return PerturbedMasking(model, tokenizer(), show_progress=False, **settings)
 
 
-def assert_equal_to_the_definition(
-    model: Any, parser: PerturbedMasking, sentence: Any, found: Any, measures: Any
-) -> None:
-    units = parser.units(sentence)
+def assert_equal_to_the_definition(model: Any, found: Impact, measures: Any) -> None:
+    units, matrices = found
     if len(units) == 0:
-        assert found.shape == (len(measures), 0, 0)
+        assert matrices.shape == (len(measures), 0, 0)
         return
     expected = naive_impact(model, units.token_ids, units.owners, 4, measures)
-    for one, other, measure in zip(found, expected, measures, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5, err_msg=f"{measure} of {sentence}")
+    for one, other, measure in zip(matrices, expected, measures, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5, err_msg=f"{measure} of {units.words}")
         assert not one.diagonal().any()
         if len(units) > 1:
             assert np.abs(one).max() > 1e-4, "nothing was measured"
@@ -49,7 +47,8 @@ def test_every_measure_is_the_definition() -> None:
     model = bert()
     parser = masking(model)
     for sentence, found in zip(SENTENCES, parser.iter_measures(SENTENCES, ALL), strict=True):
-        assert_equal_to_the_definition(model, parser, sentence, found, ALL)
+        assert found.units.sentence is sentence
+        assert_equal_to_the_definition(model, found, ALL)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -59,7 +58,8 @@ def test_every_architecture_is_the_definition(name: str) -> None:
     measures = [Measure(1), Measure(2, "cosine"), Measure(3), Measure(3, "probability"), Measure(3, "jensen_shannon")]
     sentences = [SENTENCES[1], SENTENCES[3]]
     for sentence, found in zip(sentences, parser.iter_measures(sentences, measures), strict=True):
-        assert_equal_to_the_definition(model, parser, sentence, found, measures)
+        assert found.units.sentence is sentence
+        assert_equal_to_the_definition(model, found, measures)
 
 
 def test_measures_together_are_the_measures_alone() -> None:
@@ -68,7 +68,7 @@ def test_measures_together_are_the_measures_alone() -> None:
     for number in (0, 9, 17, 23):
         alone = parser.iter_measures(SENTENCES, [ALL[number]])
         for one, several in zip(alone, together, strict=True):
-            np.testing.assert_allclose(one[0], several[number], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(one.matrices[0], several.matrices[number], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 17, 100, 100_000])
@@ -98,7 +98,7 @@ def test_padding_a_copy_changes_nothing() -> None:
     torch.testing.assert_close(states[batch.copies, batch.positions], mine, rtol=0, atol=1e-5)
 
 
-def test_a_model_without_attention_sees_no_influence() -> None:
+def test_a_model_without_attention_sees_no_impact() -> None:
     model = bert()
     for layer in model.base_model.encoder.layer:
         for part in (layer.attention.self.value, layer.attention.output.dense):
@@ -137,7 +137,7 @@ def test_layers_above_the_deepest_do_not_run() -> None:
     runs = [0, 0, 0]
     for number, layer in enumerate(model.base_model.encoder.layer):
         layer.intermediate.register_forward_hook(lambda *_, number=number: runs.__setitem__(number, runs[number] + 1))
-    masking(model, layer=2).impact(SENTENCES[:1])
+    masking(model, measure=Measure(2)).impact(SENTENCES[:1])
     assert runs == [1, 1, 0]
 
 
@@ -156,7 +156,9 @@ def test_distances_of_states_leave_the_vocabulary_alone() -> None:
     model.get_output_embeddings().register_forward_hook(lambda *_: calls.append(1))
     masking(model).impact(SENTENCES[:2])
     assert not calls
-    predicting = masking(model, distance="jensen_shannon")  # its head is a copy that shares weights and hooks
+    predicting = masking(
+        model, measure=Measure(distance="jensen_shannon")
+    )  # its head is a copy that shares weights and hooks
     predicting.impact(SENTENCES[:2])
     assert calls
 
@@ -164,7 +166,7 @@ def test_distances_of_states_leave_the_vocabulary_alone() -> None:
 def test_hooks_are_gone_afterwards() -> None:
     model = bert()
     expected = model(torch.tensor([[2, 5, 6, 3]])).logits
-    parser = masking(model, layer=1)
+    parser = masking(model, measure=Measure(1))
     parser.impact(SENTENCES[:1])
     assert torch.equal(model(torch.tensor([[2, 5, 6, 3]])).logits, expected)
 
@@ -208,9 +210,20 @@ def test_copies_are_counted_as_they_are_made(count: int, reach: int | None) -> N
     assert (first[:count] == second[:count]).all()
 
 
-def test_progress_counts_every_sentence() -> None:
+def test_progress_counts_every_sentence_once_however_many_parts_it_has() -> None:
     done: list[int] = []
-    parser = masking(bert(), batch_tokens=16)
-    units = [parser.units(sentence) for sentence in SENTENCES]
+    parser = masking(bert(), batch_tokens=16, overlong="split")
+    sentences = [*SENTENCES, "今天天气不错，我们去吧。" * 6]
+    units = [parser.units(sentence) for sentence in sentences]
+    assert len(units[-1].parts) > 1
     found = measure_impacts(parser.encoder, units, [Measure(1)], mask_id=4, batch_tokens=16, finished=done.append)
-    assert len(list(found)) == sum(done) == len(SENTENCES)
+    assert [one.units for one in found] == units
+    assert sum(done) == len(sentences)
+
+
+def test_layers_count_from_the_last_one_too() -> None:
+    parser = masking(bert())
+    (found,) = parser.iter_measures(SENTENCES[:1], [Measure(3), Measure(-1), Measure(), Measure(1), Measure(-3)])
+    assert (found.matrices[0] == found.matrices[1:3]).all()
+    assert (found.matrices[3] == found.matrices[4]).all()
+    assert (found.matrices[0] != found.matrices[3]).any()

@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused() -> None:
         score_heads([0, 1], [0, 1], scored=[True])
     with pytest.raises(ValueError, match="2 heads, 1 flags"):
         without_words([0, 1], [True])
-    with pytest.raises(ValueError, match="go round in a circle from word 3"):
+    with pytest.raises(ValueError, match="form a cycle from word 3"):
         without_words([2, 1, 1], [False, False, True])
     with pytest.raises(ValueError, match="the gold tree spans words 0 to 2, the predicted one 0 to 3"):
         score_constituents(right_branching(2), right_branching(3))
