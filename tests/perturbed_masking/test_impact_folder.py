@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nlpkit.files import only_writer
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.impact_folder import ImpactFolder
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
 
 
@@ -82,6 +84,42 @@ def test_a_corpus_may_grow(tmp_path: Path) -> None:
         folder.fill(masking(), SENTENCES, sentences_per_file=3) == len(SENTENCES) - 3
     )  # the file of one is written anew
     assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
+
+
+@pytest.mark.parametrize("size", [0, 5, 100])
+def test_a_broken_file_is_named_and_written_again_once_it_is_deleted(tmp_path: Path, size: int) -> None:
+    folder = ImpactFolder(tmp_path)
+    folder.fill(masking(), SENTENCES, sentences_per_file=3)
+    broken = tmp_path / "000001.safetensors"
+    broken.write_bytes(broken.read_bytes()[:size])
+    message = r"000001\.safetensors is damaged or cut off .*; delete it, and ImpactFolder\.fill will write it again"
+    with pytest.raises(ValueError, match=message):
+        list(folder)
+    with pytest.raises(ValueError, match=message):
+        folder.fill(masking(), SENTENCES, sentences_per_file=3)
+    broken.unlink()
+    assert folder.fill(masking(), SENTENCES, sentences_per_file=3) == len(SENTENCES) - 3
+    assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
+
+
+def test_one_process_fills_a_folder_at_a_time(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    with only_writer(tmp_path), pytest.raises(BlockingIOError, match=f"is writing to {tmp_path}"):
+        folder.fill(masking(), SENTENCES)
+    assert folder.fill(masking(), SENTENCES) == len(SENTENCES)
+
+
+def test_a_folder_that_holds_no_result_yet_takes_new_settings(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        folder.fill(masking(), interrupted_after(SENTENCES, 1))
+    assert folder.fill(masking(measure=Measure(1)), SENTENCES) == len(SENTENCES)
+
+
+def test_sentences_of_a_treebank_are_their_words(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    assert folder.fill(masking(), [Sentence.of(["今天", "天气"])]) == 1
+    assert folder.fill(masking(), [["今天", "天气"]]) == 0
 
 
 def test_other_sentences_settings_and_models_are_refused(tmp_path: Path) -> None:

@@ -56,6 +56,31 @@ def leaning_cky(impact: ArrayLike, *, right_bonus: float = 2.0) -> Tree:
     return cky(corrected, right_bonus=right_bonus)
 
 
+def leaning_eisner(impact: ArrayLike, *, before: float, after: float, root: int | None = None) -> list[int]:
+    """The best projective tree where neighbours have a bonus as heads (``lean_on_neighbours``).
+
+    Args:
+        impact: ``impact[i, j]`` of ``j`` on ``i``, not negative, shape ``(n, n)``.
+        before: bonus for the unit before a dependent as its head; 1 is the mean impact of a pair.
+        after: the same for the unit after it.
+        root: the root, 1-based, where it is known.
+
+    Returns:
+        The heads, 1-based, 0 for the root.
+
+    Raises:
+        ValueError: as ``eisner``.
+
+    Example:
+        >>> leaning_eisner([[0, 1, 1], [1, 0, 1], [1, 1, 0]], before=9.0, after=0.0, root=1)
+        [0, 1, 2]
+    """
+    from nlpkit.perturbed_masking.trees.corrections import lean_on_neighbours
+    from nlpkit.perturbed_masking.trees.dependencies import eisner
+
+    return eisner(lean_on_neighbours(impact, before=before, after=after), root=root)
+
+
 def choose_decoder(kind: Kind, decoder: str | Decoder) -> Decoder:
     """The decoder of that name, or the given one.
 

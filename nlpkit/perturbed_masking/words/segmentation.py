@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.perturbed_masking.words.script import Span, may_join
+from nlpkit.perturbed_masking.words.script import Span, may_join, split_characters
 
 Strengths = NDArray[np.float64]
 #: A number, or what finds one on unlabelled text: the strengths inside each run of units that may join.
@@ -89,6 +89,33 @@ class LinkedText:
             else:
                 words.append((start, end))
         return [self.text[start:end] for start, end in words]
+
+
+def cut_evenly(text: str, size: int) -> list[str]:
+    """Cut after every so many units of each run that may join at all: the baseline for words.
+
+    Args:
+        text: any text.
+        size: units per word, at least 1.
+
+    Returns:
+        The words; white space is in none.
+
+    Raises:
+        ValueError: ``size`` is below 1.
+
+    Example:
+        >>> cut_evenly("今天天，气GPT好的", 2)
+        ['今天', '天', '，', '气', 'GPT', '好的']
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}; give the units per word, 1 or more")
+    spans = tuple(split_characters(text))
+    place, ties = 0, []
+    for strength, _ in LinkedText(text, spans, np.zeros(max(len(spans) - 1, 0))).joints():
+        place = 0 if strength is None else place + 1
+        ties.append(float(place % size > 0))
+    return LinkedText(text, spans, np.array(ties[1:])).cut(1.0)
 
 
 def neighbour_strengths(impact: ArrayLike) -> Strengths:

@@ -38,6 +38,12 @@ def test_attachment_counts_are_those_of_arc_sets(case: tuple[int, int, int], cho
     )
 
 
+def test_sums_start_at_nothing() -> None:
+    assert AttachmentScores() == AttachmentScores(words=0, directed=0, undirected=0, neutral=0)
+    scores = [score_heads([2, 0], [2, 0]), score_heads([0, 1, 1], [2, 0, 1])]
+    assert sum(scores, AttachmentScores()) == AttachmentScores(5, 3, 4, 5) == scores[0] + scores[1]
+
+
 def test_heads_beyond_the_sentence_are_wrong_and_perfect_trees_are_right() -> None:
     assert score_heads([0, 1, 2], [0, 3, 4]) == AttachmentScores(3, 1, 2, 2)
     perfect = score_heads([2, 0, 2], [2, 0, 2])

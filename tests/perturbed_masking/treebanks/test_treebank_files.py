@@ -60,6 +60,15 @@ def test_compressed_files_other_line_ends_and_a_missing_last_line(tmp_path: Path
     assert list(read_conllu([])) == []
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, suffix: str) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[suffix]
+    (tmp_path / f"a.conllu{suffix}").write_bytes(pack(b"\xef\xbb\xbf" + CONLLU.encode()))
+    assert list(read_conllu(tmp_path / f"a.conllu{suffix}")) == list(read_conllu(CONLLU.splitlines()))
+    (tmp_path / f"a.mrg{suffix}").write_bytes(pack(b"\xef\xbb\xbf(S (X a) (Y b))\n"))
+    assert [one.words for one in read_brackets(tmp_path / f"a.mrg{suffix}")] == [("a", "b")]
+
+
 def test_line_separators_inside_a_word_do_not_end_the_line(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text("1\ta\u2028b\t_\t_\t_\t_\t0\t_\t_\t_\n\n", "utf-8")
     assert next(read_conllu(tmp_path / "a.conllu")).forms == ["a\u2028b"]

@@ -14,6 +14,7 @@ from nlpkit.perturbed_masking.words.script import split_characters
 from nlpkit.perturbed_masking.words.segmentation import (
     LinkedText,
     MeanWordLength,
+    cut_evenly,
     find_threshold,
     neighbour_strengths,
     otsu,
@@ -33,6 +34,15 @@ def test_words_cross_neither_marks_nor_scripts_nor_spaces() -> None:
     text = "今天，天气GPT 好4很好。"
     assert linked(text).cut(0.0) == ["今天", "，", "天气", "GPT", "好", "4", "很好", "。"]
     assert linked(text).cut(1e9) == ["今", "天", "，", "天", "气", "GPT", "好", "4", "很", "好", "。"]
+
+
+def test_even_cuts_stay_inside_runs() -> None:
+    assert cut_evenly("今天天，气GPT好的", 2) == ["今天", "天", "，", "气", "GPT", "好的"]
+    assert cut_evenly("今天天，气", 1) == ["今", "天", "天", "，", "气"]
+    assert cut_evenly("今天天，气", 9) == ["今天天", "，", "气"]
+    assert cut_evenly("", 2) == []
+    with pytest.raises(ValueError, match="size is 0; give the units per word"):
+        cut_evenly("今天", 0)
 
 
 @given(st.text(alphabet="天气好，a1 ", max_size=12), st.floats(0, 12))
