@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerFast
 from nlpkit import WoBertTokenizer
 from nlpkit.perturbed_masking.impact.units import UnitTokenizer
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
-from nlpkit.perturbed_masking.words.script import kind_of, may_join, split_characters
 from tests.perturbed_masking.small_models import tokenizer
 
 
@@ -115,21 +114,6 @@ def test_units_cover_the_text_and_own_the_tokens(text: str) -> None:
             assert {owner for owner in units.owners if owner >= 0} == set(range(len(units)))
             if granularity == "characters":
                 assert [place for start, end in spans for place in range(start, end)] == visible
-
-
-@given(st.text(max_size=40))
-def test_characters_never_mix_kinds(text: str) -> None:
-    for start, end in split_characters(text):
-        kinds = {kind_of(character) for character in text[start:end]}
-        assert len(kinds) == 1 or kinds == {"digit", "punctuation"}
-
-
-def test_words_may_not_join_over_marks_spaces_and_scripts() -> None:
-    text = "天气,好GPT4 天カ"
-    spans = split_characters(text)
-    joined = [may_join(text, left, right) for left, right in pairwise(spans)]
-    assert [text[start:end] for start, end in spans] == ["天", "气", ",", "好", "GPT", "4", "天", "カ"]
-    assert joined == [True, False, False, False, False, False, False]
 
 
 def test_a_sentence_too_long_is_refused_or_split() -> None:
