@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,18 @@ def test_a_folder_gives_what_the_model_gives(folder: Path) -> None:
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_repository_in_the_hubs_cache_gives_what_the_folder_gives(folder: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "models--someone--words"
+    shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "v1").write_text("0" * 40)
+    hub = {"cache_dir": tmp_path, "revision": "v1", "local_files_only": True}
+    loaded = PerturbedMasking.from_pretrained("someone/words", device="cpu", show_progress=False, **hub)
+    np.testing.assert_array_equal(loaded.impact(SENTENCES[:1])[0], masking(bert()).impact(SENTENCES[:1])[0])
+    with pytest.raises(FileNotFoundError, match="'someone/nothing' is no folder here and no shipped model"):
+        PerturbedMasking.from_pretrained("someone/nothing", cache_dir=tmp_path, local_files_only=True)
 
 
 def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path) -> None:
