@@ -12,7 +12,6 @@ drawn from the model's vocabulary, so nothing beside the checkout is needed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 from importlib.metadata import version
@@ -27,9 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
-import nlpkit
-from nlpkit.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.impact.copies import count_copies
+from nlpkit.files import write_json
+from nlpkit.perturbed_masking import PerturbedMasking, count_copies
 from nlpkit.training import bf16_is_fast
 from nlpkit.wobert.words.word_splitter import is_chinese
 
@@ -37,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def draw_sentences(tokenizer: Any, lengths: list[int], seed: int) -> list[list[str]]:
-    """Sentences of so many words, each of one character, so of one token."""
+    """Sentences of these numbers of words, each of one character, so of one token."""
     words = sorted(word for word in tokenizer.get_vocab() if len(word) == 1 and is_chinese(word))
     generator = np.random.default_rng(seed)
     return [list(map(str, generator.choice(words, length))) for length in lengths]
@@ -95,7 +93,7 @@ def forward(masking: PerturbedMasking, batch: torch.Tensor, passes: int) -> floa
 
 
 def compare_rates(masking: PerturbedMasking, words: int, least: int, sizes: list[int], rounds: int) -> dict[str, Any]:
-    """Tokens a second at one length: through the engine, and through the bare model at each size of batch."""
+    """Tokens per second at one length: through the engine, and through the bare model at each size of batch."""
     length = words + 2
     count = -(-least // (count_copies(words) * length))
     sentences = draw_sentences(masking.tokenizer, [words] * count, seed=words)
@@ -143,8 +141,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
 
-    folder = options.model if Path(options.model).is_dir() else nlpkit.model_path(options.model)
-    masking = PerturbedMasking.from_pretrained(folder, bf16=options.bf16, show_progress=False)
+    masking = PerturbedMasking.from_pretrained(options.model, bf16=options.bf16, show_progress=False)
     masking.impact(draw_sentences(masking.tokenizer, [5], seed=0))
     loops = compare_loops(masking, draw_sentences(masking.tokenizer, options.loop_words, seed=1), options.rounds)
     lengths = tqdm(options.words, desc="rates by length")
@@ -175,8 +172,7 @@ def main() -> None:
         "python": platform.python_version(),
         "cores": os.cpu_count(),
     }
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":

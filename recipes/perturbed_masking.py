@@ -1,23 +1,23 @@
-"""Which layer, distance and decoder find words and trees best: chosen on dev, reported on test, against the chains.
+"""Which layer, distance and decoder find words and trees best: chosen on dev, reported on test, beside the chains.
 
 Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/7476).
 
     python recipes/perturbed_masking.py recipes/configs/perturbed_masking/english_dependencies.yaml --max_sentences 300
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
-the best one is scored on the test files. Impact matrices are kept in ``output_dir``, so a run that is called again
-goes on where it was. ``results.jsonl`` holds a line a score, ``results.md`` the table, and ``layers.svg``, where
-matplotlib is installed, what each layer scores on dev.
+the best one of each group of decoders is scored on the test files. Impact matrices are kept in ``output_dir``, so that
+a run that is called again goes on where it was. ``results.jsonl`` holds one line per score, ``results.md`` the table,
+and ``layers.svg``, where matplotlib is installed, what each layer scores on dev.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,16 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, set_seed
 
-from nlpkit.files import whole_folder
-from nlpkit.perturbed_masking import ImpactFolder, Measure, PerturbedMasking, corpus_interval
-from nlpkit.perturbed_masking.impact.distances import OF_PREDICTIONS
-from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact.measurement import Impact
+import nlpkit.perturbed_masking as pm
+from nlpkit.files import only_writer, write_text
+from nlpkit.perturbed_masking.tasks import TASKS, Decoder, Example, Task, total, tune_on_dev
+from nlpkit.pictures import picture
 from nlpkit.runs import parse_recipe_arguments, settle_facts
-from nlpkit.sources import model_path
+from nlpkit.sources import find_model
+from nlpkit.text_files import read_records
 from nlpkit.training import bf16_is_fast
-from recipes.perturbed_masking_results import Results, Row, results_table
-from recipes.perturbed_masking_tasks import TASKS, Counts, Example, Task
+
+Row = dict[str, Any]
 
 
 @dataclass
@@ -52,14 +52,13 @@ class EvaluationArguments:
     distances: list[str] = field(default_factory=lambda: ["euclidean", "cosine"])
     merges: list[str] = field(default_factory=lambda: ["vectors", "mean"])
     count_punctuation: bool = field(
-        default=True, metadata={"help": "score punctuation; constituents are parsed without it otherwise"}
+        default=True, metadata={"help": "score punctuation; otherwise constituents are parsed without it"}
     )
     max_words: int = field(default=30, metadata={"help": "leave out longer sentences (characters, for segmentation)"})
-    max_sentences: int | None = field(default=None, metadata={"help": "at most so many, spread over the file"})
-    max_dev_sentences: int | None = field(default=400, metadata={"help": "at most so many of dev, for the whole grid"})
+    max_sentences: int | None = field(default=None, metadata={"help": "at most this many per file, spread over it"})
+    max_dev_sentences: int | None = field(default=400, metadata={"help": "at most this many of dev"})
     dev_every: int | None = field(
-        default=None,
-        metadata={"help": "where dev and test are one file: each so many-th sentence is dev, the others test"},
+        default=None, metadata={"help": "where dev and test are one file: one sentence in this many is dev"}
     )
     batch_tokens: int | None = None
     bf16: bool = field(default=bf16_is_fast(), metadata={"help": "multiply in bf16; by default where it is faster"})
@@ -69,8 +68,12 @@ class EvaluationArguments:
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe; the rows of ``results.jsonl``."""
     (settings,) = parse_recipe_arguments([EvaluationArguments], argv)
-    task = TASKS[settings.task]
-    output = Path(settings.output_dir)
+    with only_writer(settings.output_dir):
+        return run(TASKS[settings.task], settings, Path(settings.output_dir))
+
+
+def run(task: Task, settings: EvaluationArguments, output: Path) -> list[Row]:
+    """Score the baselines and every model, then write table and picture."""
     results = Results(output / "results.jsonl")
     settle_facts(output / "run.json", asdict(settings) | {"models": [], "output_dir": ""}, begins=not results.rows)
     data = {"dev": read_examples(task, settings, settings.dev_file, is_dev=True)}
@@ -81,20 +84,35 @@ def main(argv: list[str]) -> list[Row]:
     for model, folder in named(settings.models).items():
         for is_twin in (False, True) if settings.random_twins else (False,):
             title = f"{model}, random weights" if is_twin else model
-            if not results.has("chosen", title, list(data)[-1]):
-                masking = load(folder, is_twin, settings)
-                evaluate(task, masking, title, data, results, settings, output / "impact" / title)
-    with whole_folder(output) as draft:
-        (draft / "results.md").write_text(results_table(task, results.rows, data, settings), "utf-8")
-        if find_spec("matplotlib") is not None:
-            from recipes.perturbed_masking_plot import plot_layers
-
-            plot_layers(task, results.rows, draft / "layers.svg")
+            if not results.select("chosen", title, list(data)[-1]):
+                evaluate(task, load(folder, is_twin, settings), title, data, results, settings)
+    write_text(output / "results.md", results_table(task, results.rows, data, settings))
+    if find_spec("matplotlib") is not None:
+        plot_layers(task, results.rows, output / "layers.svg")
     return results.rows
 
 
+class Results:
+    """Rows of ``results.jsonl``, added a stage at a time: all rows of a stage are there, or none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = [row for _, row in read_records(path)] if path.is_file() else []
+
+    def select(self, stage: str, model: str, data: str) -> list[Row]:
+        """The rows of a stage; none before it has run."""
+        wanted = (stage, model, data)
+        return [row for row in self.rows if (row["stage"], row["model"], row["data"]) == wanted]
+
+    def add(self, stage: str, model: str, data: str, make: Callable[[], Iterable[Row]]) -> None:
+        """Make the rows of a stage, unless they are there, and write them down."""
+        if not self.select(stage, model, data):
+            self.rows += [{"stage": stage, "model": model, "data": data, **row} for row in make()]
+            write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows))
+
+
 def named(specifications: Sequence[str]) -> dict[str, str]:
-    """``name=path`` as a dictionary; a bare path is called after itself."""
+    """``name=path`` as a dictionary; a bare path is named after itself."""
     pairs = (specification.rpartition("=") for specification in specifications)
     return {name or Path(path).name.partition(".")[0]: path for name, _, path in pairs}
 
@@ -104,7 +122,7 @@ def read_examples(task: Task, settings: EvaluationArguments, file: str, is_dev: 
     examples = [
         example
         for number, example in enumerate(task.read(Path(file), settings.count_punctuation))
-        if example.words <= settings.max_words
+        if len(example.sentence) <= settings.max_words
         and (settings.dev_every is None or (number % settings.dev_every == 0) == is_dev)
     ]
     if not examples:
@@ -114,131 +132,185 @@ def read_examples(task: Task, settings: EvaluationArguments, file: str, is_dev: 
     return [examples[place] for place in np.linspace(0, len(examples) - 1, most).astype(int)]
 
 
-def load(folder: str, is_twin: bool, settings: EvaluationArguments) -> PerturbedMasking:
+def load(name: str, is_twin: bool, settings: EvaluationArguments) -> pm.PerturbedMasking:
     """A model, or one of its configuration with random weights."""
-    path = folder if Path(folder).is_dir() else str(model_path(folder))
-    options: dict[str, Any] = {"batch_tokens": settings.batch_tokens}
     if not is_twin:
-        return PerturbedMasking.from_pretrained(path, bf16=settings.bf16, **options)
-    trained = MaskedEncoder.from_pretrained(path)
+        return pm.PerturbedMasking.from_pretrained(name, bf16=settings.bf16, batch_tokens=settings.batch_tokens)
+    path = find_model(name)
+    trained = pm.MaskedEncoder.from_pretrained(path)
     set_seed(settings.seed)
     model = AutoModelForMaskedLM.from_config(trained.model.config, dtype=torch.float32)
-    twin = MaskedEncoder(model, has_head=trained.has_head, bf16=settings.bf16)
+    twin = pm.MaskedEncoder(model, has_head=trained.has_head, bf16=settings.bf16)
     twin.to("cuda" if torch.cuda.is_available() else "cpu")
-    return PerturbedMasking(twin, AutoTokenizer.from_pretrained(path), **options)
+    return pm.PerturbedMasking(twin, AutoTokenizer.from_pretrained(path), batch_tokens=settings.batch_tokens)
 
 
-def measures_of(masking: PerturbedMasking, settings: EvaluationArguments) -> list[Measure]:
-    """Every layer, distance and merging rule that the model has, those of predictions if it has a head."""
+def measures_of(masking: pm.PerturbedMasking, settings: EvaluationArguments) -> list[pm.Measure]:
+    """Every layer, distance and merging rule that the model has; those of predictions if it has a head."""
     last = masking.encoder.layers
     measures = []
     for distance in settings.distances:
-        if distance not in OF_PREDICTIONS:
+        if distance not in pm.OF_PREDICTIONS:
             layers = settings.layers or list(range(1, last + 1))
         else:
             layers = [last] if masking.encoder.has_head else []
-        measures += [Measure(layer, distance, merge) for layer in layers for merge in settings.merges]  # type: ignore[arg-type]
+        measures += [pm.Measure(layer, distance, merge) for layer in layers for merge in settings.merges]  # type: ignore[arg-type]
     return measures
 
 
 def evaluate(
     task: Task,
-    masking: PerturbedMasking,
+    masking: pm.PerturbedMasking,
     model: str,
     data: dict[str, list[Example]],
     results: Results,
     settings: EvaluationArguments,
-    folder: Path,
 ) -> None:
     """Score every setting of a model on dev, and the best of each group of decoders on everything."""
-    every = measures_of(masking, settings)
-    results.add(
-        "grid",
-        model,
-        "dev",
-        lambda: grid_rows(task, data["dev"], every, measured(task, masking, every, data["dev"], folder / "grid")),
-    )
-    metric = next(iter(task.metrics))
-    grid = results.select("grid", model, "dev")
-    best = {
-        group: max((row for row in grid if row["group"] == group), key=lambda row: row[metric])
-        for group in task.decoders
-    }
-    chosen = {group: Measure(row["layer"], row["distance"], row["merge"]) for group, row in best.items()}
-    asked = list(dict.fromkeys(chosen.values()))
-    tests = [examples for name, examples in data.items() if name != "dev"]
-    # What stands in several files goes through the model once; the matrices of dev are there.
-    distinct = {example.sentence: example for example in chain.from_iterable(tests)}
-    of_test = dict(
-        zip(distinct, measured(task, masking, asked, list(distinct.values()), folder / "test"), strict=True)
-    )
-    for name, examples in data.items():
 
-        def chosen_rows(name: str = name, examples: list[Example] = examples) -> Iterator[Row]:
-            if name == "dev":
-                impact, places = list(measured(task, masking, every, examples, folder / "grid")), every
-            else:
-                impact, places = [of_test[example.sentence] for example in examples], asked
-            for group, row in best.items():
-                number = places.index(chosen[group])
-                matrices = [several[number] for several in impact]
-                yield scored_row(task, examples, chosen[group], group, row["decoder"], matrices, row["learnt"], True)
+    def measured(part: str, sentences: Sequence[Any], measures: list[pm.Measure]) -> pm.ImpactFolder:
+        impact = pm.ImpactFolder(Path(settings.output_dir, "impact", model, part))
+        impact.fill(masking, sentences, measures, reach=task.reach)
+        return impact
+
+    every = measures_of(masking, settings)
+    of_dev = list(measured("grid", [example.sentence for example in data["dev"]], every))
+    results.add("grid", model, "dev", lambda: grid_rows(task, data["dev"], every, of_dev))
+    metric = next(iter(task.metrics))
+    best: dict[str, Row] = {}
+    for row in results.select("grid", model, "dev"):
+        if row["group"] not in best or row[metric] > best[row["group"]][metric]:
+            best[row["group"]] = row
+    chosen = {group: pm.Measure(row["layer"], row["distance"], row["merge"]) for group, row in best.items()}
+    asked = list(dict.fromkeys(chosen.values()))
+    # A sentence of several test files goes through the model once; the matrices of dev are there.
+    tests = [example.sentence for name in data if name != "dev" for example in data[name]]
+    distinct = list(dict.fromkeys(tests))
+    of_test = dict(zip(distinct, measured("test", distinct, asked), strict=True))
+    for name, examples in data.items():
+        of_data = of_dev if name == "dev" else [of_test[example.sentence] for example in examples]
+        places = every if name == "dev" else asked
+
+        def chosen_rows(
+            examples: list[Example] = examples, of_data: list[Any] = of_data, places: list[pm.Measure] = places
+        ) -> Iterator[Row]:
+            for decoder in task.decoders():
+                row = best[decoder.group]
+                if row["decoder"] == decoder.name:
+                    measure = chosen[decoder.group]
+                    matrices = [several[places.index(measure)] for several in of_data]
+                    yield scored_row(task, examples, measure, decoder, matrices, row["learnt"], intervals=True)
 
         results.add("chosen", model, name, chosen_rows)
 
 
-def measured(
-    task: Task, masking: PerturbedMasking, measures: list[Measure], examples: list[Example], folder: Path
-) -> ImpactFolder:
-    """The matrices of examples, on disk."""
-    impact = ImpactFolder(folder)
-    impact.fill(masking, [example.sentence for example in examples], measures, reach=task.reach)
-    return impact
-
-
-def grid_rows(task: Task, examples: list[Example], measures: list[Measure], impact: ImpactFolder) -> Iterator[Row]:
+def grid_rows(
+    task: Task, examples: list[Example], measures: list[pm.Measure], matrices: Sequence[Any]
+) -> Iterator[Row]:
     """A row for every measure and decoder."""
-    matrices = list(impact)
-    names = [(group, name) for group, decoders in task.decoders.items() for name in decoders]
-    settings = list(product(range(len(measures)), names))
-    for number, (group, name) in tqdm(settings, desc="decoding", unit=" settings", delay=5):
+    settings = [(number, decoder) for number in range(len(measures)) for decoder in task.decoders()]
+    for number, decoder in tqdm(settings, desc="decoding", unit=" settings", delay=5):
         of_measure = [several[number] for several in matrices]
-        yield scored_row(task, examples, measures[number], group, name, of_measure, {}, intervals=False)
+        learnt = tune_on_dev(task, decoder, examples, of_measure)
+        yield scored_row(task, examples, measures[number], decoder, of_measure, learnt, intervals=False)
 
 
 def scored_row(
     task: Task,
     examples: list[Example],
-    measure: Measure,
-    group: str,
-    decoder: str,
-    matrices: list[Impact],
+    measure: pm.Measure,
+    decoder: Decoder,
+    matrices: list[Any],
     learnt: dict[str, float],
     intervals: bool,
 ) -> Row:
     """What one setting scores, with all that is needed to repeat it."""
-    decoding = task.decoders[group][decoder](examples, matrices, **learnt)
-    counts = [task.score(example, guess) for example, guess in zip(examples, decoding.predictions, strict=True)]
-    setting = measure._asdict() | {"group": group, "decoder": decoder, "learnt": decoding.learnt}
-    return setting | scores(task, examples, counts, intervals)
+    predictions = task.predict(decoder, examples, task.prepare(decoder, examples, matrices), learnt)
+    setting = measure._asdict() | {"group": decoder.group, "decoder": decoder.name, "learnt": learnt}
+    return setting | scores(task, examples, predictions, intervals)
 
 
 def baseline_rows(task: Task, examples: list[Example]) -> Iterator[Row]:
     """A row for every baseline."""
-    for name, predict in task.baselines.items():
-        counts = [task.score(example, predict(example, number)) for number, example in enumerate(examples)]
-        yield {"decoder": name} | scores(task, examples, counts, intervals=True)
+    for name, predictions in task.baselines(examples).items():
+        yield {"decoder": name} | scores(task, examples, predictions, intervals=True)
 
 
-def scores(task: Task, examples: list[Example], counts: list[Counts], intervals: bool) -> Row:
+def scores(task: Task, examples: list[Example], predictions: list[Any], intervals: bool) -> Row:
     """The figures of a corpus, with the ends of their 95 % intervals over sentences."""
-    total = type(counts[0])(*np.sum([astuple(count) for count in counts], axis=0).tolist())
+    counts = task.counts(examples, predictions)
     row: Row = {"sentences": len(counts)}
-    row |= {name: metric(total) for name, metric in task.metrics.items()}
+    row |= {name: metric(total(counts)) for name, metric in task.metrics.items()}
     row |= {name: summary(examples, counts) for name, summary in task.summaries.items()}
     if intervals:
-        row["intervals"] = {name: list(corpus_interval(counts, metric))[1:] for name, metric in task.metrics.items()}
+        ends = {name: list(pm.corpus_interval(counts, metric))[1:] for name, metric in task.metrics.items()}
+        row["intervals"] = ends
     return row
+
+
+def results_table(task: Task, rows: list[Row], data: dict[str, list[Example]], settings: EvaluationArguments) -> str:
+    """What was chosen on dev and what it scores, below the baselines, in Markdown."""
+    figures = [*task.metrics, *task.summaries]
+    cap = "" if settings.max_sentences is None else f", at most {settings.max_sentences} per file"
+    parts = [
+        f"# {settings.task}: {settings.dev_file}\n",
+        f"Sentences of at most {settings.max_words} words{cap}; punctuation "
+        f"{'counts' if settings.count_punctuation else 'does not count'}. Settings are chosen on dev by {figures[0]}, "
+        "for each model and group of decoders. In brackets the 95 % interval over sentences. The last column compares "
+        f"with {', '.join(dict.fromkeys(task.floors.values()))}, whichever knows as much as the group.\n",
+    ]
+    for name, examples in data.items():
+        header = ["model", "layer", "distance", "merge", "decoder", *figures, f"{figures[0]} - baseline"]
+        parts += [f"## {name}: {len(examples)} sentences\n", "| " + " | ".join(header) + " |"]
+        parts.append("| " + " | ".join(["---"] * 5 + ["---:"] * (len(header) - 5)) + " |")
+        shown = [row for row in rows if row["data"] == name and row["stage"] != "grid"]
+        floors = {row["decoder"]: row[figures[0]] for row in shown if row["stage"] == "baseline"}
+        for row in shown:
+            cells, gain = ["none", "", "", "", row["decoder"]], ""
+            if row["stage"] == "chosen":
+                learnt = "".join(f" ({option} {value:.4g})" for option, value in row["learnt"].items())
+                cells = [row["model"], str(row["layer"]), row["distance"], row["merge"]]
+                cells.append(f"{row['decoder']}, {row['group']}{learnt}")
+                gain = f"{100 * (row[figures[0]] - floors[task.floors[row['group']]]):+.2f}"
+            for figure in figures:
+                ends = [f"{100 * end:.1f}" for end in row["intervals"].get(figure, ())]
+                cells.append(f"{100 * row[figure]:.2f}" + (f" [{', '.join(ends)}]" if ends else ""))
+            parts.append("| " + " | ".join([*cells, gain]) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def plot_layers(task: Task, rows: list[Row], path: Path) -> None:
+    """Draw what each layer scores on dev with its best setting; twins are dotted, the baseline is dashed."""
+    metric = next(iter(task.metrics))
+    grid = [row for row in rows if row["stage"] == "grid"]
+    baselines = {row["decoder"]: row[metric] for row in rows if (row["stage"], row["data"]) == ("baseline", "dev")}
+    models = list(dict.fromkeys(row["model"] for row in grid))
+    trained = list(dict.fromkeys(model.partition(", random")[0] for model in models))
+    with picture(path, models) as figure:
+        figure.set_size_inches(3.4 * len(task.floors), 3.8)
+        panels = figure.subplots(1, len(task.floors), sharey=True, squeeze=False)[0]
+        for panel, (group, floor) in zip(panels, task.floors.items(), strict=True):
+            panel.axhline(100 * baselines[floor], color="black", linestyle="--", linewidth=1, label="baseline")
+            for model in models:
+                best = best_by_layer([row for row in grid if (row["model"], row["group"]) == (model, group)], metric)
+                colour = f"C{trained.index(model.partition(', random')[0])}"
+                style = ":o" if ", random" in model else "-o"
+                values = [100 * score for score in best.values()]
+                panel.plot(list(best), values, style, color=colour, markersize=3, label=model)
+            panel.set_title(group.replace(", ", ",\n"), fontsize=9)
+            panel.set_xlabel("layer", fontsize=9)
+            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.grid(alpha=0.3)
+        panels[0].set_ylabel(f"{metric} on dev, %", fontsize=9)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), len(panels) + 1), fontsize=8)
+
+
+def best_by_layer(rows: list[Row], metric: str) -> dict[int, float]:
+    """The best score of each layer."""
+    layers = sorted({row["layer"] for row in rows})
+    return {layer: max(row[metric] for row in rows if row["layer"] == layer) for layer in layers}
 
 
 if __name__ == "__main__":

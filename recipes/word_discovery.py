@@ -4,8 +4,8 @@ Source: perturbed masking (kexue.fm/archives/7476) for the words, WoBERT (kexue.
 
     python recipes/word_discovery.py recipes/configs/word_discovery/reviews.yaml
 
-Writes ``words.txt`` (word, count, links inside, links around) and ``results.json`` with the tokens a character of
-held-out lines takes, beside the same for as many sequences that are merely frequent. Called again after an
+Writes ``words.txt`` (word, count, links inside, links around) and ``results.json`` with the tokens per character of
+held-out lines, beside the same for as many sequences that are merely frequent. Called again after an
 interruption, it goes on where it was.
 """
 
@@ -24,11 +24,17 @@ from typing import Any
 import numpy as np
 
 from nlpkit.data import find_text_files
-from nlpkit.files import whole_folder
-from nlpkit.perturbed_masking import Candidate, LinkedText, PerturbedMasking, discover_words, tokens_per_character
-from nlpkit.perturbed_masking.words.script import split_characters
+from nlpkit.files import only_writer, write_json, write_text
+from nlpkit.perturbed_masking import (
+    Candidate,
+    LinkedText,
+    Measure,
+    PerturbedMasking,
+    discover_words,
+    split_characters,
+    tokens_per_character,
+)
 from nlpkit.runs import parse_recipe_arguments, settle_facts
-from nlpkit.sources import model_path
 from nlpkit.text_files import read_lines
 from nlpkit.training import bf16_is_fast
 from nlpkit.wobert import JiebaSegmenter, build_vocabulary, jieba_words
@@ -42,18 +48,18 @@ _END = re.compile("(?<=[。！？；!?;])")
 class DiscoveryArguments:
     """What to look for in what."""
 
-    files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files, a paragraph a line"})
+    files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files, one paragraph per line"})
     output_dir: str = "runs/word_discovery"
-    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, or the name of a shipped model"})
-    layer: int | None = field(default=None, metadata={"help": "from 1; the last by default"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
+    layer: int = field(default=-1, metadata={"help": "from 1; -1 is the last"})
     distance: str = "euclidean"
     max_lines: int = field(default=5000, metadata={"help": "lines to read"})
-    held_out_every: int = field(default=10, metadata={"help": "one line of so many is held out"})
+    held_out_every: int = field(default=10, metadata={"help": "one line in this many is held out"})
     longest: int = field(default=4, metadata={"help": "characters of the longest word"})
     min_count: int = field(default=10, metadata={"help": "leave out rarer words"})
     min_margin: float = field(default=0.0, metadata={"help": "least margin of the links inside over those around"})
     new_words: int = field(
-        default=2000, metadata={"help": "offer so many words that the dictionary lacks, most frequent first"}
+        default=2000, metadata={"help": "offer this many words that the dictionary lacks, most frequent first"}
     )
     size: int = field(default=20_000, metadata={"help": "tokens of either vocabulary"})
     bf16: bool = field(default=bf16_is_fast(), metadata={"help": "multiply in bf16; by default where it is faster"})
@@ -62,16 +68,20 @@ class DiscoveryArguments:
 def main(argv: list[str]) -> dict[str, Any]:
     """Run the recipe and return what ``results.json`` holds."""
     (settings,) = parse_recipe_arguments([DiscoveryArguments], argv)
-    output = Path(settings.output_dir)
+    with only_writer(settings.output_dir):
+        return discover(settings, Path(settings.output_dir))
+
+
+def discover(settings: DiscoveryArguments, output: Path) -> dict[str, Any]:
+    """Find words in most of the lines, and count tokens on the others."""
     strengths = output / "strengths.jsonl"
     settle_facts(output / "run.json", asdict(settings), begins=not strengths.exists())
     lines = list(islice(chain.from_iterable(map(read_lines, find_text_files(settings.files))), settings.max_lines))
     held_out = lines[:: settings.held_out_every]
     training = [line for number, line in enumerate(lines) if number % settings.held_out_every]
 
-    folder = settings.model if Path(settings.model).is_dir() else model_path(settings.model)
-    options: dict[str, Any] = {"layer": settings.layer, "distance": settings.distance, "bf16": settings.bf16}
-    masking = PerturbedMasking.from_pretrained(folder, overlong="split", **options)
+    measure = Measure(settings.layer, settings.distance)  # type: ignore[arg-type]
+    masking = PerturbedMasking.from_pretrained(settings.model, measure=measure, overlong="split", bf16=settings.bf16)
     # What stands beyond the sentence adds little to a link, and costs the square of the length.
     sentences = [sentence for line in training for sentence in _END.split(line) if sentence.strip()]
     every = discover_words(
@@ -97,9 +107,8 @@ def main(argv: list[str]) -> dict[str, Any]:
         "held_out_lines": len(held_out),
         **ratios,
     }
-    with whole_folder(output) as draft:
-        (draft / "words.txt").write_text("".join(map(describe, found)), "utf-8")
-        (draft / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_text(output / "words.txt", "".join(map(describe, found)))
+    write_json(output / "results.json", results)
     return results
 
 
@@ -111,7 +120,7 @@ def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) ->
     for text, strengths in zip(texts, measured, strict=False):
         yield LinkedText(text, tuple(split_characters(text)), np.array(strengths))
     path.write_text(kept, "utf-8")
-    with path.open("a", encoding="utf-8", buffering=1) as file:  # a line at a time, so that a kill costs little
+    with path.open("a", encoding="utf-8", buffering=1) as file:  # line by line, so that a kill costs little
         for linked in masking.linked_texts(texts[len(measured) :]):
             rounded = linked.strengths.round(4)  # as they are read back
             file.write(json.dumps(rounded.tolist()) + "\n")
@@ -121,7 +130,7 @@ def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) ->
 def token_ratios(
     masking: PerturbedMasking, training: list[str], held_out: list[str], offers: dict[str, list[str]], size: int
 ) -> dict[str, float]:
-    """Tokens a character of held-out lines, with vocabularies of jieba's words and of what is offered beside them."""
+    """Tokens per character of held-out lines, with vocabularies of jieba's words and what is offered beside."""
     base = base_tokens(masking.tokenizer)
     ratios = {}
     for name, words in offers.items():

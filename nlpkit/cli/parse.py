@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
-from nlpkit.files import whole_folder
+from nlpkit.files import whole_file, whole_folder, write_json
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
@@ -31,11 +29,11 @@ _FORMATS = ("conllu", "brackets", "json", "tree", *_PICTURES)
 
 @dataclass(frozen=True)
 class Terms:
-    """On what terms a treebank is scored.
+    """How a treebank is scored.
 
     Args:
         punctuation: ``"counted"``, ``"unscored"`` or ``"removed"``.
-        max_words: of a sentence; longer ones are left out.
+        max_words: longer sentences are left out.
         gold_root: parsers are told the root.
         faithful: baselines as published.
     """
@@ -46,7 +44,7 @@ class Terms:
     faithful: bool = False
 
     def admit(self, words: int) -> bool:
-        """Whether a sentence of so many words is scored."""
+        """Whether a sentence of this many words is scored."""
         return 0 < words <= (self.max_words or words)
 
 
@@ -76,7 +74,7 @@ def parse(
         bool, typer.Option("--gold-root", help="With --evaluate: tell parsers the root.")
     ] = False,
     faithful: Annotated[bool, typer.Option(help="Decode as the published code does, quirks included.")] = False,
-    layer: Annotated[int | None, typer.Option(help="Hidden layer to compare, from 1; the last by default.")] = None,
+    layer: Annotated[int, typer.Option(help="Hidden layer to compare, from 1; -1 is the last.")] = -1,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
     units: Annotated[str, typer.Option(help="What lines of text are cut into: characters, or tokens.")] = "characters",
     split: Annotated[bool, typer.Option(help="Handle sentences over the model's limit in parts.")] = False,
@@ -84,8 +82,7 @@ def parse(
     file: TextFile = None,
 ) -> None:
     """Parse sentences with a masked language model that was never taught grammar."""
-    from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-    from nlpkit.perturbed_masking.treebanks.evaluation import report_table
+    from nlpkit.perturbed_masking import Measure, PerturbedMasking, report_table, write_conllu
 
     decode = choose_decoder(decoder, faithful)
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
@@ -97,9 +94,8 @@ def parse(
             raise ValueError("--punctuation, --max-words and --gold-root are for --evaluate; give it a treebank")
     masking = PerturbedMasking.from_pretrained(
         find_model(model),
-        layer=layer,
-        distance=distance,
-        units=units,
+        measure=Measure(layer, distance),  # type: ignore[arg-type]
+        units=units,  # type: ignore[arg-type]
         overlong="split" if split else "refuse",
         bf16=bf16,
     )
@@ -108,13 +104,15 @@ def parse(
         report = score(masking, evaluate, decoder, decode, terms)
         typer.echo(report_table(report))
         if output is not None:
-            write_text([json.dumps(report, indent=1)], output)
+            write_json(output, report)
         return
     parses = parse_all(masking, read_sentences(texts, file, conllu, words), decode)
     if write in _PICTURES and output is not None:
         write_pictures(parses, write, output)
+    elif write == "conllu" and output is not None:
+        write_conllu((one.annotated() for one in parses), output)
     else:
-        write_text((write_parse(one, str(write)) for one in parses), output)
+        write_lines((write_parse(one, str(write)) for one in parses), output)
 
 
 def choose_decoder(name: str, faithful: bool) -> Decoder:
@@ -148,7 +146,7 @@ def check_format(decoder: str, write: str | None, output: Path | None) -> str:
         kind, other = ("dependencies", "conllu") if dependencies else ("constituents", "brackets")
         raise ValueError(f"--format {write} cannot hold the {kind} of {decoder}; use {other}, json, tree or svg")
     if write in _PICTURES and output is None:
-        raise ValueError(f"--format {write} draws a file a sentence; give --output FOLDER")
+        raise ValueError(f"--format {write} draws one file per sentence; give --output FOLDER")
     return write
 
 
@@ -190,22 +188,14 @@ def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, wor
 
 def parse_all(masking: PerturbedMasking, sentences: Iterable[str | Sentence], decode: Decoder) -> Iterator[Parse]:
     """Parse sentences one by one, in bounded memory; those in which the tokenizer finds no unit are left out."""
-    from nlpkit.perturbed_masking.parses import Parse
-    from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+    from nlpkit.perturbed_masking import Parse, Sentence
 
-    waiting: deque[str | Sentence] = deque()
-
-    def remembered() -> Iterator[str | list[str]]:
-        for sentence in sentences:
-            waiting.append(sentence)
-            yield sentence if isinstance(sentence, str) else sentence.forms
-
-    for influence in masking.iter_impact(remembered()):
-        sentence = waiting.popleft()
-        if isinstance(sentence, str):
-            sentence = Sentence.in_text(sentence, masking.units(sentence).spans or ())
+    for units, matrices in masking.iter_measures(sentences):
+        sentence = units.sentence
+        if not isinstance(sentence, Sentence):
+            sentence = Sentence.in_text(str(sentence), units.spans or ())
         if sentence.words:
-            yield Parse(sentence, influence, decode(influence))
+            yield Parse(sentence, matrices[0], decode(matrices[0]))
 
 
 def write_parse(one: Parse, write: str) -> str:
@@ -215,29 +205,27 @@ def write_parse(one: Parse, write: str) -> str:
     return {"conllu": one.conllu, "brackets": one.brackets, "json": one.json}[write]()
 
 
-def write_text(items: Iterable[str], output: Path | None) -> None:
+def write_lines(items: Iterable[str], output: Path | None) -> None:
     """Write items to standard output as they come, or into a file that appears when it is whole."""
     if output is None:
         for item in items:
             typer.echo(item)
         return
-    with (
-        whole_folder(output.parent) as draft,
-        (draft / output.name).open("w", encoding="utf-8", newline="\n") as lines,
-    ):
+    with whole_file(output) as draft, draft.open("w", encoding="utf-8", newline="\n") as lines:
         lines.writelines(f"{item}\n" for item in items)
 
 
 def write_pictures(parses: Iterable[Parse], write: str, folder: Path) -> None:
-    """Write a picture a sentence, ``0001.svg`` and so on."""
-    from nlpkit.perturbed_masking.drawings.heat_map import save_heat_map_png
+    """Write one picture per sentence, ``0001.svg`` and so on."""
+    from nlpkit.perturbed_masking import save_heat_map
 
     with whole_folder(folder) as draft:
         for number, one in enumerate(parses, start=1):
-            if write == "heatmap-png":
-                save_heat_map_png(one.influence, one.sentence.forms, draft / f"{number:04}.png")
+            path = draft / f"{number:04}{'.png' if write == 'heatmap-png' else '.svg'}"
+            if write == "svg":
+                path.write_text(one.svg(), "utf-8")
             else:
-                (draft / f"{number:04}.svg").write_text(one.svg() if write == "svg" else one.heat_map(), "utf-8")
+                save_heat_map(one.impact, one.sentence.forms, path)
 
 
 def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, decode: Decoder, terms: Terms) -> Report:
@@ -249,7 +237,7 @@ def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, dec
     gold = [without_punctuation(sentence) if remove else sentence for sentence in read_conllu(treebank)]
     gold = [sentence for sentence in gold if terms.admit(len(sentence.words))]
     roots = [gold_root(sentence) if terms.gold_root else None for sentence in gold]
-    matrices = masking.iter_impact([sentence.forms for sentence in gold])
+    matrices = masking.iter_impact(gold)
     heads = [decode(matrix, root=root) for matrix, root in zip(matrices, roots, strict=True)]
     return evaluate_dependencies(
         gold,

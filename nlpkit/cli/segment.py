@@ -23,7 +23,7 @@ def segment(
     ] = None,
     absolute: Annotated[bool, typer.Option(help="Compare strengths themselves, not with those beside them.")] = False,
     sample: Annotated[int, typer.Option(min=1, help="Texts from the beginning to find the threshold on.")] = 1000,
-    layer: Annotated[int | None, typer.Option(help="Hidden layer to compare, from 1; the last by default.")] = None,
+    layer: Annotated[int, typer.Option(help="Hidden layer to compare, from 1; -1 is the last.")] = -1,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
     units: Annotated[str, typer.Option(help="characters, or tokens of the model.")] = "characters",
     split: Annotated[bool, typer.Option(help="Handle texts over the model's limit in parts.")] = False,
@@ -32,12 +32,11 @@ def segment(
     file: TextFile = None,
 ) -> None:
     """Cut texts into words with a masked language model that was never taught any."""
-    from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-    from nlpkit.perturbed_masking.words.segmentation import MeanWordLength, otsu
+    from nlpkit.perturbed_masking import MeanWordLength, Measure, PerturbedMasking, otsu
 
     if threshold is not None and mean_length is not None:
         raise ValueError("give --threshold or --mean-length, not both: each decides alone where texts are cut")
-    options: dict[str, Any] = {"layer": layer, "distance": distance, "units": units, "bf16": bf16}
+    options: dict[str, Any] = {"measure": Measure(layer, distance), "units": units, "bf16": bf16}  # type: ignore[arg-type]
     masking = PerturbedMasking.from_pretrained(find_model(model), overlong="split" if split else "refuse", **options)
     chosen = MeanWordLength(mean_length) if mean_length is not None else otsu
     cuts: dict[str, Any] = {"threshold": chosen if threshold is None else threshold, "relative": not absolute}

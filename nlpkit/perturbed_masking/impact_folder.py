@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nlpkit.files import whole_folder
-from nlpkit.perturbed_masking.impact.measurement import Impact, Measure
+from nlpkit.files import only_writer, whole_file
+from nlpkit.perturbed_masking.impact.engine import Impact
+from nlpkit.perturbed_masking.impact.measurement import Matrices, Measure, settled
 from nlpkit.perturbed_masking.impact.units import TextOrWords
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.runs import settle_facts
 
 _SETTINGS = "impact.json"
 Item = TypeVar("Item")
@@ -31,8 +34,8 @@ class ImpactFolder:
         path: the folder; made when it is filled.
 
     Example:
-        >>> import tempfile, nlpkit
-        >>> masking = PerturbedMasking.from_pretrained(nlpkit.model_path("wobert-mini-zh"), show_progress=False)
+        >>> import tempfile
+        >>> masking = PerturbedMasking.from_pretrained("wobert-mini-zh", show_progress=False)
         >>> with tempfile.TemporaryDirectory() as path:
         ...     folder = ImpactFolder(path)
         ...     folder.fill(masking, ["天气很好", "酒店"])
@@ -48,69 +51,66 @@ class ImpactFolder:
         self,
         masking: PerturbedMasking,
         sentences: Iterable[TextOrWords],
-        measures: Sequence[Measure] | None = None,
+        measures: Sequence[Measure] = (),
         *,
         reach: int | None = None,
-        sentences_a_file: int = 64,
+        sentences_per_file: int = 64,
     ) -> int:
         """Measure sentences and write their matrices; what an earlier call wrote is kept and not measured again.
 
         Args:
             masking: model and settings.
-            sentences: texts or lists of words, as many as you like; the same on every call, or more of them.
+            sentences: as for ``PerturbedMasking.impact``, any number; the same on every call, or more of them.
             measures: what to measure; by default what ``masking`` measures.
             reach: as for ``PerturbedMasking.impact``.
-            sentences_a_file: an interruption loses some files' worth of work at most.
+            sentences_per_file: an interruption loses the work of a few files at most.
 
         Returns:
             The number of sentences that this call measured.
 
         Raises:
-            ValueError: the folder holds the results of another model, other settings, or other sentences.
+            BlockingIOError: another process is filling the folder.
+            ValueError: the folder holds the results of another model, other settings, or other sentences; or one of
+                its files is damaged.
 
         Note:
             With ``across_processes`` the main process writes.
         """
-        chosen = list(measures or [masking.measure])
-        self._settle(
-            {
-                "weights": masking.encoder.fingerprint(),
-                "measures": [list(measure) for measure in chosen],
-                "units": masking.granularity,
-                "overlong": masking.overlong,
-                "bf16": masking.encoder.bf16,
-                "reach": reach,
-                "sentences_a_file": sentences_a_file,
-            },
-            masking.processes.is_main,
-        )
-        start, batches = self._skip_finished(_batches(sentences, sentences_a_file), sentences_a_file)
-        digests: deque[str] = deque()
+        writes = masking.processes.is_main
+        with only_writer(self.path) if writes else nullcontext():
+            begins = not self._finished()
+            if writes or not begins:
+                chosen = [settled(measure, masking.encoder) for measure in measures or [masking.measure]]
+                facts = {
+                    "weights": masking.encoder.fingerprint(),
+                    "measures": [list(measure) for measure in chosen],
+                    "units": masking.units.granularity,
+                    "overlong": masking.units.overlong,
+                    "bf16": masking.encoder.bf16,
+                    "reach": reach,
+                    "sentences_per_file": sentences_per_file,
+                }
+                settle_facts(self.path / _SETTINGS, facts, begins=begins)
+            start, missing = self._skip_finished(_batches(sentences, sentences_per_file), sentences_per_file)
+            measured = 0
+            impacts = masking.iter_measures(chain.from_iterable(missing), measures, reach=reach)
+            for number, batch in enumerate(_batches(impacts, sentences_per_file), start):
+                measured += len(batch)
+                if writes:
+                    self._write(number, batch)
+            return measured
 
-        def missing() -> Iterator[TextOrWords]:
-            for batch in batches:
-                digests.append(_digest(batch))
-                yield from batch
-
-        measured = 0
-        found = _batches(masking.iter_measures(missing(), chosen, reach=reach), sentences_a_file)
-        for number, matrices in enumerate(found, start):
-            measured += len(matrices)
-            digest = digests.popleft()
-            if masking.processes.is_main:
-                self._write(number, matrices, digest)
-        return measured
-
-    def __iter__(self) -> Iterator[Impact]:
+    def __iter__(self) -> Iterator[Matrices]:
         """The matrices of all sentences in order, each ``(measures, n, n)`` in fp32.
 
         Raises:
             FileNotFoundError: the folder was never filled.
+            ValueError: a file is damaged.
         """
         if not (self.path / _SETTINGS).is_file():
             raise FileNotFoundError(f"{self.path} holds no {_SETTINGS}; ImpactFolder.fill writes one")
         for file in self._finished():
-            with safe_open(file, framework="numpy") as tensors:
+            with _opened(file) as tensors:
                 for name in sorted(tensors.keys()):
                     yield tensors.get_tensor(name)
 
@@ -131,8 +131,8 @@ class ImpactFolder:
             batch = next(batches, None)
             if batch is None:
                 return number, batches
-            with safe_open(file, framework="numpy") as tensors:
-                digest, count = tensors.metadata()["sentences"], len(tensors.keys())
+            with _opened(file) as tensors:
+                digest, count = (tensors.metadata() or {}).get("sentences"), len(tensors.keys())
             if digest != _digest(batch):
                 if number == len(files) - 1 and count < full:  # the end of what was then a shorter corpus
                     return number, chain([batch], batches)
@@ -142,24 +142,21 @@ class ImpactFolder:
                 )
         return len(files), batches
 
-    def _settle(self, facts: dict[str, Any], writes: bool) -> None:
-        """Write the settings down, or see that they are those written down."""
-        path = self.path / _SETTINGS
-        if path.is_file():
-            before = json.loads(path.read_text("utf-8"))
-            for name, value in facts.items():
-                if before.get(name) != value:
-                    raise ValueError(
-                        f"{self.path} was filled with {name}={before.get(name)!r}, not {value!r}; give another folder"
-                    )
-        elif writes:
-            with whole_folder(self.path) as draft:
-                (draft / _SETTINGS).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    def _write(self, number: int, batch: Sequence[Impact]) -> None:
+        tensors = {f"{place:06d}": np.ascontiguousarray(one.matrices) for place, one in enumerate(batch)}
+        with whole_file(self._file(number)) as draft:
+            save_file(tensors, draft, metadata={"sentences": _digest([one.units.sentence for one in batch])})
 
-    def _write(self, number: int, matrices: Sequence[Impact], digest: str) -> None:
-        tensors = {f"{place:06d}": np.ascontiguousarray(found) for place, found in enumerate(matrices)}
-        with whole_folder(self.path) as draft:
-            save_file(tensors, draft / self._file(number).name, metadata={"sentences": digest})
+
+@contextmanager
+def _opened(file: Path) -> Iterator[safe_open]:
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is damaged or cut off ({error}); delete it, and ImpactFolder.fill will write it again"
+        ) from error
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -169,5 +166,6 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _digest(sentences: Sequence[TextOrWords]) -> str:
-    content = json.dumps([sentence if isinstance(sentence, str) else list(sentence) for sentence in sentences])
+    words = [sentence.forms if isinstance(sentence, Sentence) else sentence for sentence in sentences]
+    content = json.dumps([one if isinstance(one, str) else list(one) for one in words])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()

@@ -9,18 +9,17 @@ from numpy.typing import ArrayLike
 
 from nlpkit.perturbed_masking.drawings.arcs import arcs_svg, arcs_text
 from nlpkit.perturbed_masking.drawings.constituents import constituents_svg, constituents_text
-from nlpkit.perturbed_masking.drawings.heat_map import heat_map_svg
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from nlpkit.perturbed_masking.trees.tree import Tree
 
 
 @dataclass(frozen=True)
 class Parse:
-    """A sentence, what its words have to do with each other, and the tree that was read off.
+    """A sentence, the impact of its words on each other, and the tree decoded from it.
 
     Args:
         sentence: the words, with the annotation they came with.
-        influence: shape ``(n, n)``.
+        impact: shape ``(n, n)``.
         tree: heads, 1-based with 0 for the root, or a constituency tree.
 
     Example:
@@ -30,18 +29,22 @@ class Parse:
     """
 
     sentence: Sentence
-    influence: ArrayLike
+    impact: ArrayLike
     tree: list[int] | Tree
 
-    def conllu(self) -> str:
-        """CoNLL-U lines with the heads in place of any old ones.
+    def annotated(self) -> Sentence:
+        """The sentence with the heads in place of any old ones.
 
         Raises:
             ValueError: the tree is one of constituents.
         """
         if isinstance(self.tree, Tree):
             raise ValueError("CoNLL-U holds dependencies; write constituents as brackets, json, tree or svg")
-        return str(self.sentence.with_heads(self.tree))
+        return self.sentence.with_heads(self.tree)
+
+    def conllu(self) -> str:
+        """The annotated sentence as CoNLL-U lines."""
+        return str(self.annotated())
 
     def brackets(self) -> str:
         """The constituents on one line.
@@ -63,7 +66,7 @@ class Parse:
         return json.dumps(fields, ensure_ascii=False)
 
     def drawing(self) -> str:
-        """The tree in characters, a word a line."""
+        """The tree in characters, one line per word."""
         words = self.sentence.forms
         return constituents_text(self.tree, words) if isinstance(self.tree, Tree) else arcs_text(words, self.tree)
 
@@ -71,7 +74,3 @@ class Parse:
         """The tree as a picture."""
         words = self.sentence.forms
         return constituents_svg(self.tree, words) if isinstance(self.tree, Tree) else arcs_svg(words, self.tree)
-
-    def heat_map(self) -> str:
-        """The influence as a picture, in SVG."""
-        return heat_map_svg(self.influence, self.sentence.forms)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from functools import partial
-from itertools import chain, islice, tee
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from nlpkit.perturbed_masking.impact.distances import Distance, Merge
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact.engine import measure_impacts
-from nlpkit.perturbed_masking.impact.measurement import Impact, Measure, check_measure
-from nlpkit.perturbed_masking.impact.parts import measure_in_parts
+from nlpkit.perturbed_masking.impact.engine import Impact, measure_impacts
+from nlpkit.perturbed_masking.impact.measurement import Measure, settled
 from nlpkit.perturbed_masking.impact.processes import Processes
-from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrWords, Units, UnitTokenizer
+from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrWords, UnitTokenizer
 from nlpkit.perturbed_masking.trees.decoders import choose_decoder
 from nlpkit.perturbed_masking.words.segmentation import (
     LinkedText,
@@ -26,13 +26,25 @@ from nlpkit.perturbed_masking.words.segmentation import (
     neighbour_strengths,
     otsu,
 )
+from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
     from nlpkit.perturbed_masking.trees.tree import Tree
 
 
+class Settings(TypedDict, total=False):
+    """Settings of ``PerturbedMasking``, as ``from_pretrained`` passes them on."""
+
+    measure: Measure | None
+    units: Granularity
+    overlong: Overlong
+    batch_tokens: int | None
+    across_processes: bool
+    show_progress: bool
+
+
 class PerturbedMasking:
-    """Measures how much each word of a sentence sways the prediction of each other one, and reads words and trees off.
+    """Measures the impact of each unit of a sentence on the prediction of each other one, and finds words and trees.
 
     ``f(i, j) = d(H(x without i)_i, H(x without i and j)_i)``: mask unit ``i``, then ``j`` too, and see how far the
     model's view of ``i`` moves. Nothing is trained.
@@ -42,15 +54,13 @@ class PerturbedMasking:
     Args:
         model: an encoder or masked language model of transformers, or a ``MaskedEncoder``.
         tokenizer: its tokenizer, with a mask token.
-        layer: hidden states of this layer, from 1; the last by default. Lower ones cost less.
-        distance: ``"euclidean"``, ``"cosine"``, or of predictions ``"probability"``, ``"jensen_shannon"``
-            (``Measure``).
-        merge: how the pieces of a unit become one value (``Measure``).
+        measure: the layer and the distance to compare; by default, Euclidean distances of the last layer's hidden
+            states. Lower layers cost less.
         units: what a text is cut into, ``"characters"`` (each Chinese character, each run of other letters) or
-            ``"tokens"`` of the model. A sentence given as a list of words has a unit a word.
-        overlong: ``"refuse"`` sentences over the model's limit, or ``"split"`` them into parts that know nothing of
-            each other, with an influence of 0 between them.
-        batch_tokens: tokens a batch; by default as many as suit the device.
+            ``"tokens"`` of the model. A sentence given as a list of words has one unit per word.
+        overlong: ``"refuse"`` sentences over the model's limit, or ``"split"`` them into parts, with an impact of 0
+            between them.
+        batch_tokens: tokens per batch; by default as many as suit the device.
         bf16: multiply in bf16, several times faster where the processor can.
         across_processes: share the work out over the processes that ``accelerate launch`` started; every process
             calls with the same sentences and gets all results.
@@ -64,20 +74,19 @@ class PerturbedMasking:
         several threads on one model at a time.
 
     Example:
-        >>> import nlpkit
-        >>> masking = PerturbedMasking.from_pretrained(nlpkit.model_path("wobert-mini-zh"), show_progress=False)
+        >>> masking = PerturbedMasking.from_pretrained("wobert-mini-zh", show_progress=False)
         >>> [matrix.shape for matrix in masking.impact(["天气很好", ["酒店", "的", "服务"], ""])]
         [(4, 4), (3, 3), (0, 0)]
+        >>> masking.units("天气很好").words
+        ('天', '气', '很', '好')
     """
 
     def __init__(
         self,
         model: PreTrainedModel | MaskedEncoder,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         *,
-        layer: int | None = None,
-        distance: Distance = "euclidean",
-        merge: Merge = "vectors",
+        measure: Measure | None = None,
         units: Granularity = "characters",
         overlong: Overlong = "refuse",
         batch_tokens: int | None = None,
@@ -85,73 +94,72 @@ class PerturbedMasking:
         across_processes: bool = False,
         show_progress: bool = True,
     ) -> None:
-        if overlong not in ("refuse", "split"):
-            raise ValueError(f"overlong={overlong!r} is unknown; use 'refuse' or 'split'")
         if batch_tokens is not None and batch_tokens < 1:
-            raise ValueError(f"batch_tokens is {batch_tokens}; give the tokens of a batch, 1 or more")
+            raise ValueError(f"batch_tokens is {batch_tokens}; give the tokens per batch, 1 or more")
         if bf16 and isinstance(model, MaskedEncoder) and not model.bf16:
             raise ValueError("bf16=True comes too late for a MaskedEncoder without it; make that with bf16=True")
         self.tokenizer = tokenizer
         self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
-        self.measure = Measure(self.encoder.layers if layer is None else layer, distance, merge)
-        check_measure(self.measure, self.encoder)
+        self.measure = settled(measure or Measure(), self.encoder)
         limits = (self.encoder.max_positions, tokenizer.model_max_length)
-        self._tokenize = UnitTokenizer(tokenizer, units, min(limit for limit in limits if limit is not None))
-        self.granularity, self.overlong = units, overlong
+        max_length = min(limit for limit in limits if limit is not None)
+        #: Cuts a text, a list of words or a ``Sentence`` into its ``Units``.
+        self.units = UnitTokenizer(tokenizer, units, max_length, overlong)
         self.processes = Processes(across_processes)
         self.batch_tokens, self.show_progress = batch_tokens, show_progress
 
     @classmethod
     def from_pretrained(
         cls,
-        name: Any,
+        pretrained_model_name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         bf16: bool = False,
-        **settings: Any,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        **settings: Unpack[Settings],
     ) -> PerturbedMasking:
         """Load model and tokenizer.
 
         Args:
-            name: folder or name on the Hub: any encoder with a masked LM in transformers, with its head or without.
+            pretrained_model_name_or_path: a folder, the name of a shipped model, or a repository on the Hub: any
+                encoder with a masked LM in transformers, with its head or without.
             device: a GPU if there is one, by default; under ``across_processes`` that of the process.
             dtype: of the weights.
             bf16: as for the class.
+            revision: of a repository, as for every ``from_pretrained``; so ``cache_dir``, ``token`` and
+                ``local_files_only``.
+            cache_dir: where the Hub's files are kept.
+            token: for the Hub.
+            local_files_only: do not ask the Hub.
             **settings: as for the class.
 
         Raises:
+            FileNotFoundError: there is no such model.
             ValueError: as for the class, or transformers has no masked LM of this kind.
         """
+        options = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        hub: dict[str, object] = {name: value for name, value in options.items() if value is not None}
+        hub["local_files_only"] = local_files_only
         if device is None:
             device = Processes(settings.get("across_processes", False)).device
-        encoder = MaskedEncoder.from_pretrained(str(name), bf16=bf16, dtype=dtype)
+        name = find_model(pretrained_model_name_or_path, **hub)
+        encoder = MaskedEncoder.from_pretrained(name, bf16=bf16, dtype=dtype, **hub)
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(encoder, AutoTokenizer.from_pretrained(name), **settings)
+        return cls(encoder, AutoTokenizer.from_pretrained(name, **hub), **settings)
 
-    def units(self, sentence: TextOrWords) -> Units:
-        """The units of a sentence and their tokens, however long it is.
-
-        Args:
-            sentence: a text or a list of words.
-
-        Example:
-            >>> import nlpkit
-            >>> masking = PerturbedMasking.from_pretrained(nlpkit.model_path("wobert-mini-zh"), units="tokens")
-            >>> masking.units("天气很好").words
-            ('天气', '很', '好')
-        """
-        return self._tokenize(sentence)
-
-    def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[Impact]:
+    def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[NDArray[np.float32]]:
         """Impact matrices.
 
         Args:
-            sentences: texts or lists of words.
-            reach: leave out pairs that are farther apart; their influence is given as 0.
+            sentences: texts, lists of words, or ``Sentence`` objects of a treebank.
+            reach: leave out pairs that are farther apart; their impact is given as 0.
 
         Returns:
-            For each sentence ``F`` of shape ``(n, n)``, fp32: ``F[i, j]`` is the influence of unit ``j`` on the
+            For each sentence ``F`` of shape ``(n, n)``, fp32: ``F[i, j]`` is the impact of unit ``j`` on the
             prediction of unit ``i``, in the unit of the distance; the diagonal is 0.
 
         Raises:
@@ -160,26 +168,26 @@ class PerturbedMasking:
         """
         return list(self.iter_impact(sentences, reach=reach))
 
-    def iter_impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> Iterator[Impact]:
+    def iter_impact(
+        self, sentences: Iterable[TextOrWords], *, reach: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """As ``impact``, one matrix at a time and in bounded memory, for any number of sentences."""
-        for matrices in self.iter_measures(sentences, [self.measure], reach=reach):
-            yield matrices[0]
+        for found in self.iter_measures(sentences, reach=reach):
+            yield found.matrices[0]
 
     def iter_measures(
-        self, sentences: Iterable[TextOrWords], measures: Sequence[Measure], *, reach: int | None = None
+        self, sentences: Iterable[TextOrWords], measures: Sequence[Measure] = (), *, reach: int | None = None
     ) -> Iterator[Impact]:
-        """Impact matrices by several layers and distances, in one pass of the model.
+        """Sentences, their units, and impact matrices by several layers and distances, in one pass of the model.
 
         Args:
-            sentences: texts or lists of words, as many as you like.
-            measures: what to measure.
+            sentences: as for ``impact``, as many as you like.
+            measures: what to measure; by default what the class was given.
             reach: as for ``impact``.
 
         Yields:
-            For each sentence, in order, ``(measures, n, n)`` in fp32.
+            For each sentence, in order, its units (with the sentence itself) and ``(measures, n, n)`` in fp32.
         """
-        for measure in measures:
-            check_measure(measure, self.encoder)
         if reach is not None and reach < 1:
             raise ValueError(f"reach is {reach}; give the greatest distance between units to measure, 1 or more")
         if isinstance(sentences, str):
@@ -187,20 +195,19 @@ class PerturbedMasking:
         shown = self.show_progress and self.processes.is_main
         total = len(sentences) if isinstance(sentences, Sized) else None
         with tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=None if shown else True) as bar:
-            run = partial(
-                measure_impacts,
+            yield from measure_impacts(
                 self.encoder,
-                measures=measures,
+                map(self.units, sentences),
+                [settled(measure, self.encoder) for measure in measures or [self.measure]],
                 mask_id=self.tokenizer.mask_token_id,
                 reach=reach,
                 batch_tokens=self.batch_tokens,
                 processes=self.processes,
                 finished=bar.update,
             )
-            yield from measure_in_parts((self._tokenize.parts(one, self.overlong) for one in sentences), run)
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
-        """Texts with the strength of each link between neighbouring units: what segmentation goes by.
+        """Texts with the strength of each link between neighbouring units, on which segmentation is based.
 
         Args:
             texts: texts, as many as you like.
@@ -210,9 +217,8 @@ class PerturbedMasking:
         """
         if isinstance(texts, str):
             raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
-        measured, kept = tee(map(_only_text, texts))
-        for text, matrix in zip(kept, self.iter_impact(measured, reach=1), strict=True):
-            yield LinkedText(text, self.units(text).spans or (), neighbour_strengths(matrix))
+        for units, matrices in self.iter_measures(map(_only_text, texts), reach=1):
+            yield LinkedText(str(units.sentence), units.spans or (), neighbour_strengths(matrices[0]))
 
     def segment(self, texts: Iterable[str], threshold: Threshold = otsu, *, relative: bool = True) -> list[list[str]]:
         """Words of texts, without a dictionary.
@@ -220,8 +226,7 @@ class PerturbedMasking:
         Args:
             texts: texts; words cross neither punctuation nor a change of script.
             threshold: the least strength that holds units together: a number, or what finds one on these very texts,
-                ``otsu`` or
-                ``MeanWordLength``.
+                ``otsu`` or ``MeanWordLength``.
             relative: take from each strength the mean of those beside it; ``False`` compares the strengths
                 themselves, as kexue.fm/archives/7476 does.
 
@@ -248,7 +253,7 @@ class PerturbedMasking:
             texts: texts, as many as you like.
             threshold: a number, or what finds one.
             relative: as for ``segment``.
-            sample: find it on so many texts from the beginning; ``None`` means on all, which are then kept in memory.
+            sample: find it on this many texts from the beginning; ``None``: on all, which are then kept in memory.
 
         Yields:
             The words of each text, in order.
@@ -260,12 +265,12 @@ class PerturbedMasking:
             yield text.cut(found)
 
     def dependencies(
-        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., list[int]] = "eisner", **options: Any
+        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., list[int]] = "eisner", **options: object
     ) -> list[list[int]]:
         """Dependency trees.
 
         Args:
-            sentences: texts or lists of words.
+            sentences: as for ``impact``.
             decoder: ``"eisner"`` (projective), ``"edmonds"``, or a function of an impact matrix.
             **options: passed to the decoder (``nlpkit.perturbed_masking.trees.dependencies``).
 
@@ -273,18 +278,18 @@ class PerturbedMasking:
             For each sentence the head of each unit, 1-based, 0 for the root.
 
         Raises:
-            ValueError: the decoder is unknown; else as ``impact``.
+            ValueError: the decoder is unknown; and as ``impact``.
         """
         decode = choose_decoder("dependencies", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
     def constituents(
-        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "cky", **options: Any
+        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "cky", **options: object
     ) -> list[Tree]:
         """Constituency trees.
 
         Args:
-            sentences: texts or lists of words, none of them empty.
+            sentences: as for ``impact``, none of them empty.
             decoder: ``"cky"``, ``"leaning_cky"`` (for English), ``"top_down"``, ``"mart"`` (from the top, biased to
                 the right), or a function of an impact matrix.
             **options: passed to the decoder (``nlpkit.perturbed_masking.trees.constituents``).
@@ -293,13 +298,13 @@ class PerturbedMasking:
             A binary tree for each sentence, over its units.
 
         Raises:
-            ValueError: the decoder is unknown, or a sentence has no units; else as ``impact``.
+            ValueError: the decoder is unknown, or a sentence has no units; and as ``impact``.
         """
         decode = choose_decoder("constituents", decoder)
         return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
 
 
-def _only_text(text: Any) -> str:
+def _only_text(text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"only texts can be segmented, not {text!r}")
     return text

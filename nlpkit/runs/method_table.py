@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from nlpkit.files import whole_file
+from nlpkit.pictures import picture
 
 Result = Mapping[str, Any]
 
@@ -64,14 +64,11 @@ def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None
     Raises:
         ImportError: matplotlib is not installed (the extra ``viz``).
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    # With this salt and without the date the same results give the same file.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nlpkit"}), whole_file(path) as draft:
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    methods = _by_method(results)
+    with picture(path, methods) as figure:
+        figure.set_size_inches(6.4, 3.8)
         axes = figure.subplots()
-        for number, (method, runs) in enumerate(_by_method(results).items()):
+        for number, (method, runs) in enumerate(methods.items()):
             centre, deviation = _percent(runs, part)
             seconds = mean(run["train_seconds"] for run in runs)
             axes.errorbar(seconds, centre, deviation, fmt="o", color=f"C{number}", capsize=3, label=method)
@@ -80,7 +77,6 @@ def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None
         axes.set_ylabel(f"{results[0]['metric']} on {part}, %")
         axes.grid(alpha=0.3, which="both")
         figure.legend(loc="outside right upper", fontsize=8)
-        figure.savefig(draft, format="svg", metadata={"Date": None})
 
 
 def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:

@@ -19,7 +19,7 @@ from nlpkit.cli.parse import (
     choose_decoder,
     parse,
     read_sentences,
-    write_text,
+    write_lines,
 )
 from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
@@ -117,7 +117,7 @@ def test_evaluation_prints_the_parser_beside_the_baselines(call: Call, tmp_path:
         ("eisner", "pdf", "--format pdf is unknown; use conllu, brackets"),
         ("eisner", "brackets", "--format brackets cannot hold the dependencies of eisner; use conllu"),
         ("cky", "conllu", "--format conllu cannot hold the constituents of cky; use brackets"),
-        ("cky", "svg", "--format svg draws a file a sentence; give --output FOLDER"),
+        ("cky", "svg", "--format svg draws one file per sentence; give --output FOLDER"),
     ],
 )
 def test_forms_that_do_not_fit_are_refused(decoder: str, write: str, message: str) -> None:
@@ -143,10 +143,10 @@ def test_terms_that_do_not_fit_are_refused(
 
 
 def test_decoders_are_chosen_by_name() -> None:
-    influence = np.random.default_rng(0).random((6, 6)) * 9
-    assert choose_decoder("eisner", False)(influence) == eisner(influence)
-    assert choose_decoder("eisner", True)(influence, root=2) == eisner(influence, root=2, faithful=True)
-    assert choose_decoder("mart", True)(influence) == mart(influence, faithful=True)
+    impact = np.random.default_rng(0).random((6, 6)) * 9
+    assert choose_decoder("eisner", False)(impact) == eisner(impact)
+    assert choose_decoder("eisner", True)(impact, root=2) == eisner(impact, root=2, faithful=True)
+    assert choose_decoder("mart", True)(impact) == mart(impact, faithful=True)
     with pytest.raises(ValueError, match=r"--decoder best is unknown; use eisner, .*, cky, leaning_cky"):
         choose_decoder("best", False)
     with pytest.raises(ValueError, match="--faithful: cky was never published"):
@@ -173,7 +173,7 @@ def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_text(items(), tmp_path / "out.txt")
+        write_lines(items(), tmp_path / "out.txt")
     assert list(tmp_path.iterdir()) == []
-    write_text(iter(["one", "two"]), tmp_path / "out.txt")
+    write_lines(iter(["one", "two"]), tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text("utf-8") == "one\ntwo\n"

@@ -11,8 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from nlpkit.cli.segment import segment
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
+from nlpkit.perturbed_masking import MeanWordLength, Measure, PerturbedMasking
 from tests.perturbed_masking.small_models import bert, tokenizer
 
 TEXTS = ["今天天气不错，我们去吧。", "", "天 气X"]
@@ -34,7 +33,7 @@ def call(*arguments: str, stdin: str | None = None) -> Any:
 
 def test_words_are_those_of_the_library(model: str, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n", "utf-8")
-    parser = PerturbedMasking(bert(), tokenizer(), layer=2, show_progress=False)
+    parser = PerturbedMasking(bert(), tokenizer(), measure=Measure(2), show_progress=False)
     plain = call("--file", str(tmp_path / "texts.txt"), "--model", model, "--layer", "2")
     assert plain.stdout == "".join(" ".join(words) + "\n" for words in parser.segment(TEXTS))
     options = ["--layer", "2", "--mean-length", "2", "--json", "--model", model]

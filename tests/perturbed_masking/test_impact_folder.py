@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nlpkit.files import only_writer
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.impact_folder import ImpactFolder
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
 
 
@@ -23,10 +25,10 @@ def masking(**settings: Any) -> PerturbedMasking:
 def test_what_is_read_is_what_was_measured_in_order(tmp_path: Path) -> None:
     measures = [Measure(1), Measure(3, "cosine")]
     folder = ImpactFolder(tmp_path / "impact")
-    assert folder.fill(masking(), iter(SENTENCES), measures, sentences_a_file=3) == len(SENTENCES)
+    assert folder.fill(masking(), iter(SENTENCES), measures, sentences_per_file=3) == len(SENTENCES)
     for one, other in zip(folder, masking().iter_measures(SENTENCES, measures), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert sorted(path.name for path in folder.path.iterdir()) == [
+        np.testing.assert_array_equal(one, other.matrices)
+    assert sorted(path.name for path in folder.path.iterdir() if path.name != ".lock") == [
         *(f"{number:06d}.safetensors" for number in range(4)),
         "impact.json",
     ]
@@ -36,10 +38,10 @@ def test_an_interruption_costs_little(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = ImpactFolder(tmp_path / "impact")
     parser = masking(batch_tokens=1)  # so that windows are small
     with pytest.raises(KeyboardInterrupt):
-        folder.fill(parser, interrupted_after(SENTENCES * 3, 25), sentences_a_file=3)
+        folder.fill(parser, interrupted_after(SENTENCES * 3, 25), sentences_per_file=3)
     written = len(list(folder))
     assert written in (18, 21, 24)
-    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 30 - written
+    assert folder.fill(parser, SENTENCES * 3, sentences_per_file=3) == 30 - written
     for one, other in zip(folder, masking().impact(SENTENCES * 3), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=0, atol=1e-5)
 
@@ -47,7 +49,7 @@ def test_an_interruption_costs_little(tmp_path: Path, monkeypatch: pytest.Monkey
         raise AssertionError("nothing is left to measure")
 
     monkeypatch.setattr(MaskedEncoder, "states", never)
-    assert folder.fill(parser, SENTENCES * 3, sentences_a_file=3) == 0
+    assert folder.fill(parser, SENTENCES * 3, sentences_per_file=3) == 0
 
 
 def interrupted_after(sentences: list[Any], count: int) -> Iterator[Any]:
@@ -77,22 +79,58 @@ def test_ten_thousand_sentences_stream_and_resume(tmp_path: Path) -> None:
 
 def test_a_corpus_may_grow(tmp_path: Path) -> None:
     folder = ImpactFolder(tmp_path / "impact")
-    folder.fill(masking(), SENTENCES[:4], sentences_a_file=3)
+    folder.fill(masking(), SENTENCES[:4], sentences_per_file=3)
     assert (
-        folder.fill(masking(), SENTENCES, sentences_a_file=3) == len(SENTENCES) - 3
+        folder.fill(masking(), SENTENCES, sentences_per_file=3) == len(SENTENCES) - 3
     )  # the file of one is written anew
     assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
 
 
+@pytest.mark.parametrize("size", [0, 5, 100])
+def test_a_broken_file_is_named_and_written_again_once_it_is_deleted(tmp_path: Path, size: int) -> None:
+    folder = ImpactFolder(tmp_path)
+    folder.fill(masking(), SENTENCES, sentences_per_file=3)
+    broken = tmp_path / "000001.safetensors"
+    broken.write_bytes(broken.read_bytes()[:size])
+    message = r"000001\.safetensors is damaged or cut off .*; delete it, and ImpactFolder\.fill will write it again"
+    with pytest.raises(ValueError, match=message):
+        list(folder)
+    with pytest.raises(ValueError, match=message):
+        folder.fill(masking(), SENTENCES, sentences_per_file=3)
+    broken.unlink()
+    assert folder.fill(masking(), SENTENCES, sentences_per_file=3) == len(SENTENCES) - 3
+    assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
+
+
+def test_one_process_fills_a_folder_at_a_time(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    with only_writer(tmp_path), pytest.raises(BlockingIOError, match=f"is writing to {tmp_path}"):
+        folder.fill(masking(), SENTENCES)
+    assert folder.fill(masking(), SENTENCES) == len(SENTENCES)
+
+
+def test_a_folder_that_holds_no_result_yet_takes_new_settings(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        folder.fill(masking(), interrupted_after(SENTENCES, 1))
+    assert folder.fill(masking(measure=Measure(1)), SENTENCES) == len(SENTENCES)
+
+
+def test_sentences_of_a_treebank_are_their_words(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    assert folder.fill(masking(), [Sentence.of(["今天", "天气"])]) == 1
+    assert folder.fill(masking(), [["今天", "天气"]]) == 0
+
+
 def test_other_sentences_settings_and_models_are_refused(tmp_path: Path) -> None:
     folder = ImpactFolder(tmp_path)
-    folder.fill(masking(), SENTENCES, sentences_a_file=3)
+    folder.fill(masking(), SENTENCES, sentences_per_file=3)
     with pytest.raises(ValueError, match=r"000001\.safetensors holds the matrices of other sentences"):
-        folder.fill(masking(), [*SENTENCES[:4], "去吧", *SENTENCES[5:]], sentences_a_file=3)
-    with pytest.raises(ValueError, match=r"was filled with measures=\[\[3, 'euclidean', 'vectors'\]\], not \[\[2, "):
-        folder.fill(masking(layer=2), SENTENCES, sentences_a_file=3)
-    with pytest.raises(ValueError, match="was filled with weights="):
+        folder.fill(masking(), [*SENTENCES[:4], "去吧", *SENTENCES[5:]], sentences_per_file=3)
+    with pytest.raises(ValueError, match=r"measures was \[\[3, 'euclidean', 'vectors'\]\] and is now \[\[2, "):
+        folder.fill(masking(measure=Measure(2)), SENTENCES, sentences_per_file=3)
+    with pytest.raises(ValueError, match="made with other settings: weights was"):
         other = PerturbedMasking(bert(hidden_size=8), tokenizer(), show_progress=False)
-        folder.fill(other, SENTENCES, sentences_a_file=3)
+        folder.fill(other, SENTENCES, sentences_per_file=3)
     with pytest.raises(FileNotFoundError, match=r"holds no impact\.json; ImpactFolder\.fill writes one"):
         list(ImpactFolder(tmp_path / "nowhere"))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import BertConfig, BertModel
 
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
+from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
-from tests.perturbed_masking.small_models import MODELS, SENTENCES, SIZES, bert, seeded, tokenizer
+from tests.perturbed_masking.small_models import SENTENCES, SIZES, bert, tokenizer
 
 
 def masking(model: Any, **settings: Any) -> PerturbedMasking:
@@ -30,11 +31,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_gives_what_the_model_gives(folder: Path) -> None:
-    loaded = PerturbedMasking.from_pretrained(folder, device="cpu", distance="probability", show_progress=False)
+    loaded = PerturbedMasking.from_pretrained(
+        folder, device="cpu", measure=Measure(distance="probability"), show_progress=False
+    )
     for one, other in zip(
-        loaded.impact(SENTENCES), masking(bert(), distance="probability").impact(SENTENCES), strict=True
+        loaded.impact(SENTENCES),
+        masking(bert(), measure=Measure(distance="probability")).impact(SENTENCES),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_repository_in_the_hubs_cache_gives_what_the_folder_gives(folder: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "models--someone--words"
+    shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "v1").write_text("0" * 40)
+    hub = {"cache_dir": tmp_path, "revision": "v1", "local_files_only": True}
+    loaded = PerturbedMasking.from_pretrained("someone/words", device="cpu", show_progress=False, **hub)
+    np.testing.assert_array_equal(loaded.impact(SENTENCES[:1])[0], masking(bert()).impact(SENTENCES[:1])[0])
+    with pytest.raises(FileNotFoundError, match="'someone/nothing' is no folder here and no shipped model"):
+        PerturbedMasking.from_pretrained("someone/nothing", cache_dir=tmp_path, local_files_only=True)
 
 
 def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path) -> None:
@@ -45,9 +62,9 @@ def test_an_encoder_without_a_head_has_states_only(folder: Path, tmp_path: Path)
     with pytest.raises(
         ValueError, match=r"distance='jensen_shannon' .* no trained vocabulary head; use 'euclidean' or 'cosine'"
     ):
-        PerturbedMasking.from_pretrained(tmp_path, device="cpu", distance="jensen_shannon")
+        PerturbedMasking.from_pretrained(tmp_path, device="cpu", measure=Measure(distance="jensen_shannon"))
     with pytest.raises(ValueError, match="no trained vocabulary head"):
-        masking(bert().base_model, distance="probability")
+        masking(bert().base_model, measure=Measure(distance="probability"))
 
 
 def test_an_encoder_in_memory_with_a_pooler() -> None:
@@ -56,47 +73,17 @@ def test_an_encoder_in_memory_with_a_pooler() -> None:
     assert found[0].shape == (6, 6)
 
 
-def test_weights_that_a_folder_lacks_are_named(folder: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    weights.pop("bert.encoder.layer.1.output.dense.weight")
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-    with pytest.raises(
-        ValueError, match=r"lacks weights of the encoder: bert\.encoder\.layer\.1\.output\.dense\.weight"
-    ):
-        MaskedEncoder.from_pretrained(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)), "GPT2LMHeadModel"),
-        (
-            lambda: T5ForConditionalGeneration(
-                T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
-            ),
-            "T5ForConditionalGeneration",
-        ),
-        (lambda: bert(is_decoder=True), "BertForMaskedLM"),
-    ],
-)
-def test_decoders_are_refused(model: Any, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is, or has, a decoder, which does not see both sides of a mask"):
-        MaskedEncoder(model())
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layer": 0}, "layer=0, but the model has the layers 1 to 3"),
-        ({"layer": 4}, "layer=4, but the model has the layers 1 to 3"),
-        ({"distance": "manhattan"}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
-        ({"merge": "sum"}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
-        ({"layer": 2, "distance": "probability"}, "are made from layer 3, the last; layer=2 has none"),
+        ({"measure": Measure(0)}, "layer=0, but the model has the layers 1 to 3"),
+        ({"measure": Measure(4)}, "layer=4, but the model has the layers 1 to 3"),
+        ({"measure": Measure(-4)}, "layer=-4, but the model has the layers 1 to 3"),
+        ({"measure": Measure(1, "manhattan")}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
+        ({"measure": Measure(1, "cosine", "sum")}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
+        ({"measure": Measure(2, "probability")}, "are made from layer 3, the last; layer=2 has none"),
         ({"overlong": "cut"}, "overlong='cut' is unknown; use 'refuse' or 'split'"),
-        ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens of a batch, 1 or more"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens per batch, 1 or more"),
         ({"units": "bytes"}, "units='bytes' is unknown"),
     ],
 )
@@ -121,20 +108,7 @@ def test_bad_calls_are_named() -> None:
         parser.impact(["天" * 40])
 
 
-@pytest.mark.parametrize(
-    ("name", "positions"), [("bert", 40), ("roberta", 39), ("modernbert", 40), ("distilbert", 40)]
-)
-def test_the_limit_is_that_of_the_positions(name: str, positions: int) -> None:
-    model = seeded(MODELS[name])
-    assert MaskedEncoder(model).max_positions == positions
-    ids = torch.full((1, positions), 5)
-    model(ids)  # fits; what counts from behind the padding has no room for one more
-    if name == "roberta":
-        with pytest.raises((IndexError, RuntimeError)):
-            model(torch.full((1, positions + 1), 5))
-
-
-def test_parts_of_a_long_sentence_do_not_sway_each_other() -> None:
+def test_parts_of_a_long_sentence_have_no_impact_on_each_other() -> None:
     text = "今天天气不错，我们去吧。" * 6  # 72 characters
     parser = masking(bert(), overlong="split")
     matrix = parser.impact([text, "天气"])[0]
@@ -199,16 +173,3 @@ def test_trees_are_those_of_the_decoders() -> None:
         ValueError, match="decoder='mst' is unknown; use 'eisner', 'edmonds', or a function of a matrix"
     ):
         parser.dependencies(sentences, "mst")
-
-
-def test_pieces_are_merged_by_the_rule_asked_for() -> None:
-    words = ["unhappily", "sat", "cats"]
-    found = {merge: masking(bert(), merge=merge).impact([words])[0] for merge in ("vectors", "first", "mean", "max")}
-    assert (found["max"] >= found["mean"]).all()
-    assert (found["mean"][0, 1:] > found["vectors"][0, 1:]).all()  # the triangle inequality
-    for matrix in found.values():
-        np.testing.assert_allclose(matrix[1], found["first"][1], rtol=0, atol=1e-6)  # a single piece
-
-
-def test_settings_are_json(folder: Path) -> None:
-    json.dumps(masking(bert()).measure)

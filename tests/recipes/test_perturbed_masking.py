@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,19 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact.measurement import Measure
-from nlpkit.perturbed_masking.impact_folder import ImpactFolder
-from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.treebanks.scores import score_heads
-from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner, right_chain
-from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
-from nlpkit.runs.recipe_arguments import parse_recipe_arguments
+from nlpkit.perturbed_masking import (
+    ImpactFolder,
+    MaskedEncoder,
+    MeanWordLength,
+    Measure,
+    PerturbedMasking,
+    right_chain,
+    score_heads,
+)
+from nlpkit.perturbed_masking.tasks import TASKS
+from nlpkit.runs import parse_recipe_arguments
 from recipes import perturbed_masking
-from recipes.perturbed_masking import EvaluationArguments, main
-from recipes.perturbed_masking_decoding import Example, learning
-from recipes.perturbed_masking_plot import best_by_layer
-from recipes.perturbed_masking_tasks import TASKS, every_few_characters
+from recipes.perturbed_masking import EvaluationArguments, best_by_layer, main
 from tests.perturbed_masking.small_models import bert, tokenizer
 
 TREES = [
@@ -34,6 +37,7 @@ TREES = [
     (["the", "cats", "sat", "unhappily"], [2, 3, 0, 3]),
     (["今天"] * 9, [0] + [1] * 8),
 ]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = Path(perturbed_masking.__file__).parent / "configs" / "perturbed_masking"
 
 
@@ -84,10 +88,11 @@ def test_what_is_best_on_dev_is_scored_on_test(
 
     masking = PerturbedMasking.from_pretrained(files["model"], device="cpu", show_progress=False)
     measure = Measure(best["layer"], best["distance"], best["merge"])
-    decode = TASKS["dependencies"].decoders["root found"][best["decoder"]]
-    matrices = [found[0] for found in masking.iter_measures([words for words, _ in TREES[:3]], [measure])]
-    examples = list(TASKS["dependencies"].read(Path(files["test.conllu"]), True))
-    heads = decode(examples, matrices).predictions
+    task = TASKS["dependencies"]
+    decoder = next(one for one in task.decoders() if (one.group, one.name) == ("root found", best["decoder"]))
+    matrices = [found.matrices[0] for found in masking.iter_measures([words for words, _ in TREES[:3]], [measure])]
+    examples = list(task.read(Path(files["test.conllu"]), True))
+    heads = task.predict(decoder, examples, task.prepare(decoder, examples, matrices), {})
     counts = [score_heads(gold, found) for (_, gold), found in zip(TREES[:3], heads, strict=True)]
     assert held_out["uas"] == sum(score.directed for score in counts) / sum(score.words for score in counts)
 
@@ -170,25 +175,6 @@ def test_constituents_of_one_file_in_two_parts(files: dict[str, str], tmp_path: 
     assert chosen["dev", "leaning to the right"]["f1"] >= right["dev"]["f1"]
 
 
-def test_what_is_learnt_is_what_the_gold_likes_best() -> None:
-    examples = [Example(("a", "b"), [2, 0]), Example(("c", "d"), [2, 0])]
-    decode = learning(lambda matrix, shift: matrix + shift, [{"shift": s} for s in (1.0, 3.0, 2.0)], closeness, int)
-    assert decode(examples, [0, 0]) == ([3.0, 3.0], {"shift": 3.0})
-    assert decode(examples, [0, 1], shift=1.0) == ([1.0, 2.0], {"shift": 1.0})  # given, so the gold is not asked
-
-
-def closeness(examples: Sequence[Example], predictions: list[float]) -> float:
-    """Of predictions that should be 3."""
-    assert len(examples) == len(predictions)
-    return -sum(abs(prediction - 3.0) for prediction in predictions)
-
-
-def test_baselines_of_segmentation_stay_inside_runs() -> None:
-    assert every_few_characters("今天天，气GPT好的", 2) == ["今天", "天", "，", "气", "GPT", "好的"]
-    assert every_few_characters("今天天，气", 1) == ["今", "天", "天", "，", "气"]
-    assert every_few_characters("今天天，气", 9) == ["今天天", "，", "气"]
-
-
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_settings_are_read(path: Path) -> None:
     (settings,) = parse_recipe_arguments([EvaluationArguments], [str(path)])
@@ -205,8 +191,15 @@ def test_a_file_without_short_sentences_is_named(files: dict[str, str], tmp_path
         main(argv)
 
 
-def test_decoders_are_what_they_are_called() -> None:
-    matrix = np.random.default_rng(0).random((5, 5)).astype(np.float32)
-    decoders = TASKS["dependencies"].decoders["root found"]
-    assert decoders["eisner"]([None], [matrix]).predictions == [eisner(matrix)]
-    assert decoders["edmonds"]([None], [matrix]).predictions == [edmonds(matrix)]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["perturbed_masking", "word_discovery"])
+def test_a_copy_runs_where_nothing_but_the_package_is_installed(name: str, tmp_path: Path) -> None:
+    package = tmp_path / "installed"
+    package.mkdir()
+    (package / "nlpkit").symlink_to(ROOT / "nlpkit")
+    shutil.copy(ROOT / "recipes" / f"{name}.py", tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-P", str(tmp_path / f"{name}.py"), "--help"]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "--output_dir" in found.stdout

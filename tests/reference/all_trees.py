@@ -58,10 +58,10 @@ def is_tree(heads: list[int]) -> bool:
     return True
 
 
-def total(influence: np.ndarray, root_scores: np.ndarray, heads: list[int] | np.ndarray) -> float | np.ndarray:
+def total(impact: np.ndarray, root_scores: np.ndarray, heads: list[int] | np.ndarray) -> float | np.ndarray:
     """Sum of the arcs' scores of one tree, or of many, shape ``(trees, length)``."""
-    columns = np.concatenate([root_scores[:, None], influence], axis=1)  # (length, 1 + length): column h is head h
-    rows = np.arange(len(influence))
+    columns = np.concatenate([root_scores[:, None], impact], axis=1)  # (length, 1 + length): column h is head h
+    rows = np.arange(len(impact))
     return columns[rows, np.asarray(heads)].sum(axis=-1)
 
 

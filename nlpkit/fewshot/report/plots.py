@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nlpkit.extras import install_hint
 from nlpkit.fewshot.grid.results import RunResult
 from nlpkit.fewshot.report.tables import TITLES, cells_of
+from nlpkit.pictures import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FORMATS = (".png", ".svg", ".pdf")
 #: A dot for each split lies over its box, spread by this much to either side.
 _SPREAD = 0.12
 
@@ -37,67 +35,13 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
         ValueError: nothing has a score, the kind of picture is unknown, or, unless it is SVG, no installed font has
             the characters of a name; Chinese names need a Chinese font, e.g. Noto Sans CJK.
     """
-    path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}")
     scores = {place: list(cell.split_scores.values()) for place, cell in cells_of(results, part).items()}
     scores = {place: values for place, values in scores.items() if values}
     if not scores:
         raise ValueError(f"none of {len(results)} results has a score on {part}")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"plots need matplotlib; {install_hint('viz')}") from error
-
-    names = [name for place in scores for name in place] if path.suffix != ".svg" else []
-    fonts = [*fonts_for(names), "sans-serif"]
-    with rc_context({"font.family": fonts, "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(layout="constrained")
+    with picture(path, [name for place in scores for name in place]) as figure:
         _draw(figure, scores, part)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.tmp")
-        figure.savefig(draft, format=path.suffix.removeprefix("."), dpi=150)
-        draft.replace(path)
-    return path
-
-
-def fonts_for(texts: Iterable[str]) -> list[str]:
-    """Families of installed fonts that together have every character of some texts.
-
-    Args:
-        texts: what is to be drawn.
-
-    Returns:
-        Family names for matplotlib, its default first.
-
-    Raises:
-        ValueError: a character is in no installed font.
-
-    Note:
-        Opens font files until the characters are found; with Latin text only, just the default one.
-    """
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    missing = {ord(character) for text in texts for character in text if not character.isspace()}
-    default = font_manager.fontManager.findfont(font_manager.FontProperties())
-    families: list[str] = []
-    others = sorted({entry.fname for entry in font_manager.fontManager.ttflist} - {str(default)})
-    for file in (default, *others):
-        font = FT2Font(str(file))
-        # matplotlib brings a font that claims every character and draws boxes.
-        found = set() if font.family_name.startswith("Last Resort") else missing & set(font.get_charmap())
-        if found or not families:
-            families.append(font.family_name)
-            missing -= found
-        if not missing:
-            return families
-    characters = "".join(map(chr, sorted(missing)))
-    raise ValueError(
-        f"no installed font has {characters!r}; install one that does, e.g. Noto Sans CJK for Chinese, or write SVG"
-    )
+    return Path(path)
 
 
 def _draw(figure: Figure, scores: dict[tuple[str, str], list[float]], part: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nlpkit.extras import install_hint
+
 
 class SignFlip(NamedTuple):
     """Outcome of an exact sign-flip test.
@@ -130,5 +132,5 @@ def _scipy_stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise ImportError("tests of differences need scipy; in a clone of nlpkit: pip install '.[eval]'") from error
+        raise ImportError(f"tests of differences need scipy; {install_hint('eval')}", name="scipy") from error
     return stats

@@ -62,7 +62,7 @@ def arcs_svg(words: Sequence[str], heads: Sequence[int], *, gold: Sequence[int] 
 
 
 def arcs_text(words: Sequence[str], heads: Sequence[int], *, notes: Sequence[str] | None = None) -> str:
-    """Draw a dependency tree in characters, a word a line, so that sentences of any length fit a terminal.
+    """Draw a dependency tree in characters, one line per word, so that sentences of any length fit a terminal.
 
     An arrowhead stands beside the corner of the arc that ends at its word; the root has a dot.
 
@@ -86,7 +86,7 @@ def arcs_text(words: Sequence[str], heads: Sequence[int], *, notes: Sequence[str
     """
     _check(words, heads, None)
     if notes is not None and len(notes) != len(words):
-        raise ValueError(f"notes has {len(notes)} items for {len(words)} words; give one a word")
+        raise ValueError(f"notes has {len(notes)} items for {len(words)} words; give one per word")
     levels = arc_levels(heads)
     depth = max(levels.values(), default=0)
     grid = [[0] * (2 * depth + 1) for _ in words]

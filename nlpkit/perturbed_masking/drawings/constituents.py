@@ -66,7 +66,7 @@ def constituents_svg(tree: Tree, words: Sequence[str]) -> str:
 
 
 def constituents_text(tree: Tree, words: Sequence[str]) -> str:
-    """Draw a constituency tree in characters, a word a line.
+    """Draw a constituency tree in characters, one line per word.
 
     Args:
         tree: with or without labels.

@@ -7,17 +7,7 @@ from collections.abc import Iterable
 from unicodedata import combining, east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
-#: Fonts that hold Chinese, one for each of the systems in use; whoever opens the picture has one of them. None is
-#: shipped. What a font lacks, viewers take from the next.
-FONT_FAMILIES = (
-    "Noto Sans CJK SC",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "SimHei",
-)
+from nlpkit.pictures import CHINESE_FONTS
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -30,7 +20,7 @@ def text_width(text: str, size: float) -> float:
         size: of the font, in pixels.
 
     Returns:
-        Pixels; no font is asked, as the reader's is not known.
+        Pixels; an estimate, as the reader's font is not known.
 
     Example:
         >>> text_width("计算", 10), text_width("ab", 10)
@@ -78,7 +68,7 @@ def document(width: float, height: float, elements: Iterable[str], *, title: str
         width: pixels.
         height: pixels.
         elements: in the order of painting.
-        title: read aloud, and shown where the pointer rests.
+        title: read aloud, and shown under the pointer.
         size: of the font, in pixels.
 
     Returns:
@@ -88,7 +78,7 @@ def document(width: float, height: float, elements: Iterable[str], *, title: str
         >>> "Noto Sans CJK SC" in document(10, 10, [], title="nothing", size=12)
         True
     """
-    families = quoteattr(", ".join([*(f"'{name}'" for name in FONT_FAMILIES), "sans-serif"]))
+    families = quoteattr(", ".join([*(f"'{name}'" for name in CHINESE_FONTS), "sans-serif"]))
     body = "\n".join(elements)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

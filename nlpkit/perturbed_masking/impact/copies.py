@@ -22,7 +22,7 @@ def masked_units(count: int, reach: int | None = None) -> tuple[NDArray[np.int64
 
     Returns:
         First and second masked unit of each copy, equal where it masks one, both ``(copies,)``: ``n (n + 1) / 2``
-        copies, ``2 n - 1`` with a reach of 1, and none for a single unit, on which nothing has an influence.
+        copies, ``2 n - 1`` with a reach of 1, and none for a single unit, on which nothing has impact.
 
     Example:
         >>> [column.tolist() for column in masked_units(3)]
@@ -81,7 +81,7 @@ class LengthGroup:
         reach: as for ``masked_units``.
 
     Example:
-        >>> units = Units(words=("a", "b"), token_ids=(2, 5, 6, 7, 3), owners=(-1, 0, 0, 1, -1))
+        >>> units = Units("ab", words=("a", "b"), token_ids=(2, 5, 6, 7, 3), owners=(-1, 0, 0, 1, -1))
         >>> group = LengthGroup([units], mask_id=4)
         >>> batch = next(group.batches(tokens=100))
         >>> batch.input_ids

@@ -93,10 +93,10 @@ def jensen_shannon(before: Tensor, after: Tensor) -> Tensor:
 
 
 def merge_values(values: Tensor, groups: Tensor, count: int, merge: Merge) -> Tensor:
-    """One value a unit from those of its pieces.
+    """One value per unit from those of its pieces.
 
     Args:
-        values: a value a piece, or a vector a piece, shape ``(pieces,)`` or ``(pieces, size)``.
+        values: one value or one vector per piece, shape ``(pieces,)`` or ``(pieces, size)``.
         groups: the unit of each piece, ascending from 0, shape ``(pieces,)``.
         count: number of units.
         merge: ``"first"`` takes that of the first piece, ``"max"`` the largest; ``"mean"`` and ``"vectors"`` average.

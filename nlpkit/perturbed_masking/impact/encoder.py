@@ -25,11 +25,11 @@ Rows = tuple[Tensor, Tensor]
 
 
 class _EnoughSeenError(Exception):
-    """Ends a forward pass at the last layer that anyone asked for."""
+    """Ends a forward pass at the deepest layer asked for."""
 
 
 class _GivenStates(nn.Module):
-    """Stands in for an encoder: hands on the states that it is given as embeddings."""
+    """Stands in for an encoder: returns the states that it is given as embeddings."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutput:
         return BaseModelOutput(last_hidden_state=inputs_embeds)
@@ -76,7 +76,7 @@ class MaskedEncoder:
         self._head = _detach_head(model) if (is_masked_lm if has_head is None else has_head) else None
 
     @classmethod
-    def from_pretrained(cls, name: str, bf16: bool = False, **settings: Any) -> MaskedEncoder:
+    def from_pretrained(cls, name: str, bf16: bool = False, **settings: object) -> MaskedEncoder:
         """Load an encoder, with or without the head of its masked LM.
 
         Args:
@@ -122,13 +122,13 @@ class MaskedEncoder:
         """Tokens that fit, as far as the model's position embeddings tell; ``None`` where they do not."""
         for name, module in self.encoder.named_modules():
             if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-                # Models after RoBERTa count positions from behind the padding's.
+                # Models after RoBERTa count positions from the one after the padding's.
                 return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
         found: int | None = getattr(self.model.config, "max_position_embeddings", None)
         return found
 
     def fingerprint(self) -> str:
-        """A hash of the weights, hexadecimal; the same wherever they lie and whatever the folder is called."""
+        """A hash of the weights, hexadecimal; the same wherever they lie and whatever the folder's name."""
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode())
@@ -142,7 +142,7 @@ class MaskedEncoder:
         Args:
             input_ids: sequences of one length, so nothing is padding, shape ``(batch, length)``.
             rows: sequence and position of each row wanted, both ``(rows,)``.
-            layers: from 1, the first, to the number of layers, the last (behind its final norm, if the model has one).
+            layers: from 1, the first, to the number of layers, the last (after its final norm, if the model has one).
 
         Returns:
             For each layer the states, fp32, shape ``(rows, hidden)``.
@@ -187,7 +187,7 @@ class MaskedEncoder:
 
     @contextmanager
     def _hooks(self, rows: Rows, layers: Sequence[int], deepest: int, found: dict[int, Tensor]) -> Iterator[None]:
-        """Hooks that keep the rows of each layer, and end the pass behind the deepest unless that is the last."""
+        """Hooks that keep the rows of each layer, and end the pass after the deepest unless that is the last."""
         assert self._stack is not None
 
         def keep(layer: int) -> Any:

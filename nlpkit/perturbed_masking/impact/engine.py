@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from nlpkit.perturbed_masking.impact.copies import LengthGroup, count_copies
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
-from nlpkit.perturbed_masking.impact.measurement import GroupMeasurement, Impact, Measure
+from nlpkit.perturbed_masking.impact.measurement import GroupMeasurement, Matrices, Measure
 from nlpkit.perturbed_masking.impact.processes import Processes, share_out
 from nlpkit.perturbed_masking.impact.units import Units
 
@@ -17,8 +19,21 @@ from nlpkit.perturbed_masking.impact.units import Units
 _WINDOW_BATCHES, _WINDOW_SENTENCES = 256, 1024
 
 
+class Impact(NamedTuple):
+    """A sentence and the impact of its units on each other.
+
+    Args:
+        units: with the sentence that they were cut from.
+        matrices: one per measure, ``(measures, n, n)`` in fp32: row ``i`` holds the impact of each unit on the
+            prediction of unit ``i``, in the unit of the distance; the diagonal is 0.
+    """
+
+    units: Units
+    matrices: Matrices
+
+
 def default_batch_tokens(device: torch.device) -> int:
-    """Tokens a batch that keep a processor of this kind busy; more of them fall out of a CPU's caches.
+    """Tokens per batch that keep a processor of this kind busy; more of them do not fit a CPU's caches.
 
     Example:
         >>> default_batch_tokens(torch.device("cpu"))
@@ -45,18 +60,17 @@ def measure_impacts(
 
     Args:
         encoder: the model.
-        sentences: each within the model's limit.
-        measures: what to measure, all in one pass.
+        sentences: each within the model's limit, or in parts that are; parts have no impact on each other: 0.
+        measures: what to measure, all in one pass, ``settled`` for the model.
         mask_id: the mask token.
-        reach: influence is measured up to this distance between units, and 0 beyond; ``None`` measures all.
-        batch_tokens: tokens a batch; ``default_batch_tokens`` by default.
+        reach: impact is measured up to this distance between units, and 0 beyond; ``None`` measures all.
+        batch_tokens: tokens per batch; ``default_batch_tokens`` by default.
         processes: share each window out over these. Every one of them must call with the same sentences, and gets all
             results.
         finished: called with numbers of sentences as they get done, before they are yielded.
 
     Yields:
-        For each sentence, in order, ``(measures, n, n)`` in fp32: row ``i`` says how much each unit sways the
-        prediction of unit ``i``; the diagonal is 0.
+        Each sentence with its matrices, in order.
 
     Note:
         Memory is bounded by the window (256 batches of copies), whatever the length of the stream.
@@ -65,23 +79,29 @@ def measure_impacts(
     processes = processes or Processes()
     encoder.model.eval()
     for window in _windows(sentences, reach, tokens, processes.count):
-        costs = [_cost(units, reach) for units in window]
-        own = share_out(costs, processes.count)[processes.rank]
-        own.sort(key=lambda number: -len(window[number].token_ids))  # what does not fit in memory fails at once
-        results: dict[int, Impact] = {}
-        for _, alike in groupby(own, key=lambda number: len(window[number].token_ids)):
+        parts = [part for units in window for part in _parts(units)]
+        starts_sentence = [place == 0 for units in window for place in range(len(_parts(units)))]
+        own = share_out([_cost(part, reach) for part in parts], processes.count)[processes.rank]
+        own.sort(key=lambda number: -len(parts[number].token_ids))  # what does not fit in memory fails at once
+        results: dict[int, Matrices] = {}
+        for _, alike in groupby(own, key=lambda number: len(parts[number].token_ids)):
             numbers = list(alike)
-            group = LengthGroup([window[number] for number in numbers], mask_id, reach)
-            matrices = GroupMeasurement(encoder, group, measures).run(tokens)
-            results.update(zip(numbers, matrices, strict=True))
-            finished(len(numbers))
-        finished(len(window) - len(own))
+            group = LengthGroup([parts[number] for number in numbers], mask_id, reach)
+            results.update(zip(numbers, GroupMeasurement(encoder, group, measures).run(tokens), strict=True))
+            finished(sum(starts_sentence[number] for number in numbers))
+        finished(len(window) - sum(starts_sentence[number] for number in own))
         results = processes.gather(results)
-        yield from (results[number] for number in range(len(window)))
+        ordered = (results[number] for number in range(len(parts)))
+        for units in window:
+            yield Impact(units, _on_the_diagonal([next(ordered) for _ in _parts(units)]))
 
 
-def _cost(units: Units, reach: int | None) -> int:
-    return count_copies(len(units), reach) * len(units.token_ids)
+def _parts(units: Units) -> Sequence[Units]:
+    return units.parts or (units,)
+
+
+def _cost(part: Units, reach: int | None) -> int:
+    return count_copies(len(part), reach) * len(part.token_ids)
 
 
 def _windows(sentences: Iterable[Units], reach: int | None, tokens: int, processes: int) -> Iterator[list[Units]]:
@@ -89,9 +109,22 @@ def _windows(sentences: Iterable[Units], reach: int | None, tokens: int, process
     cost = 0
     for units in sentences:
         window.append(units)
-        cost += _cost(units, reach)
+        cost += sum(_cost(part, reach) for part in _parts(units))
         if cost >= tokens * _WINDOW_BATCHES * processes or len(window) >= _WINDOW_SENTENCES * processes:
             yield window
             window, cost = [], 0
     if window:
         yield window
+
+
+def _on_the_diagonal(parts: Sequence[Matrices]) -> Matrices:
+    if len(parts) == 1:
+        return parts[0]
+    size = sum(part.shape[1] for part in parts)
+    whole = np.zeros((len(parts[0]), size, size), np.float32)
+    start = 0
+    for part in parts:
+        end = start + part.shape[1]
+        whole[:, start:end, start:end] = part
+        start = end
+    return whole

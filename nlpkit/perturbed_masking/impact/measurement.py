@@ -25,7 +25,8 @@ from nlpkit.perturbed_masking.impact.distances import (
 )
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 
-Impact = NDArray[np.float32]
+#: Impact of units on each other by several measures, ``(measures, n, n)``.
+Matrices = NDArray[np.float32]
 #: What a measure compares: the states of a layer, or the probability of the true token.
 View = int | Literal["probability"]
 
@@ -37,24 +38,25 @@ class Measure(NamedTuple):
     """What is compared, how, and how the pieces of a unit become one value.
 
     Args:
-        layer: from 1 to the number of layers; the last for distances of predictions.
+        layer: from 1 to the number of layers, or counted from the last, -1, down; the last for distances of
+            predictions.
         distance: ``"euclidean"`` and ``"cosine"`` of hidden states; ``"probability"`` that the true token loses, and
             ``"jensen_shannon"`` divergence, of predicted distributions.
         merge: for units of several pieces. ``"vectors"`` averages the states (or distributions) of the pieces and
-            takes one distance; ``"first"``, ``"mean"`` and ``"max"`` take a distance a piece, then that of them.
+            takes one distance; ``"first"``, ``"mean"`` and ``"max"`` take one distance per piece, then that of them.
 
     Example:
         >>> Measure(layer=4, distance="cosine")
         Measure(layer=4, distance='cosine', merge='vectors')
     """
 
-    layer: int
+    layer: int = -1
     distance: Distance = "euclidean"
     merge: Merge = "vectors"
 
 
-def check_measure(measure: Measure, encoder: MaskedEncoder) -> None:
-    """Refuse what a model cannot give.
+def settled(measure: Measure, encoder: MaskedEncoder) -> Measure:
+    """The measure with its layer counted from 1, unless the model cannot give it.
 
     Raises:
         ValueError: an unknown distance or merge, a layer that the model lacks, or predictions of a model without a
@@ -64,18 +66,20 @@ def check_measure(measure: Measure, encoder: MaskedEncoder) -> None:
         raise ValueError(f"distance={measure.distance!r} is unknown; use one of {', '.join(DISTANCES)}")
     if measure.merge not in MERGES:
         raise ValueError(f"merge={measure.merge!r} is unknown; use one of {', '.join(MERGES)}")
-    if not 1 <= measure.layer <= encoder.layers:
+    layer = measure.layer + (encoder.layers + 1 if measure.layer < 0 else 0)
+    if not 1 <= layer <= encoder.layers:
         raise ValueError(f"layer={measure.layer}, but the model has the layers 1 to {encoder.layers}")
     if measure.distance in OF_PREDICTIONS and not encoder.has_head:
         raise ValueError(
             f"distance={measure.distance!r} compares predictions, but the model has no trained vocabulary head; "
             "use 'euclidean' or 'cosine'"
         )
-    if measure.distance in OF_PREDICTIONS and measure.layer != encoder.layers:
+    if measure.distance in OF_PREDICTIONS and layer != encoder.layers:
         raise ValueError(
             f"distance={measure.distance!r} compares predictions, which are made from layer {encoder.layers}, "
             f"the last; layer={measure.layer} has none"
         )
+    return measure._replace(layer=layer)
 
 
 class GroupMeasurement:
@@ -84,7 +88,7 @@ class GroupMeasurement:
     Args:
         encoder: the model.
         group: the sentences.
-        measures: what to measure.
+        measures: what to measure, ``settled`` for the model.
     """
 
     def __init__(self, encoder: MaskedEncoder, group: LengthGroup, measures: Sequence[Measure]) -> None:
@@ -95,7 +99,7 @@ class GroupMeasurement:
         shape = (len(group.sizes), len(measures), widest, widest)
         self._impact = torch.zeros(shape, device=encoder.device)
 
-    def run(self, batch_tokens: int) -> list[Impact]:
+    def run(self, batch_tokens: int) -> list[Matrices]:
         """Send all copies through the model.
 
         Args:
@@ -144,7 +148,7 @@ class GroupMeasurement:
         return views
 
     def _compare(self, measure: Measure, before: Tensor, after: Tensor, units: _Units) -> Tensor:
-        """One value a unit, shape ``(units,)``."""
+        """One value per unit, shape ``(units,)``."""
         if measure.distance == "jensen_shannon":
             parts = [self._divergence(measure, before[rows], after[rows], groups) for rows, groups in units.parts()]
             return torch.cat([before.new_zeros(0), *parts])
@@ -169,7 +173,7 @@ def _compared_by(measure: Measure) -> View:
 
 
 class _Units:
-    """The units that the rows of a batch belong to, in copies with two units masked: two units a copy."""
+    """The units that the rows of a batch belong to, in copies with two units masked: two units per copy."""
 
     def __init__(self, batch: Batch, paired: Tensor, device: torch.device) -> None:
         sentences, units, others = (column[paired] for column in (batch.sentences, batch.units, batch.others))

@@ -27,7 +27,7 @@ class BracketedSentence:
 
     Args:
         words: as written; round brackets are ``-LRB-`` and ``-RRB-`` in the Penn Treebank.
-        tags: parts of speech, one a word.
+        tags: parts of speech, one per word.
         tree: over the words; no constituent has a single child.
     """
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nlpkit.files import whole_folder
+from nlpkit.files import whole_file
 from nlpkit.perturbed_masking.treebanks.lines import Source, TreebankLines
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence, Word
 
@@ -64,11 +64,7 @@ def write_conllu(sentences: Iterable[Sentence], destination: str | Path) -> None
         >>> next(read_conllu(path)).heads
         [0]
     """
-    destination = Path(destination)
-    with (
-        whole_folder(destination.parent) as draft,
-        (draft / destination.name).open("w", encoding="utf-8", newline="\n") as file,
-    ):
+    with whole_file(destination) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{sentence}\n" for sentence in sentences)
 
 

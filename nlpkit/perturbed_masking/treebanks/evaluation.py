@@ -24,7 +24,7 @@ Report = dict[str, dict[str, Interval]]
 
 
 def without_punctuation(sentence: Sentence) -> Sentence:
-    """The sentence as if its punctuation had never been written.
+    """The sentence without its punctuation.
 
     Args:
         sentence: with heads.
@@ -173,7 +173,7 @@ def report_table(report: Report) -> str:
         report: of ``evaluate_dependencies`` or ``evaluate_constituents``.
 
     Returns:
-        A line of names, then a line a parser.
+        A line of names, then one line per parser.
 
     Example:
         >>> print(report_table({"eisner": {"UAS": Interval(0.4, 0.35, 0.456)}}))
@@ -201,4 +201,4 @@ def _intervals(scores: list[Any], columns: Mapping[str, str]) -> dict[str, Inter
 
 def _check_count(name: str, predicted: int, gold: int) -> None:
     if predicted != gold:
-        raise ValueError(f"{name} has {predicted} trees for {gold} sentences; give one a sentence, in order")
+        raise ValueError(f"{name} has {predicted} trees for {gold} sentences; give one per sentence, in order")

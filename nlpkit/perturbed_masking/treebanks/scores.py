@@ -4,12 +4,11 @@ Punctuation changes every one of these numbers, so nothing is left out unless th
 
 - *counted*: give whole trees. This is what Wu et al. (2020) report on PUD.
 - *not scored*: ``scored=sentence.scored``. Punctuation stays in the sentence; its own arcs count for nothing.
-- *removed*: ``without_words`` on dependency trees, ``drop_tags`` of
-  ``read_brackets`` on constituents. The parser never sees it. WSJ10 is
-  defined so.
+- *removed*: ``without_words`` on dependency trees, ``drop_tags`` of ``read_brackets`` on constituents. The parser
+  never sees it. WSJ10 is defined so.
 
-Every function scores one sentence. A corpus is the sum, ``sum(scores, AttachmentScores())``, for each word to weigh
-the same, or ``sentence_mean`` for each sentence to weigh the same.
+Every function scores one sentence. A corpus is the sum, ``sum(scores, AttachmentScores())``, where each word weighs
+the same, or ``sentence_mean``, where each sentence does.
 """
 
 from __future__ import annotations
@@ -71,10 +70,10 @@ def score_heads(
     """Compare the heads of a sentence.
 
     Source: UAS and UUAS as usual; NED is Schwartz et al. (2011), "Neutralizing linguistically problematic
-    annotations", which also forgives an arc turned round together with the one above it. The root's arc counts like
+    annotations", which also forgives an arc reversed together with the one above it. The root's arc counts like
     any other, as in LividWo/Perturbed-Masking; where the gold root was given to the parser it is always right. That
-    code adds a point of UUAS and NED to its right chain wherever the first word is the root, because it lets the root
-    node hang on it; the 39.9 and 41.2 of the paper have these points, and are 39.84 and 41.13 without.
+    code adds a point of UUAS and NED to its right chain wherever the first word is the root, because it attaches the
+    root node to it; the 39.9 and 41.2 of the paper have these points, and are 39.84 and 41.13 without.
 
     Args:
         gold: heads, 1-based, 0 for the root.
@@ -94,9 +93,9 @@ def score_heads(
         AttachmentScores(words=2, directed=0, undirected=1, neutral=2)
     """
     if len(gold) != len(predicted):
-        raise ValueError(f"{len(gold)} gold heads, {len(predicted)} predicted ones; give one prediction a word")
+        raise ValueError(f"{len(gold)} gold heads, {len(predicted)} predicted ones; give one prediction per word")
     if scored is not None and len(scored) != len(gold):
-        raise ValueError(f"scored has {len(scored)} items for {len(gold)} words; give one a word")
+        raise ValueError(f"scored has {len(scored)} items for {len(gold)} words; give one per word")
     counts = [0, 0, 0, 0]
     for unit, (right, head) in enumerate(zip(gold, predicted, strict=True), start=1):
         if scored is not None and not scored[unit - 1]:
@@ -109,7 +108,7 @@ def score_heads(
 
 
 def without_words(heads: Sequence[int], keep: Sequence[bool]) -> list[int]:
-    """Take words out of a tree: what hung on them hangs on their nearest ancestor that stays.
+    """Take words out of a tree: their dependents attach to the nearest ancestor that stays.
 
     Args:
         heads: 1-based, 0 for the root.
@@ -117,17 +116,17 @@ def without_words(heads: Sequence[int], keep: Sequence[bool]) -> list[int]:
 
     Returns:
         The heads of the words that stay, numbered anew. Where the root went, its first kept descendant is the root
-        and the others that reached it hang on that one.
+        and the others that reached it attach to that one.
 
     Raises:
-        ValueError: the lengths differ, or the heads go round in a circle.
+        ValueError: the lengths differ, or the heads form a cycle.
 
     Example:
         >>> without_words([3, 1, 0, 2], [True, False, True, True])
         [2, 0, 1]
     """
     if len(heads) != len(keep):
-        raise ValueError(f"{len(heads)} heads, {len(keep)} flags; give one a word")
+        raise ValueError(f"{len(heads)} heads, {len(keep)} flags; give one per word")
     number = {0: 0} | {unit: place for place, unit in enumerate(np.flatnonzero([False, *keep]).tolist(), start=1)}
     shorter = []
     for unit in number:
@@ -135,7 +134,7 @@ def without_words(heads: Sequence[int], keep: Sequence[bool]) -> list[int]:
         while head and (head == unit or head not in number):
             head, steps = heads[head - 1], steps + 1
             if steps > len(heads):
-                raise ValueError(f"heads {list(heads)} go round in a circle from word {unit}")
+                raise ValueError(f"heads {list(heads)} form a cycle from word {unit}")
         if unit:
             shorter.append(number[head])
     root = shorter.index(0) + 1 if 0 in shorter else 0
@@ -179,7 +178,7 @@ def sentence_mean(
     """The mean over sentences, each weighing the same.
 
     Args:
-        scores: one a sentence.
+        scores: one per sentence.
         metric: of one sentence, e.g. ``lambda score: score.f1``.
         nothing: what a sentence scores in which there is nothing to find and nothing was found, such as one of two
             words without trivial constituents. By default it is left out; Wu et al. (2020) count 1.
@@ -226,9 +225,9 @@ def corpus_interval(
     Source: Efron (1979), percentiles; sentences are drawn, because the words of one are not independent.
 
     Args:
-        scores: counts a sentence: ``AttachmentScores``, ``SpanScores``, or another dataclass of whole numbers.
+        scores: counts per sentence: ``AttachmentScores``, ``SpanScores``, or another dataclass of whole numbers.
         metric: of the summed counts, e.g. ``lambda score: score.uas``.
-        confidence: probability that the interval is to hold, between 0 and 1.
+        confidence: probability with which the interval holds, between 0 and 1.
         resamples: how many corpora to draw.
         seed: of the draws.
 

@@ -138,7 +138,7 @@ class Sentence:
         """The same sentence with another tree.
 
         Args:
-            heads: 1-based, 0 for the root, one a word.
+            heads: 1-based, 0 for the root, one per word.
 
         Returns:
             A sentence whose relations are ``root`` and ``dep`` (unspecified); enhanced dependencies and the empty

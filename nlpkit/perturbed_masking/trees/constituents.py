@@ -1,8 +1,8 @@
-"""From influence matrices to binary constituency trees: MART, top-down, CKY, and the branchings to beat.
+"""From impact matrices to binary constituency trees: MART, top-down, CKY, and the branchings to beat.
 
-Units of one constituent should sway each other, and units on either side of its border should not. All decoders
-measure that by means of ``influence`` over ordered pairs of *different* units: the mean inside a range, and the mean
-across a border. A single unit has no pairs inside, and scores 0.
+Units of one constituent should have impact on each other, and units on either side of its border should not. All
+decoders measure that by means of ``impact`` over ordered pairs of *different* units: the mean inside a range, and the
+mean across a border. A single unit has no pairs inside, and scores 0.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.perturbed_masking.trees.influence import as_influence
+from nlpkit.perturbed_masking.trees.impact_matrix import as_impact
 from nlpkit.perturbed_masking.trees.published import wu_mart
 from nlpkit.perturbed_masking.trees.tree import Tree
 
@@ -18,20 +18,20 @@ Table = NDArray[np.float64]
 Place = int | NDArray[np.intp]
 
 
-def mart(influence: ArrayLike, *, faithful: bool = False) -> Tree:
+def mart(impact: ArrayLike, *, faithful: bool = False) -> Tree:
     """The matrix-based top-down parser: cut at a pivot, which takes all that is on its right.
 
     Each range is cut before the unit ``k`` at which ``split_gains`` is greatest, into ``(left, (k, rest))``. The
     pivot's own constituent is given, not found: **the form branches to the right whatever the matrix says**, which
-    is why it does well on English and why its score must stand beside ``right_branching``'s. ``top_down``
-    is the same without it.
+    is why it does well on English and why its score must stand beside ``right_branching``'s. ``top_down`` is the same
+    without it.
 
     Source: Wu et al. (2020), arXiv 2004.14786, section 4.2; the means as in kexue.fm/archives/7476.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
-        faithful: decode as the authors' code does (``wu_mart`` names
-            its quirks; ``su_mart`` beside it is Su's variant).
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
+        faithful: decode as the authors' code does (``wu_mart`` names its quirks; ``su_mart`` beside it is Su's
+            variant).
 
     Returns:
         A binary tree over the units.
@@ -40,26 +40,26 @@ def mart(influence: ArrayLike, *, faithful: bool = False) -> Tree:
         ValueError: the matrix is empty, not square or not finite.
 
     Note:
-        O(n²) for the sums, then O(n) a cut.
+        O(n²) for the sums, then O(n) per cut.
 
     Example:
         >>> mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
         '((a b) c)'
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     if faithful:
         return wu_mart(scores)
     return _cut_from_the_top(scores, pivot=True)
 
 
-def top_down(influence: ArrayLike) -> Tree:
+def top_down(impact: ArrayLike) -> Tree:
     """Cut each range in two where ``split_gains`` is greatest: MART without its bias to the right.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
 
     Returns:
-        A binary tree over the units. Turning the sentence round turns the tree round, where no two cuts are equal.
+        A binary tree over the units. Reversing the sentence reverses the tree, where no two cuts are equal.
 
     Raises:
         ValueError: the matrix is empty, not square or not finite.
@@ -68,19 +68,18 @@ def top_down(influence: ArrayLike) -> Tree:
         >>> top_down([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).brackets("abcd")
         '(a ((b c) d))'
     """
-    return _cut_from_the_top(as_influence(influence), pivot=False)
+    return _cut_from_the_top(as_impact(impact), pivot=False)
 
 
-def cky(influence: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
+def cky(impact: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
     """The binary tree whose constituents have the greatest total of ``span_scores``.
 
-    Where the parsers from the top commit to one cut after another, the chart weighs all trees.
+    Top-down parsers commit to one cut after another; the chart compares all trees.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
         right_bonus: as for ``best_bracketing``: how much to favour branching to the right, as English does, in the
-            units of ``influence``; on a matrix ``relative_to_mean``, 1 is
-            the mean influence of a pair.
+            units of ``impact``; on a matrix ``relative_to_mean``, 1 is the mean impact of a pair.
 
     Returns:
         A binary tree over the units.
@@ -95,14 +94,14 @@ def cky(influence: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
         >>> cky([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).brackets("abcd")
         '(a ((b c) d))'
     """
-    return best_bracketing(span_scores(influence), right_bonus=right_bonus)
+    return best_bracketing(span_scores(impact), right_bonus=right_bonus)
 
 
-def split_gains(influence: ArrayLike) -> Table:
+def split_gains(impact: ArrayLike) -> Table:
     """How well each place cuts the whole range in two: the means inside both parts less the means across.
 
     Args:
-        influence: shape ``(n, n)``; the diagonal is not read.
+        impact: shape ``(n, n)``; the diagonal is not read.
 
     Returns:
         For ``k`` from 1 to ``n - 1``: mean inside ``[0, k)`` + mean inside ``[k, n)`` - mean of the right part on the
@@ -112,15 +111,15 @@ def split_gains(influence: ArrayLike) -> Table:
         >>> split_gains([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
         array([-5.,  3.])
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     return _gains(_corner_sums(scores), 0, len(scores))
 
 
-def span_scores(influence: ArrayLike) -> Table:
+def span_scores(impact: ArrayLike) -> Table:
     """How well each range makes a constituent: the mean inside less the mean across its border, both ways.
 
     Args:
-        influence: shape ``(n, n)``; the diagonal is not read.
+        impact: shape ``(n, n)``; the diagonal is not read.
 
     Returns:
         ``table[start, end]`` of the half-open range, shape ``(n, n + 1)``; 0 for single units and where ``end`` is not
@@ -130,7 +129,7 @@ def span_scores(influence: ArrayLike) -> Table:
         >>> span_scores([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]])[0]
         array([0.        , 0.        , 4.        , 2.33333333])
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     length = len(scores)
     sums = _corner_sums(scores)
     starts, ends = np.triu_indices(length + 1, k=2)
@@ -151,12 +150,12 @@ def best_bracketing(scores: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
     Args:
         scores: ``scores[start, end]`` of each half-open range, shape ``(n, n + 1)``, ``n`` at least 1; those of single
             units are not read.
-        right_bonus: what each constituent gains besides, times the share of its units behind its cut. Large ones give
+        right_bonus: what each constituent gains besides, times the share of its units after its cut. Large ones give
             ``right_branching``, large negative ones ``left_branching``. The right-skewness bias of Kim et al.
-            (2020), arXiv 2002.00737, is the like for parsers from the top.
+            (2020), arXiv 2002.00737, does the same for top-down parsers.
 
     Returns:
-        A binary tree; among equal ones that which cuts furthest to the left.
+        A binary tree; among equal ones, the one that cuts furthest to the left.
 
     Raises:
         ValueError: the shape is another.
@@ -229,7 +228,7 @@ def left_branching(length: int) -> Tree:
 
 
 def random_branching(length: int, seed: int) -> Tree:
-    """Each range is cut at a place drawn evenly: the floor under every decoder.
+    """Each range is cut at a place drawn evenly: the least that a decoder must beat.
 
     Args:
         length: number of units, at least 1.

@@ -1,4 +1,4 @@
-"""What may be done to an impact matrix before it is decoded."""
+"""Corrections of an impact matrix before it is decoded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def average_product_correction(impact: ArrayLike) -> NDArray[np.float64]:
-    """Take out what a unit does to all others, and what all do to it: pairs that stand out from both are left.
+    """Remove what a unit does to all others and what all others do to it; what stands out from both is left.
 
-    Some units sway everything and some are swayed by anything, and a tree of raw influence attaches all to them.
+    Some units have impact on everything, and everything has impact on some; a tree of raw impact attaches all to them.
     ``F[i, j] - row mean of i * column mean of j / mean of all``, means over the pairs alone.
 
     Source: Dunn et al. (2008), for contacts in proteins from mutual information.
@@ -18,8 +18,8 @@ def average_product_correction(impact: ArrayLike) -> NDArray[np.float64]:
         impact: shape ``(n, n)``; the diagonal is not read.
 
     Returns:
-        Shape ``(n, n)``, the diagonal 0; negative for pairs with less influence than their parts would suggest. Zeros
-        where there is no influence at all.
+        Shape ``(n, n)``, the diagonal 0; negative for pairs with less impact than their units would suggest. Zeros
+        where there is no impact at all.
 
     Example:
         >>> average_product_correction(np.outer([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))[0]
@@ -37,15 +37,15 @@ def average_product_correction(impact: ArrayLike) -> NDArray[np.float64]:
 
 
 def proportions(impact: ArrayLike) -> NDArray[np.float64]:
-    """Each row divided by its sum: what share of all that sways a unit comes from each other one.
+    """Each row divided by its sum: the share that each other unit has in all impact on this one.
 
-    Units differ in how much anything sways them; a tree's score then is not ruled by those that waver most.
+    Units differ in how much impact they receive; proportions keep the largest rows from deciding a tree's score.
 
     Args:
         impact: shape ``(n, n)``, not negative; the diagonal is not read.
 
     Returns:
-        Shape ``(n, n)``: rows sum to 1, or to 0 where there is no influence; the diagonal is 0.
+        Shape ``(n, n)``: rows sum to 1, or to 0 where there is no impact; the diagonal is 0.
 
     Example:
         >>> proportions([[0.0, 3.0, 1.0], [2.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
@@ -60,7 +60,7 @@ def proportions(impact: ArrayLike) -> NDArray[np.float64]:
 
 
 def symmetric(impact: ArrayLike) -> NDArray[np.float64]:
-    """The mean influence of each pair in both directions: how near two units are, not which governs which.
+    """The mean impact of each pair in both directions: how near two units are, not which governs which.
 
     Args:
         impact: shape ``(n, n)``.
@@ -84,7 +84,7 @@ def relative_to_mean(impact: ArrayLike) -> NDArray[np.float64]:
         impact: shape ``(n, n)``, not negative; the diagonal is not read.
 
     Returns:
-        Shape ``(n, n)``, the diagonal 0. Zeros where there is no influence at all.
+        Shape ``(n, n)``, the diagonal 0. Zeros where there is no impact at all.
 
     Example:
         >>> relative_to_mean([[0.0, 3.0], [1.0, 0.0]])
@@ -100,13 +100,13 @@ def relative_to_mean(impact: ArrayLike) -> NDArray[np.float64]:
 def lean_on_neighbours(impact: ArrayLike, *, before: float = 0.0, after: float = 0.0) -> NDArray[np.float64]:
     """Impact in units of its mean, with a bonus for the nearest words as heads: what the chains know, in two numbers.
 
-    Most heads stand next to their dependents, and in some languages rather before than behind them. Impact says which
+    Most heads stand next to their dependents, in some languages more often before than after them. Impact says which
     do not. With large bonuses every decoder gives a chain.
 
     Args:
         impact: shape ``(n, n)``; the diagonal is not read.
         before: bonus for the unit before a dependent as its head; 1 is the mean impact of a pair.
-        after: the same for the unit behind it.
+        after: the same for the unit after it.
 
     Returns:
         Shape ``(n, n)``, the diagonal 0.

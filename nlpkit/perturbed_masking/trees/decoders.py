@@ -15,7 +15,7 @@ Kind = Literal["dependencies", "constituents"]
 
 
 def named_decoders(kind: Kind) -> dict[str, Decoder]:
-    """What makes dependencies, or constituents, of an impact matrix."""
+    """The decoders of an impact matrix, by name."""
     # Imported late: half of what asks for words never asks for trees.
     from nlpkit.perturbed_masking.trees.constituents import cky, mart, top_down
     from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner
@@ -25,12 +25,12 @@ def named_decoders(kind: Kind) -> dict[str, Decoder]:
     return {"mart": mart, "top_down": top_down, "cky": cky, "leaning_cky": leaning_cky}
 
 
-def leaning_cky(influence: ArrayLike, *, right_bonus: float = 2.0) -> Tree:
+def leaning_cky(impact: ArrayLike, *, right_bonus: float = 2.0) -> Tree:
     """CKY on impact with products corrected, leaning to the right: the best for English that was measured here.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, not negative, shape ``(n, n)``, ``n`` at least 1.
-        right_bonus: how much to favour branching to the right; 1 is the mean influence of a pair. 2 was best on the
+        impact: ``impact[i, j]`` of ``j`` on ``i``, not negative, shape ``(n, n)``, ``n`` at least 1.
+        right_bonus: how much to favour branching to the right; 1 is the mean impact of a pair. 2 was best on the
             development part of the Penn Treebank's sample.
 
     Returns:
@@ -50,10 +50,35 @@ def leaning_cky(influence: ArrayLike, *, right_bonus: float = 2.0) -> Tree:
     """
     from nlpkit.perturbed_masking.trees.constituents import cky
     from nlpkit.perturbed_masking.trees.corrections import average_product_correction, relative_to_mean
-    from nlpkit.perturbed_masking.trees.influence import as_influence
+    from nlpkit.perturbed_masking.trees.impact_matrix import as_impact
 
-    corrected = average_product_correction(relative_to_mean(as_influence(influence)))
+    corrected = average_product_correction(relative_to_mean(as_impact(impact)))
     return cky(corrected, right_bonus=right_bonus)
+
+
+def leaning_eisner(impact: ArrayLike, *, before: float, after: float, root: int | None = None) -> list[int]:
+    """The best projective tree where neighbours have a bonus as heads (``lean_on_neighbours``).
+
+    Args:
+        impact: ``impact[i, j]`` of ``j`` on ``i``, not negative, shape ``(n, n)``.
+        before: bonus for the unit before a dependent as its head; 1 is the mean impact of a pair.
+        after: the same for the unit after it.
+        root: the root, 1-based, where it is known.
+
+    Returns:
+        The heads, 1-based, 0 for the root.
+
+    Raises:
+        ValueError: as ``eisner``.
+
+    Example:
+        >>> leaning_eisner([[0, 1, 1], [1, 0, 1], [1, 1, 0]], before=9.0, after=0.0, root=1)
+        [0, 1, 2]
+    """
+    from nlpkit.perturbed_masking.trees.corrections import lean_on_neighbours
+    from nlpkit.perturbed_masking.trees.dependencies import eisner
+
+    return eisner(lean_on_neighbours(impact, before=before, after=after), root=root)
 
 
 def choose_decoder(kind: Kind, decoder: str | Decoder) -> Decoder:

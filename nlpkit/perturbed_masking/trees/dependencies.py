@@ -1,16 +1,16 @@
-"""From influence matrices to dependency trees: Eisner, Chu-Liu/Edmonds, and the chains and random trees to beat.
+"""From impact matrices to dependency trees: Eisner, Chu-Liu/Edmonds, and the chains and random trees to beat.
 
-Every decoder returns heads as CoNLL-U writes them: one a unit, 1-based, 0 for the root.
+Every decoder returns heads as CoNLL-U writes them: one per unit, 1-based, 0 for the root.
 
-The direction of an arc. ``influence[i, j]`` says how much unit ``j`` sways the prediction of unit ``i``. It is the
-score of the arc from the head ``j`` to the dependent ``i``: heads select their dependents, so the one that sways is
+The direction of an arc. ``impact[i, j]`` is the impact of unit ``j`` on the prediction of unit ``i``. It is the score
+of the arc from the head ``j`` to the dependent ``i``: heads select their dependents, so the unit with the impact is
 taken as the head (Wu et al., 2020, section 3.2). A row holds the candidate heads of one unit. The diagonal is never
 read.
 
-The choice of the root. An influence matrix has no row for a root. Where none is given, a unit's score as the root is
-the mean influence it has on the others (``mean_influence_on_others``), a number on the scale of one arc. The root
-found is then the unit whose own best head is worth least *and* that sways the sentence most; scaling or shifting the
-whole matrix does not change the tree. ``root_scores=np.zeros(n)`` asks for the arcs' maximum alone.
+The choice of the root. An impact matrix has no row for a root. Where none is given, a unit's score as the root is
+the mean impact it has on the others (``mean_impact_on_others``), a number on the scale of one arc. The root
+found is then the unit whose own best head is worth least *and* that has most impact on the sentence; scaling or
+shifting the whole matrix does not change the tree. ``root_scores=np.zeros(n)`` asks for the arcs' maximum alone.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.perturbed_masking.trees.influence import as_influence
+from nlpkit.perturbed_masking.trees.impact_matrix import as_impact
 from nlpkit.perturbed_masking.trees.published import wu_edmonds, wu_eisner
 from nlpkit.perturbed_masking.trees.spanning_trees import best_projective_tree, best_spanning_tree
 
 
 def eisner(
-    influence: ArrayLike, *, root: int | None = None, root_scores: ArrayLike | None = None, faithful: bool = False
+    impact: ArrayLike, *, root: int | None = None, root_scores: ArrayLike | None = None, faithful: bool = False
 ) -> list[int]:
     """The best projective tree with one root: no two arcs cross.
 
-    Source: Eisner (1996); for influence matrices Wu et al. (2020), arXiv 2004.14786, section 3.2.
+    Source: Eisner (1996); for impact matrices Wu et al. (2020), arXiv 2004.14786, section 3.2.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, finite.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, finite.
         root: the root, 1-based, where it is known; its gold value makes the scores those of Wu et al.
-        root_scores: of each unit as the root, shape ``(n,)``; by default the mean influence on the others.
+        root_scores: of each unit as the root, shape ``(n,)``; by default the mean impact on the others.
         faithful: decode as the authors' code does, quirks included (``wu_eisner`` names them).
 
     Returns:
@@ -52,7 +52,7 @@ def eisner(
         >>> eisner([[0.0, 2.0, 1.0], [2.5, 0.0, 1.0], [1.0, 4.0, 0.0]], root=1)
         [0, 1, 2]
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     weights = _root_weights(scores, root, root_scores, faithful)
     if len(scores) == 0:
         return []
@@ -62,7 +62,7 @@ def eisner(
 
 
 def edmonds(
-    influence: ArrayLike,
+    impact: ArrayLike,
     *,
     root: int | None = None,
     root_scores: ArrayLike | None = None,
@@ -71,12 +71,12 @@ def edmonds(
 ) -> list[int]:
     """The best tree, arcs crossing or not (Chu-Liu/Edmonds).
 
-    Source: Chu and Liu (1965), Edmonds (1967); for influence matrices Wu et al. (2020), section 3.2.
+    Source: Chu and Liu (1965), Edmonds (1967); for impact matrices Wu et al. (2020), section 3.2.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, any finite numbers; not changed.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, any finite numbers; not changed.
         root: the root, 1-based, where it is known.
-        root_scores: of each unit as the root, shape ``(n,)``; by default the mean influence on the others.
+        root_scores: of each unit as the root, shape ``(n,)``; by default the mean impact on the others.
         single_root: ``False`` allows several roots, each of which takes its root score instead of a head's.
         faithful: decode as the authors' code does, quirks included (``wu_edmonds`` names them); it allows
             several roots whatever ``single_root`` says.
@@ -94,7 +94,7 @@ def edmonds(
         >>> edmonds([[0.0, 9.0, 0.0], [8.0, 0.0, 1.0], [2.0, 3.0, 0.0]])
         [2, 0, 2]
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     weights = _root_weights(scores, root, root_scores, faithful)
     if len(scores) == 0:
         return []
@@ -103,34 +103,34 @@ def edmonds(
     return (best_spanning_tree(scores, weights, single_root=single_root) + 1).tolist()
 
 
-def mean_influence_on_others(influence: ArrayLike) -> NDArray[np.float64]:
-    """How much each unit sways the others on average: the decoders' default score of a unit as the root.
+def mean_impact_on_others(impact: ArrayLike) -> NDArray[np.float64]:
+    """The impact of each unit on the others, on average: the decoders' default score of a unit as the root.
 
     Args:
-        influence: shape ``(n, n)``; the diagonal is not read.
+        impact: shape ``(n, n)``; the diagonal is not read.
 
     Returns:
         Shape ``(n,)``; 0 for a single unit.
 
     Example:
-        >>> mean_influence_on_others([[0.0, 2.0, 1.0], [2.5, 0.0, 1.0], [1.0, 4.0, 0.0]])
+        >>> mean_impact_on_others([[0.0, 2.0, 1.0], [2.5, 0.0, 1.0], [1.0, 4.0, 0.0]])
         array([1.75, 3.  , 1.  ])
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     return (scores.sum(axis=0) - scores.diagonal()) / max(len(scores) - 1, 1)
 
 
-def share_of_heads(influence: ArrayLike) -> NDArray[np.float64]:
+def share_of_heads(impact: ArrayLike) -> NDArray[np.float64]:
     """Each row as a distribution over candidate heads: the softmax that the authors' code meant.
 
-    A unit that everything sways then counts no more than one that little does, and a tree's score is a sum of
-    probabilities. Decode it like any other matrix.
+    A unit on which everything has impact then counts no more than one on which little has, and a tree's score is a sum
+    of probabilities. Decode it like any other matrix.
 
-    Source: ``dep_parsing.py`` of LividWo/Perturbed-Masking, with its axis mended: the code divides column ``j`` by the
-    sum of row ``j``.
+    Source: ``dep_parsing.py`` of LividWo/Perturbed-Masking, with its axis corrected: the code divides column ``j`` by
+    the sum of row ``j``.
 
     Args:
-        influence: shape ``(n, n)``; the diagonal is not read.
+        impact: shape ``(n, n)``; the diagonal is not read.
 
     Returns:
         Shape ``(n, n)``: rows sum to 1, the diagonal is 0. A single unit has no head, and gives 0.
@@ -141,7 +141,7 @@ def share_of_heads(influence: ArrayLike) -> NDArray[np.float64]:
                [0.5, 0. , 0.5],
                [0.5, 0.5, 0. ]])
     """
-    scores = as_influence(influence).copy()
+    scores = as_impact(impact).copy()
     if len(scores) < 2:
         return np.zeros_like(scores)
     np.fill_diagonal(scores, -np.inf)
@@ -150,13 +150,13 @@ def share_of_heads(influence: ArrayLike) -> NDArray[np.float64]:
 
 
 def right_chain(length: int, *, root: int | None = None, faithful: bool = False) -> list[int]:
-    """Every unit hangs on its right neighbour: the baseline that unsupervised parsers of English must beat.
+    """Every unit attaches to its right neighbour: the baseline that unsupervised parsers of English must beat.
 
     Args:
         length: number of units.
-        root: the root, 1-based; the last unit by default. The last unit then hangs on it.
-        faithful: as the published baseline: the last unit, unless it is the root, hangs on a unit after the end of
-            the sentence, so its arc is never right and the heads are no tree.
+        root: the root, 1-based; the last unit by default. The last unit then attaches to it.
+        faithful: as the published baseline: the last unit, unless it is the root, attaches to a unit after the end
+            of the sentence, so its arc is never right and the heads are no tree.
 
     Returns:
         The heads, 1-based, 0 for the root.
@@ -178,11 +178,11 @@ def right_chain(length: int, *, root: int | None = None, faithful: bool = False)
 
 
 def left_chain(length: int, *, root: int | None = None, faithful: bool = False) -> list[int]:
-    """Every unit hangs on its left neighbour.
+    """Every unit attaches to its left neighbour.
 
     Args:
         length: number of units.
-        root: the root, 1-based; the first unit by default. The first unit then hangs on it.
+        root: the root, 1-based; the first unit by default. The first unit then attaches to it.
         faithful: as the published baseline: the first unit is a root beside the given one.
 
     Returns:
@@ -205,7 +205,7 @@ def left_chain(length: int, *, root: int | None = None, faithful: bool = False) 
 
 
 def star(length: int, *, root: int) -> list[int]:
-    """Every unit hangs on the root: what a parser earns that knows the root and nothing else.
+    """Every unit attaches to the root: what a parser scores that knows the root and nothing else.
 
     Args:
         length: number of units.
@@ -226,7 +226,7 @@ def star(length: int, *, root: int) -> list[int]:
 
 
 def random_tree(length: int, seed: int, *, root: int | None = None) -> list[int]:
-    """A tree drawn evenly from all trees over the units: the floor under every decoder.
+    """A tree drawn evenly from all trees over the units: the least that a decoder must beat.
 
     Source: Wilson (1996): walks at random until the tree is met, with their loops erased.
 
@@ -280,7 +280,7 @@ def _root_weights(
     _check_length(len(scores), root)
     if root_scores is None:
         if root is None:
-            return mean_influence_on_others(scores)
+            return mean_impact_on_others(scores)
         return np.where(np.arange(1, len(scores) + 1) == root, 0.0, -np.inf)
     if root is not None or faithful:
         other = "root" if root is not None else "faithful=True"

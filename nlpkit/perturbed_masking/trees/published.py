@@ -1,7 +1,7 @@
 """The decoders as their authors published them, quirks included, for numbers to be compared with theirs.
 
 Sources: LividWo/Perturbed-Masking (MIT, commit f578592), the code of Wu et al. (2020), arXiv 2004.14786; and
-``syntax_parsing.py`` of bojone/perturbed_masking, the code of kexue.fm/archives/7476. Written anew from what they
+``syntax_parsing.py`` of bojone/perturbed_masking, the code of kexue.fm/archives/7476. Rewritten from what they
 compute, down to the order of additions, because after their exponentials equal totals are common.
 """
 
@@ -10,46 +10,46 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.perturbed_masking.trees.influence import as_influence
+from nlpkit.perturbed_masking.trees.impact_matrix import as_impact
 from nlpkit.perturbed_masking.trees.spanning_trees import best_projective_tree, groups_of_cycles
 from nlpkit.perturbed_masking.trees.tree import Tree
 
 Scores = NDArray[np.float64]
 
 
-def wu_eisner(influence: ArrayLike, *, root: int | None = None, boundary_row: ArrayLike | None = None) -> list[int]:
+def wu_eisner(impact: ArrayLike, *, root: int | None = None, boundary_row: ArrayLike | None = None) -> list[int]:
     """Eisner's decoder as in ``dependency/dep_parsing.py``.
 
     Quirks, each kept:
 
-    - ``[CLS]`` is unit 0 and the root's node. The code never masks it, so its influence on every unit is 0, and a
+    - ``[CLS]`` is unit 0 and the root's node. The code never masks it, so its impact on every unit is 0, and a
       unit becomes a root where nothing else is left for it; **several units may**.
     - A gold root is asked for, not imposed: its row is emptied and its arc from ``[CLS]`` set to 1.
     - The softmax **subtracts the maximum of the whole matrix** and **divides column j by the sum of row j**: each
-      head's scores are scaled by how weakly the head itself is swayed.
+      head's scores are scaled by how little impact the head itself receives.
     - The diagonal takes part in those sums.
     - **The gold root leaks.** Its emptied row has a small sum, so its column is divided by little, and every unit
-      prefers it as the head. On PUD, matrices of noise (gamma of shape 4, mean 1 and 8) hang 62 and 79% of the words
-      on the gold root, where 25% belong, and score 26.7 and 27.6 UAS; an exact Eisner with the same root scores 20.5
-      and 20.3, random trees 10.5, the star 30.25. A real model's scores with ``root`` must be read beside these.
+      prefers it as the head. On PUD, matrices of noise (gamma of shape 4, mean 1 and 8) attach 62 and 79% of the
+      words to the gold root, where 25% belong, and score 26.7 and 27.6 UAS; an exact Eisner with the same root scores
+      20.5 and 20.3, random trees 10.5, the star 30.25. A real model's scores with ``root`` must be read beside these.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``; distances, with 0 on the diagonal.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``; distances, with 0 on the diagonal.
         root: the gold root, 1-based.
-        boundary_row: how much each unit sways the state of ``[CLS]``, shape ``(n,)``; it only scales the arcs of the
+        boundary_row: the impact of each unit on the state of ``[CLS]``, shape ``(n,)``; it only scales the arcs of the
             root. Zeros by default.
 
     Returns:
         The heads, 1-based, 0 for a root.
 
     Raises:
-        ValueError: ``influence`` or ``boundary_row`` has another shape.
+        ValueError: ``impact`` or ``boundary_row`` has another shape.
 
     Example:
         >>> wu_eisner([[0.0, 2.0, 1.0], [2.5, 0.0, 1.0], [1.0, 4.0, 0.0]], root=2)
         [2, 0, 2]
     """
-    scores = _with_boundary(influence, boundary_row)
+    scores = _with_boundary(impact, boundary_row)
     if root is not None:
         _ask_for_root(scores, root)
     exponentials = np.exp(scores - scores.max())
@@ -58,7 +58,7 @@ def wu_eisner(influence: ArrayLike, *, root: int | None = None, boundary_row: Ar
     return best_projective_tree(scores, boundary_alone)[1:].tolist()
 
 
-def wu_edmonds(influence: ArrayLike, *, root: int | None = None, boundary_row: ArrayLike | None = None) -> list[int]:
+def wu_edmonds(impact: ArrayLike, *, root: int | None = None, boundary_row: ArrayLike | None = None) -> list[int]:
     """Chu-Liu/Edmonds as in ``dependency/standfordMST.py``.
 
     Quirks, each kept but the last:
@@ -70,7 +70,7 @@ def wu_edmonds(influence: ArrayLike, *, root: int | None = None, boundary_row: A
     - The code overwrites the matrix it is given; this function does not.
 
     Args:
-        influence: shape ``(n, n)``; distances, with 0 on the diagonal.
+        impact: shape ``(n, n)``; distances, with 0 on the diagonal.
         root: the gold root, 1-based.
         boundary_row: as for ``wu_eisner``; it changes nothing here, because the code clears it.
 
@@ -78,21 +78,21 @@ def wu_edmonds(influence: ArrayLike, *, root: int | None = None, boundary_row: A
         The heads, 1-based, 0 for a root.
 
     Raises:
-        ValueError: ``influence`` or ``boundary_row`` has another shape.
+        ValueError: ``impact`` or ``boundary_row`` has another shape.
 
     Example:
         >>> wu_edmonds([[0.0, 9.0, 0.1], [8.0, 0.0, 1.0], [2.0, 3.0, 0.0]], root=2)
         [2, 0, 2]
     """
-    scores = _with_boundary(influence, boundary_row)
+    scores = _with_boundary(impact, boundary_row)
     if root is not None:
         _ask_for_root(scores, root)
     with np.errstate(divide="ignore", invalid="ignore"):
         return _tree_of_largest_product(scores)[1:].tolist()
 
 
-def _with_boundary(influence: ArrayLike, boundary_row: ArrayLike | None) -> Scores:
-    inner = as_influence(influence)
+def _with_boundary(impact: ArrayLike, boundary_row: ArrayLike | None) -> Scores:
+    inner = as_impact(impact)
     scores = np.zeros((len(inner) + 1, len(inner) + 1))
     scores[1:, 1:] = inner
     if boundary_row is not None:
@@ -137,13 +137,13 @@ def _tree_of_largest_product(scores: Scores) -> NDArray[np.intp]:
     return heads
 
 
-def wu_mart(influence: ArrayLike) -> Tree:
+def wu_mart(impact: ArrayLike) -> Tree:
     """The matrix-based top-down parser as in ``constituency/con_parsing.py`` and ``constituency/decoder.py``.
 
     Quirks, each kept:
 
     - The softmax **subtracts the maximum of the whole matrix** and runs **over each column**: over the units that one
-      unit sways, instead of over those that sway it.
+      unit has impact on, instead of over those with impact on it.
     - It splits ``1 - softmax`` at the smallest ``left / 2k + right / 2(n - k) - between / k(n - k)``: the sums of the
       blocks grow with the square of their length, the **divisors only with their length**, so these are no means.
     - The **pivot k is in neither block**: its row and column count for nothing.
@@ -154,7 +154,7 @@ def wu_mart(influence: ArrayLike) -> Tree:
     scores beside that baseline.
 
     Args:
-        influence: ``influence[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
+        impact: ``impact[i, j]`` of ``j`` on ``i``, shape ``(n, n)``, ``n`` at least 1.
 
     Returns:
         A binary tree over the units.
@@ -166,7 +166,7 @@ def wu_mart(influence: ArrayLike) -> Tree:
         >>> wu_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
         '(a (b c))'
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
     exponentials = np.exp(scores - scores.max(initial=-np.inf))
     complements = 1.0 - exponentials / exponentials.sum(axis=0)
     np.fill_diagonal(complements, 0.0)
@@ -185,7 +185,7 @@ def wu_mart(influence: ArrayLike) -> Tree:
     return Tree.by_splitting(len(scores), split, pivot=True)
 
 
-def su_mart(influence: ArrayLike) -> Tree:
+def su_mart(impact: ArrayLike) -> Tree:
     """The top-down parser as in ``syntax_parsing.py`` of bojone/perturbed_masking.
 
     Quirks, each kept:
@@ -195,7 +195,7 @@ def su_mart(influence: ArrayLike) -> Tree:
     - The pivot is **never the last unit**: three units or more never end in one that stands alone.
 
     Args:
-        influence: shape ``(n, n)``, ``n`` at least 1; distances, with 0 on the diagonal.
+        impact: shape ``(n, n)``, ``n`` at least 1; distances, with 0 on the diagonal.
 
     Returns:
         A binary tree over the units.
@@ -207,7 +207,7 @@ def su_mart(influence: ArrayLike) -> Tree:
         >>> su_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
         '(a (b c))'
     """
-    scores = as_influence(influence)
+    scores = as_impact(impact)
 
     def split(start: int, end: int) -> int:
         block = scores[start:end, start:end]

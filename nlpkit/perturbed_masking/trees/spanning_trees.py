@@ -101,7 +101,7 @@ def best_spanning_tree(scores: Scores, root_scores: Scores, *, single_root: bool
         The head of each unit, from 0; -1 for a root, shape ``(n,)``.
 
     Note:
-        A round is O(n²). Random matrices take about log n of them; where each unit is swayed most by its neighbour a
+        A round is O(n²). Random matrices take about log n of them; where neighbours have most impact on each other, a
         round may contract no more than two nodes, and there are n.
 
     Example:

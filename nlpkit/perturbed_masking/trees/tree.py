@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Tree:
     """A constituent: a half-open range of units and the constituents it is made of.
 
-    A tree says where its units are, not what they are; so trees over the same sentence compare, and the words are
-    given when it is printed or drawn.
+    A tree holds positions, not words: trees over the same sentence compare, and words are given when it is printed or
+    drawn.
 
     Args:
         start: first unit, from 0.

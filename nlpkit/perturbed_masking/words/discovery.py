@@ -1,4 +1,4 @@
-"""New words out of a corpus: sequences whose units hold on to each other and not to what stands around them."""
+"""New words out of a corpus: sequences whose units are linked to each other and not to what stands around them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Candidate(NamedTuple):
 
     Args:
         word: its text.
-        occurrences: those beside something that it could join; one between two marks tells nothing.
+        occurrences: those beside something that it could join; an occurrence between two marks says nothing.
         inner: its weakest link, on average over the occurrences.
         outer: the stronger of the links to its two neighbours, on average.
     """
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
     @property
     def margin(self) -> float:
-        """By how much it holds together more than it is held by what stands around it."""
+        """By how much its links inside exceed those to what stands around it."""
         return self.inner - self.outer
 
 
@@ -44,7 +44,7 @@ def discover_words(
         texts: the corpus, as ``PerturbedMasking.linked_texts`` gives it.
         longest: units of the longest candidate.
         min_count: rarer candidates are left out.
-        min_margin: so are those whose ``Candidate.margin`` is not above this, in the unit of the distance.
+        min_margin: candidates whose ``Candidate.margin`` is not above this are left out, in the unit of the distance.
 
     Returns:
         The words, the widest margin first. Punctuation and changes of script are inside none.
@@ -82,13 +82,12 @@ def discover_words(
 
 
 def tokens_per_character(texts: Iterable[str], vocabulary: Mapping[str, int], segmenter: Segmenter) -> float:
-    """How many tokens of a word vocabulary it takes to write a character: what new words are to bring down.
+    """Tokens of a word vocabulary per character: the number that new words should lower.
 
     Args:
         texts: other texts than those the words were found in.
         vocabulary: token to id, with ``[UNK]``.
-        segmenter: text to words; it must know the new words too
-            (``from_words``).
+        segmenter: text to words; it must know the new words too (``JiebaSegmenter.from_words``).
 
     Returns:
         Tokens divided by characters, white space left out; 0 without characters.

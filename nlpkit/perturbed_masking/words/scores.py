@@ -49,8 +49,8 @@ def score_segmentation(
     """Compare the words of a sentence.
 
     Source: Sproat and Emerson (2003), the first bakeoff: a word is right when both its ends are. Punctuation counts,
-    as it does there. Their script aligns words with ``diff``, and this function by place; on equal text the two can
-    differ only where a word repeats beside itself.
+    as it does there. Their script aligns words with ``diff``, and this function by position; on equal text the two
+    can differ only where a word stands twice in a row.
 
     Args:
         gold: words of the reference.

@@ -21,10 +21,10 @@ _CLOSING, _OPENING = ",.;:!?%)]}'", "([{"
 
 @lru_cache(maxsize=1 << 16)
 def kind_of(character: str) -> Kind:
-    """What a character is, as far as borders of words go.
+    """The kind of a character, as far as borders of words depend on it.
 
     Args:
-        character: one character. All that is nothing else, such as combining marks and signs, counts as a letter.
+        character: one character. Whatever is nothing else, such as combining marks and signs, counts as a letter.
 
     Returns:
         Its kind.
@@ -109,7 +109,7 @@ def stands_apart(left: str, right: str) -> bool:
         right: the next one.
 
     Returns:
-        ``False`` where either border is Chinese, kana or a full-width mark, and around marks that cling to a word.
+        ``False`` where either border is Chinese, kana or a full-width mark, and around marks that attach to a word.
 
     Example:
         >>> stands_apart("the", "cat"), stands_apart("cat", "."), stands_apart("天气", "好"), stands_apart("用", "GPT")

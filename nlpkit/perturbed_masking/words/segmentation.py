@@ -1,4 +1,4 @@
-"""Words from the influence of neighbours on each other: pure functions of strengths, borders and thresholds."""
+"""Words from the impact of neighbours on each other: pure functions of strengths, borders and thresholds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nlpkit.perturbed_masking.words.script import Span, may_join
+from nlpkit.perturbed_masking.words.script import Span, may_join, split_characters
 
 Strengths = NDArray[np.float64]
 #: A number, or what finds one on unlabelled text: the strengths inside each run of units that may join.
@@ -19,7 +19,7 @@ Threshold = float | Callable[[Sequence[Strengths]], float]
 
 @dataclass(frozen=True)
 class LinkedText:
-    """A text, its units, and how strongly each holds on to the next one.
+    """A text, its units, and how strongly each is linked to the next one.
 
     Args:
         text: the text.
@@ -91,8 +91,35 @@ class LinkedText:
         return [self.text[start:end] for start, end in words]
 
 
+def cut_evenly(text: str, size: int) -> list[str]:
+    """Cut after every so many units of each run that may join at all: the baseline for words.
+
+    Args:
+        text: any text.
+        size: units per word, at least 1.
+
+    Returns:
+        The words; white space is in none.
+
+    Raises:
+        ValueError: ``size`` is below 1.
+
+    Example:
+        >>> cut_evenly("今天天，气GPT好的", 2)
+        ['今天', '天', '，', '气', 'GPT', '好的']
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}; give the units per word, 1 or more")
+    spans = tuple(split_characters(text))
+    place, ties = 0, []
+    for strength, _ in LinkedText(text, spans, np.zeros(max(len(spans) - 1, 0))).joints():
+        place = 0 if strength is None else place + 1
+        ties.append(float(place % size > 0))
+    return LinkedText(text, spans, np.array(ties[1:])).cut(1.0)
+
+
 def neighbour_strengths(impact: ArrayLike) -> Strengths:
-    """How strongly neighbours hold on to each other: the mean of the influence in both directions.
+    """How strongly neighbours are linked: the mean of the impact in both directions.
 
     Source: kexue.fm/archives/7476: cut where ``(f(i, i+1) + f(i+1, i)) / 2`` is small.
 
@@ -111,7 +138,7 @@ def neighbour_strengths(impact: ArrayLike) -> Strengths:
 
 
 def otsu(runs: Sequence[Strengths]) -> float:
-    """The threshold that parts strengths into two classes with the least variance inside them.
+    """The threshold that divides strengths into two classes with the least variance inside them.
 
     Source: Otsu (1979), on the values themselves rather than a histogram; the optimum of 2-means on a line.
 
@@ -119,7 +146,7 @@ def otsu(runs: Sequence[Strengths]) -> float:
         runs: strengths on unlabelled text, as ``LinkedText.runs`` gives them.
 
     Returns:
-        Half way between the classes; 0 for fewer than two different values, where there is nothing to part.
+        Half way between the classes; 0 for fewer than two different values, where there is nothing to divide.
 
     Example:
         >>> otsu([np.array([1.0, 1.2, 5.0]), np.array([0.8, 5.4])])

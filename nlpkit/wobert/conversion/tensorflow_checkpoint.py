@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from nlpkit.extras import install_hint
 from nlpkit.wobert.conversion import tensorflow_process
 from nlpkit.wobert.conversion.tensorflow_process import TRAINING_STATE_FILE, WEIGHTS_FILE
 
@@ -43,9 +44,8 @@ def read_tensorflow(prefix: Path) -> tuple[dict[str, Tensor], dict[str, tuple[in
     """
     if find_spec("tensorflow") is None:
         raise ImportError(
-            f"{prefix} is a TensorFlow checkpoint, and TensorFlow is not installed; in a checkout of nlpkit run "
-            "pip install '.[convert]' (the distribution is called nlpkit-zh: of its wheel, "
-            "pip install 'nlpkit_zh-<version>-py3-none-any.whl[convert]')"
+            f"{prefix} is a TensorFlow checkpoint, and TensorFlow is not installed; {install_hint('convert')}",
+            name="tensorflow",
         )
     environment = {
         **os.environ,

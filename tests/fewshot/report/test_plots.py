@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nlpkit.fewshot.grid.results import RunResult
-from nlpkit.fewshot.report.plots import fonts_for, plot_scores
+from nlpkit.fewshot.report.plots import plot_scores
 
 pytest.importorskip("matplotlib")
 
@@ -42,28 +42,6 @@ def test_names_in_chinese_stay_text_in_svg(tmp_path: Path, recwarn: pytest.Warni
     drawn = plot_scores(runs("情感", "模板"), tmp_path / "a.svg", "dev").read_text("utf-8")
     assert (drawn.count(">情感</text>"), drawn.count(">模板</text>")) == (1, 1)
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
-
-
-def test_fonts_have_the_characters_that_the_default_lacks() -> None:
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    default = FT2Font(font_manager.fontManager.findfont(font_manager.FontProperties()))
-    assert fonts_for(["pet ± 5 %"]) == [default.family_name]
-    charmaps: dict[str, set[int]] = {}
-    for entry in font_manager.fontManager.ttflist:
-        font = FT2Font(entry.fname)
-        charmaps.setdefault(font.family_name, set()).update(font.get_charmap())
-    rare = {
-        code
-        for family, codes in charmaps.items()
-        for code in codes
-        if not family.startswith("Last Resort") and not chr(code).isspace()
-    } - set(default.get_charmap())
-    character = chr(max(rare))
-    families = fonts_for([f"pet {character}"])
-    assert len(families) == 2
-    assert ord(character) in charmaps[families[1]]
 
 
 def test_characters_in_no_font_are_refused_instead_of_drawn_as_boxes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nlpkit import WoBertTokenizer
 from nlpkit.perturbed_masking.impact.units import UnitTokenizer
-from nlpkit.perturbed_masking.words.script import kind_of, may_join, split_characters
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from tests.perturbed_masking.small_models import tokenizer
 
 
@@ -116,34 +116,29 @@ def test_units_cover_the_text_and_own_the_tokens(text: str) -> None:
                 assert [place for start, end in spans for place in range(start, end)] == visible
 
 
-@given(st.text(max_size=40))
-def test_characters_never_mix_kinds(text: str) -> None:
-    for start, end in split_characters(text):
-        kinds = {kind_of(character) for character in text[start:end]}
-        assert len(kinds) == 1 or kinds == {"digit", "punctuation"}
-
-
-def test_words_may_not_join_over_marks_spaces_and_scripts() -> None:
-    text = "天气,好GPT4 天カ"
-    spans = split_characters(text)
-    joined = [may_join(text, left, right) for left, right in pairwise(spans)]
-    assert [text[start:end] for start, end in spans] == ["天", "气", ",", "好", "GPT", "4", "天", "カ"]
-    assert joined == [True, False, False, False, False, False, False]
-
-
 def test_a_sentence_too_long_is_refused_or_split() -> None:
-    units = UnitTokenizer(tokenizer(), "characters", max_tokens=8)
     text = "今天天，气不错我们去吧天"
     with pytest.raises(
         ValueError, match=r"'今天天，气不错我们去吧天'\.\.\. has 14 tokens, the model takes 8; .* overlong='split'"
     ):
-        units.parts(text, "refuse")
-    parts = units.parts(text, "split")
-    assert ["".join(part.words) for part in parts] == ["今天天，", "气不错我们去", "吧天"]
-    assert all(part.token_ids[0] == 2 and part.token_ids[-1] == 3 and len(part.token_ids) <= 8 for part in parts)
-    assert [part.spans for part in parts][2] == ((10, 11), (11, 12))
+        UnitTokenizer(tokenizer(), "characters", max_length=8)(text)
+    units = UnitTokenizer(tokenizer(), "characters", max_length=8, overlong="split")
+    assert units("今天天，气不").parts == ()
+    whole = units(text)
+    assert "".join(whole.words) == text and whole.sentence is text
+    assert ["".join(part.words) for part in whole.parts] == ["今天天，", "气不错我们去", "吧天"]
+    assert all(part.token_ids[0] == 2 and part.token_ids[-1] == 3 and len(part.token_ids) <= 8 for part in whole.parts)
+    assert whole.parts[2].spans == ((10, 11), (11, 12))
     with pytest.raises(ValueError, match=r"the unit '天天天天天天天'\.\.\. of .* has 7 tokens alone, over 6"):
-        units.parts(["天", "天" * 7], "split")
+        units(["天", "天" * 7])
+
+
+def test_units_remember_what_they_were_cut_from() -> None:
+    units = UnitTokenizer(tokenizer(), "characters", 40)
+    sentence = Sentence.of(["今天", "天气"])
+    assert units(sentence).sentence is sentence
+    assert units(sentence).words == ("今天", "天气")
+    assert units(sentence).token_ids == units(["今天", "天气"]).token_ids
 
 
 def test_bad_sentences_are_named() -> None:
@@ -162,6 +157,8 @@ def test_tokenizers_that_will_not_do_are_refused() -> None:
         UnitTokenizer(bare, "characters", 40)
     with pytest.raises(ValueError, match="units='words' is unknown; use 'characters' or 'tokens'"):
         UnitTokenizer(tokenizer(), "words", 40)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="overlong='cut' is unknown; use 'refuse' or 'split'"):
+        UnitTokenizer(tokenizer(), "characters", 40, "cut")  # type: ignore[arg-type]
 
 
 @pytest.mark.shared

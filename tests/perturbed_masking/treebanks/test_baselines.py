@@ -10,11 +10,11 @@ import pytest
 from nlpkit.labels.spans import SpanScores
 from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, BracketedSentence, read_brackets
 from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
-from nlpkit.perturbed_masking.treebanks.lines import TreebankLines
 from nlpkit.perturbed_masking.treebanks.scores import AttachmentScores, score_constituents, score_heads, sentence_mean
 from nlpkit.perturbed_masking.trees.constituents import left_branching, right_branching
 from nlpkit.perturbed_masking.trees.dependencies import left_chain, right_chain, star
 from nlpkit.perturbed_masking.trees.tree import Tree
+from nlpkit.text_files import read_lines
 
 pytestmark = pytest.mark.shared
 
@@ -60,7 +60,7 @@ def test_chains(shared_data: Path, treebank: str) -> None:
 @pytest.fixture(scope="module")
 def wsj_sample(shared_data: Path) -> list[BracketedSentence]:
     """The sample of the Penn Treebank without traces, punctuation and signs of currencies."""
-    lines = (line.partition("\t")[2] for line in TreebankLines(shared_data / "ptb-sample" / "wsj-sample.mrg.xz"))
+    lines = (line.partition("\t")[2] for line in read_lines(shared_data / "ptb-sample" / "wsj-sample.mrg.xz"))
     return list(read_brackets(lines, drop_tags=PUNCTUATION_TAGS))
 
 

@@ -38,6 +38,12 @@ def test_attachment_counts_are_those_of_arc_sets(case: tuple[int, int, int], cho
     )
 
 
+def test_sums_start_at_nothing() -> None:
+    assert AttachmentScores() == AttachmentScores(words=0, directed=0, undirected=0, neutral=0)
+    scores = [score_heads([2, 0], [2, 0]), score_heads([0, 1, 1], [2, 0, 1])]
+    assert sum(scores, AttachmentScores()) == AttachmentScores(5, 3, 4, 5) == scores[0] + scores[1]
+
+
 def test_heads_beyond_the_sentence_are_wrong_and_perfect_trees_are_right() -> None:
     assert score_heads([0, 1, 2], [0, 3, 4]) == AttachmentScores(3, 1, 2, 2)
     perfect = score_heads([2, 0, 2], [2, 0, 2])
@@ -107,7 +113,7 @@ def test_what_does_not_fit_is_refused() -> None:
         score_heads([0, 1], [0, 1], scored=[True])
     with pytest.raises(ValueError, match="2 heads, 1 flags"):
         without_words([0, 1], [True])
-    with pytest.raises(ValueError, match="go round in a circle from word 3"):
+    with pytest.raises(ValueError, match="form a cycle from word 3"):
         without_words([2, 1, 1], [False, False, True])
     with pytest.raises(ValueError, match="the gold tree spans words 0 to 2, the predicted one 0 to 3"):
         score_constituents(right_branching(2), right_branching(3))

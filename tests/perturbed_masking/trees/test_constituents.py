@@ -31,35 +31,33 @@ PUBLISHED = json.loads((Path(__file__).parent / "fixtures" / "published_decoders
 Range = range
 
 
-def mean_influence(influence: np.ndarray, rows: Range, columns: Range) -> float:
+def mean_impact(impact: np.ndarray, rows: Range, columns: Range) -> float:
     """The mean over pairs of different units, written out; 0 where there are none."""
-    values = [influence[i, j] for i, j in product(rows, columns) if i != j]
+    values = [impact[i, j] for i, j in product(rows, columns) if i != j]
     return sum(values) / len(values) if values else 0.0
 
 
-def slow_gain(influence: np.ndarray, start: int, middle: int, end: int) -> float:
+def slow_gain(impact: np.ndarray, start: int, middle: int, end: int) -> float:
     left, right = range(start, middle), range(middle, end)
-    inside = mean_influence(influence, left, left) + mean_influence(influence, right, right)
-    return inside - mean_influence(influence, left, right) - mean_influence(influence, right, left)
+    inside = mean_impact(impact, left, left) + mean_impact(impact, right, right)
+    return inside - mean_impact(impact, left, right) - mean_impact(impact, right, left)
 
 
-def slow_span_score(influence: np.ndarray, start: int, end: int) -> float:
+def slow_span_score(impact: np.ndarray, start: int, end: int) -> float:
     inside = range(start, end)
-    outside = [unit for unit in range(len(influence)) if unit not in inside]
-    across = [influence[i, j] for i, j in product(inside, outside)] + [
-        influence[i, j] for i, j in product(outside, inside)
-    ]
-    return mean_influence(influence, inside, inside) - (sum(across) / len(across) if across else 0.0)
+    outside = [unit for unit in range(len(impact)) if unit not in inside]
+    across = [impact[i, j] for i, j in product(inside, outside)] + [impact[i, j] for i, j in product(outside, inside)]
+    return mean_impact(impact, inside, inside) - (sum(across) / len(across) if across else 0.0)
 
 
 @pytest.mark.parametrize("length", [2, 3, 5, 8])
 def test_split_gains_and_span_scores_are_the_means_they_say(length: int) -> None:
-    influence = np.random.default_rng(length).normal(size=(length, length))
-    gains = [slow_gain(influence, 0, middle, length) for middle in range(1, length)]
-    np.testing.assert_allclose(split_gains(influence), gains)
-    table = span_scores(influence)
+    impact = np.random.default_rng(length).normal(size=(length, length))
+    gains = [slow_gain(impact, 0, middle, length) for middle in range(1, length)]
+    np.testing.assert_allclose(split_gains(impact), gains)
+    table = span_scores(impact)
     for start, end in product(range(length), range(length + 1)):
-        expected = slow_span_score(influence, start, end) if end - start > 1 else 0.0
+        expected = slow_span_score(impact, start, end) if end - start > 1 else 0.0
         assert table[start, end] == pytest.approx(expected)
 
 
@@ -91,41 +89,41 @@ def test_cky_weighs_branching_to_the_right_in_all_bracketings(right_bonus: float
     for length in (2, 3, 4, 5, 6, 7):
         bracketings = all_bracketings(0, length)
         for _ in range(100):
-            influence = generator.normal(size=(length, length))
-            scores = span_scores(influence)
+            impact = generator.normal(size=(length, length))
+            scores = span_scores(impact)
             totals = [
                 sum(scores[span] for span in spans) + right_bonus * share_behind_the_cuts(spans)
                 for spans in bracketings
             ]
-            found = cky(influence, right_bonus=right_bonus).spans(trivial=True)
+            found = cky(impact, right_bonus=right_bonus).spans(trivial=True)
             assert totals[bracketings.index(frozenset(found))] == pytest.approx(max(totals))
 
 
 def test_a_large_right_bonus_gives_a_branching_and_a_turned_sentence_the_turned_tree() -> None:
     generator = np.random.default_rng(8)
     for _ in range(30):
-        influence = generator.random((10, 10))
-        assert cky(influence, right_bonus=1e4) == right_branching(10)
-        assert cky(influence, right_bonus=-1e4) == left_branching(10)
-        turned = cky(influence[::-1, ::-1], right_bonus=-0.5).spans()
-        assert turned == {(10 - end, 10 - start) for start, end in cky(influence, right_bonus=0.5).spans()}
+        impact = generator.random((10, 10))
+        assert cky(impact, right_bonus=1e4) == right_branching(10)
+        assert cky(impact, right_bonus=-1e4) == left_branching(10)
+        turned = cky(impact[::-1, ::-1], right_bonus=-0.5).spans()
+        assert turned == {(10 - end, 10 - start) for start, end in cky(impact, right_bonus=0.5).spans()}
 
 
 def test_leaning_cky_leans_the_same_whatever_the_scale() -> None:
     generator = np.random.default_rng(9)
     for _ in range(30):
-        influence = generator.gamma(2.0, size=(9, 9))
-        corrected = average_product_correction(relative_to_mean(influence))
+        impact = generator.gamma(2.0, size=(9, 9))
+        corrected = average_product_correction(relative_to_mean(impact))
         expected = cky(corrected, right_bonus=1.5)
-        assert leaning_cky(influence, right_bonus=1.5) == leaning_cky(70 * influence, right_bonus=1.5) == expected
+        assert leaning_cky(impact, right_bonus=1.5) == leaning_cky(70 * impact, right_bonus=1.5) == expected
 
 
-def test_cky_maximises_the_span_scores_of_the_influence() -> None:
+def test_cky_maximises_the_span_scores_of_the_impact() -> None:
     generator = np.random.default_rng(0)
     for _ in range(100):
-        influence = generator.random((6, 6))
-        best = max(all_bracketings(0, 6), key=lambda spans: sum(slow_span_score(influence, *span) for span in spans))
-        assert cky(influence).spans(trivial=True) == best
+        impact = generator.random((6, 6))
+        best = max(all_bracketings(0, 6), key=lambda spans: sum(slow_span_score(impact, *span) for span in spans))
+        assert cky(impact).spans(trivial=True) == best
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6, 9])
@@ -135,24 +133,24 @@ def test_parsers_from_the_top_cut_where_the_gain_is_greatest(length: int) -> Non
     def slow(start: int, end: int, pivot: bool) -> set[tuple[int, int]]:
         if end - start < 2:
             return set()
-        middle = max(range(start + 1, end), key=lambda place: slow_gain(influence, start, place, end))
+        middle = max(range(start + 1, end), key=lambda place: slow_gain(impact, start, place, end))
         spans = {(start, end)} | slow(start, middle, pivot)
         if not pivot:
             return spans | slow(middle, end, pivot)
         return spans | ({(middle, end)} if end - middle > 1 else set()) | slow(middle + 1, end, pivot)
 
     for _ in range(30):
-        influence = generator.random((length, length))
-        assert mart(influence).spans(trivial=True) == slow(0, length, True)
-        assert top_down(influence).spans(trivial=True) == slow(0, length, False)
+        impact = generator.random((length, length))
+        assert mart(impact).spans(trivial=True) == slow(0, length, True)
+        assert top_down(impact).spans(trivial=True) == slow(0, length, False)
 
 
 def test_a_turned_sentence_has_the_turned_tree_without_a_pivot() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
-        influence = generator.random((10, 10))
-        turned = top_down(influence[::-1, ::-1]).spans()
-        assert turned == {(10 - end, 10 - start) for start, end in top_down(influence).spans()}
+        impact = generator.random((10, 10))
+        turned = top_down(impact[::-1, ::-1]).spans()
+        assert turned == {(10 - end, 10 - start) for start, end in top_down(impact).spans()}
 
 
 def test_the_pivot_favours_the_right_and_the_published_divisors_far_more() -> None:
@@ -161,7 +159,7 @@ def test_the_pivot_favours_the_right_and_the_published_divisors_far_more() -> No
     noise = [generator.random((10, 10)) * 10 * (1 - np.eye(10)) for _ in range(100)]
     to_the_right = right_branching(10).spans()
     agreement = {
-        decode: sum(len(decode(influence).spans() & to_the_right) for influence in noise) / (8 * len(noise))
+        decode: sum(len(decode(impact).spans() & to_the_right) for impact in noise) / (8 * len(noise))
         for decode in (top_down, mart, wu_mart)
     }
     assert 0.15 < agreement[top_down] < 0.28 < agreement[mart] < 0.4
@@ -169,22 +167,22 @@ def test_the_pivot_favours_the_right_and_the_published_divisors_far_more() -> No
 
 
 def test_a_planted_tree_is_found() -> None:
-    influence = np.full((5, 5), 0.1)
+    impact = np.full((5, 5), 0.1)
     for start, end in ((0, 2), (2, 5), (3, 5)):
-        influence[start:end, start:end] += 1.0
+        impact[start:end, start:end] += 1.0
     for decode in (top_down, cky):
-        assert decode(influence).brackets("abcde") == "((a b) (c (d e)))"
-    assert mart(influence).brackets("abcde") == "((a b) (c (d e)))"
+        assert decode(impact).brackets("abcde") == "((a b) (c (d e)))"
+    assert mart(impact).brackets("abcde") == "((a b) (c (d e)))"
 
 
 @pytest.mark.parametrize("case", PUBLISHED["cases"], ids=lambda case: f"{case['seed']}-{case['length']}")
 def test_faithful_parsers_do_what_the_published_code_did(case: dict) -> None:
     generator = np.random.RandomState(case["seed"])
-    influence = generator.random_sample((case["length"], case["length"])) * case["scale"]
-    np.fill_diagonal(influence, 0.0)
-    assert sorted(wu_mart(influence).spans(trivial=True)) == [tuple(span) for span in case["mart"]]
-    assert sorted(su_mart(influence).spans(trivial=True)) == [tuple(span) for span in case["su"]]
-    assert mart(influence, faithful=True) == wu_mart(influence)
+    impact = generator.random_sample((case["length"], case["length"])) * case["scale"]
+    np.fill_diagonal(impact, 0.0)
+    assert sorted(wu_mart(impact).spans(trivial=True)) == [tuple(span) for span in case["mart"]]
+    assert sorted(su_mart(impact).spans(trivial=True)) == [tuple(span) for span in case["su"]]
+    assert mart(impact, faithful=True) == wu_mart(impact)
 
 
 def test_su_never_lets_the_last_unit_stand_alone() -> None:

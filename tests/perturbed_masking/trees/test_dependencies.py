@@ -17,7 +17,7 @@ from nlpkit.perturbed_masking.trees.dependencies import (
     edmonds,
     eisner,
     left_chain,
-    mean_influence_on_others,
+    mean_impact_on_others,
     random_tree,
     right_chain,
     share_of_heads,
@@ -56,10 +56,10 @@ def test_eisner_finds_the_best_of_all_projective_trees(length: int) -> None:
     generator = np.random.default_rng(length)
     trees = all_projective_trees(length)
     for _ in range(MATRICES[length]):
-        influence, root_scores = random_matrix(generator, length)
-        heads = eisner(influence, root_scores=root_scores)
+        impact, root_scores = random_matrix(generator, length)
+        heads = eisner(impact, root_scores=root_scores)
         assert is_tree(heads) and is_projective(heads)
-        assert total(influence, root_scores, heads) == pytest.approx(total(influence, root_scores, trees).max())
+        assert total(impact, root_scores, heads) == pytest.approx(total(impact, root_scores, trees).max())
 
 
 @pytest.mark.parametrize("length", MATRICES)
@@ -67,10 +67,10 @@ def test_edmonds_finds_the_best_of_all_trees(length: int) -> None:
     generator = np.random.default_rng(length)
     trees = all_dependency_trees(length)
     for _ in range(MATRICES[length]):
-        influence, root_scores = random_matrix(generator, length)
-        heads = edmonds(influence, root_scores=root_scores)
+        impact, root_scores = random_matrix(generator, length)
+        heads = edmonds(impact, root_scores=root_scores)
         assert is_tree(heads)
-        assert total(influence, root_scores, heads) == pytest.approx(total(influence, root_scores, trees).max())
+        assert total(impact, root_scores, heads) == pytest.approx(total(impact, root_scores, trees).max())
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 6])
@@ -78,25 +78,25 @@ def test_edmonds_with_several_roots_finds_the_best_of_all_forests(length: int) -
     generator = np.random.default_rng(length)
     trees = all_dependency_trees(length, single_root=False)
     for _ in range(100):
-        influence, root_scores = random_matrix(generator, length)
-        heads = edmonds(influence, root_scores=root_scores, single_root=False)
-        best = total(influence, root_scores, trees).max()
+        impact, root_scores = random_matrix(generator, length)
+        heads = edmonds(impact, root_scores=root_scores, single_root=False)
+        best = total(impact, root_scores, trees).max()
         assert (trees == heads).all(axis=1).any()
-        assert total(influence, root_scores, heads) == pytest.approx(best)
+        assert total(impact, root_scores, heads) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("length", [2, 4, 5])
 def test_a_given_root_is_the_root_of_the_best_tree_that_has_it(length: int) -> None:
     generator = np.random.default_rng(length)
     for _ in range(200):
-        influence, _ = random_matrix(generator, length)
+        impact, _ = random_matrix(generator, length)
         root = int(generator.integers(1, length + 1))
         for decode, trees in ((eisner, all_projective_trees(length)), (edmonds, all_dependency_trees(length))):
-            heads = decode(influence, root=root)
+            heads = decode(impact, root=root)
             rooted = trees[trees[:, root - 1] == 0]
             assert heads[root - 1] == 0 and is_tree(heads)
-            assert total(influence, np.zeros(length), heads) == pytest.approx(
-                total(influence, np.zeros(length), rooted).max()
+            assert total(impact, np.zeros(length), heads) == pytest.approx(
+                total(impact, np.zeros(length), rooted).max()
             )
 
 
@@ -105,96 +105,93 @@ def test_edmonds_agrees_with_networkx_on_longer_sentences(single_root: bool) -> 
     generator = np.random.default_rng(5)
     for _ in range(4 if single_root else 20):
         length = int(generator.integers(8, 13))
-        influence, root_scores = random_matrix(generator, length)
-        heads = edmonds(influence, root_scores=root_scores, single_root=single_root)
+        impact, root_scores = random_matrix(generator, length)
+        heads = edmonds(impact, root_scores=root_scores, single_root=single_root)
         roots = [[root] for root in range(length)] if single_root else [range(length)]
-        best = max(_best_by_networkx(influence, root_scores, allowed) for allowed in roots)
-        assert total(influence, root_scores, heads) == pytest.approx(best)
+        best = max(_best_by_networkx(impact, root_scores, allowed) for allowed in roots)
+        assert total(impact, root_scores, heads) == pytest.approx(best)
 
 
-def _best_by_networkx(influence: np.ndarray, root_scores: np.ndarray, roots: list[int] | range) -> float:
+def _best_by_networkx(impact: np.ndarray, root_scores: np.ndarray, roots: list[int] | range) -> float:
     graph = nx.DiGraph()
     graph.add_weighted_edges_from(
-        (head, unit, influence[unit, head])
-        for unit in range(len(influence))
-        for head in range(len(influence))
-        if unit != head
+        (head, unit, impact[unit, head]) for unit in range(len(impact)) for head in range(len(impact)) if unit != head
     )
     graph.add_weighted_edges_from(("root", unit, root_scores[unit]) for unit in roots)
     return nx.maximum_spanning_arborescence(graph).size(weight="weight")
 
 
 @given(matrices)
-def test_trees_are_trees_and_eisner_never_beats_edmonds(influence: np.ndarray) -> None:
-    before = influence.copy()
-    projective, free = eisner(influence), edmonds(influence)
-    np.testing.assert_array_equal(influence, before)
+def test_trees_are_trees_and_eisner_never_beats_edmonds(impact: np.ndarray) -> None:
+    before = impact.copy()
+    projective, free = eisner(impact), edmonds(impact)
+    np.testing.assert_array_equal(impact, before)
     assert is_tree(projective) and is_projective(projective) and is_tree(free)
-    root_scores = mean_influence_on_others(influence)
-    slack = 1e-9 * len(influence) * np.abs(influence).max()
-    assert total(influence, root_scores, projective) <= total(influence, root_scores, free) + slack
+    root_scores = mean_impact_on_others(impact)
+    slack = 1e-9 * len(impact) * np.abs(impact).max()
+    assert total(impact, root_scores, projective) <= total(impact, root_scores, free) + slack
 
 
 def test_scores_of_any_size_and_sign() -> None:
     generator = np.random.default_rng(0)
-    influence = generator.normal(size=(12, 12))
+    impact = generator.normal(size=(12, 12))
     for change in (
-        influence * 1e200,
-        influence * 1e-200,
-        influence - 1e3,
+        impact * 1e200,
+        impact * 1e-200,
+        impact - 1e3,
         np.full((12, 12), -7.0),
         np.zeros((12, 12)),
     ):
         assert is_tree(edmonds(change)) and is_tree(eisner(change))
-    assert edmonds(influence * 2.0**300) == edmonds(influence) == edmonds(influence + 2.0)
-    assert eisner(influence * 2.0**300) == eisner(influence) == eisner(influence + 2.0)
+    assert edmonds(impact * 2.0**300) == edmonds(impact) == edmonds(impact + 2.0)
+    assert eisner(impact * 2.0**300) == eisner(impact) == eisner(impact + 2.0)
 
 
-def test_the_default_root_sways_the_others_most() -> None:
-    influence = np.ones((4, 4))
-    influence[:, 2] = 2.0
+def test_the_default_root_has_most_impact_on_the_others() -> None:
+    impact = np.ones((4, 4))
+    impact[:, 2] = 2.0
     for decode in (eisner, edmonds):
-        assert decode(influence) == [3, 3, 0, 3]
+        assert decode(impact) == [3, 3, 0, 3]
 
 
-def test_influence_on_others_is_the_mean_of_a_column_without_the_diagonal() -> None:
-    influence = np.random.default_rng(1).normal(size=(5, 5))
-    means = [np.mean([influence[unit, head] for unit in range(5) if unit != head]) for head in range(5)]
-    np.testing.assert_allclose(mean_influence_on_others(influence), means)
+def test_impact_on_others_is_the_mean_of_a_column_without_the_diagonal() -> None:
+    impact = np.random.default_rng(1).normal(size=(5, 5))
+    means = [np.mean([impact[unit, head] for unit in range(5) if unit != head]) for head in range(5)]
+    np.testing.assert_allclose(mean_impact_on_others(impact), means)
 
 
 def test_shares_of_heads_are_distributions_in_the_order_of_the_row() -> None:
-    influence = np.random.default_rng(1).normal(size=(5, 5)) * 900
-    shares = share_of_heads(influence)
+    impact = np.random.default_rng(1).normal(size=(5, 5)) * 900
+    shares = share_of_heads(impact)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     assert (shares.diagonal() == 0).all() and np.isfinite(shares).all()
-    np.fill_diagonal(influence, -np.inf)
-    assert shares.argmax(axis=1).tolist() == influence.argmax(axis=1).tolist()
+    np.fill_diagonal(impact, -np.inf)
+    assert shares.argmax(axis=1).tolist() == impact.argmax(axis=1).tolist()
 
 
 def test_the_diagonal_is_never_read() -> None:
-    influence = np.random.default_rng(3).random((6, 6))
-    loud = influence + np.diag(np.full(6, 1e6))
-    assert eisner(loud) == eisner(influence)
-    assert edmonds(loud) == edmonds(influence)
-    np.testing.assert_allclose(share_of_heads(loud), share_of_heads(influence))
-    np.testing.assert_allclose(mean_influence_on_others(loud), mean_influence_on_others(influence))
+    impact = np.random.default_rng(3).random((6, 6))
+    loud = impact + np.diag(np.full(6, 1e6))
+    assert eisner(loud) == eisner(impact)
+    assert edmonds(loud) == edmonds(impact)
+    np.testing.assert_allclose(share_of_heads(loud), share_of_heads(impact))
+    np.testing.assert_allclose(mean_impact_on_others(loud), mean_impact_on_others(impact))
 
 
 def test_long_sentences() -> None:
-    influence = np.random.default_rng(0).random((150, 150))
-    assert is_tree(edmonds(influence)) and is_tree(eisner(influence))
+    impact = np.random.default_rng(0).random((150, 150))
+    assert is_tree(edmonds(impact)) and is_tree(eisner(impact))
 
 
 def test_chains_of_contractions_as_long_as_the_sentence() -> None:
-    """Each round closes one more cycle of two: neighbours sway each other most, those on the right a little more."""
+    """Each round closes one more cycle of two: neighbours have most impact, those on the right a little more."""
     length = 300
     places = np.arange(length)
-    influence = -np.abs(places[:, None] - places).astype(float)
-    influence[places[:-1], places[1:]] = np.linspace(0.5, 0.9, length - 1)
-    heads = edmonds(influence, root=1)
+    impact = -np.abs(places[:, None] - places).astype(float)
+    impact[places[:-1], places[1:]] = np.linspace(0.5, 0.9, length - 1)
+    heads = edmonds(impact, root=1)
     assert heads[1:-1] == list(range(3, length + 1)) and heads[-1] == 1  # the best tree happens to be projective
-    assert heads == eisner(influence, root=1)
+    assert heads == eisner(impact, root=1)
 
 
 def test_no_units_and_one() -> None:
@@ -208,22 +205,22 @@ def test_no_units_and_one() -> None:
 @pytest.mark.parametrize("case", PUBLISHED["cases"], ids=lambda case: f"{case['seed']}-{case['length']}")
 def test_faithful_decoders_do_what_the_published_code_did(case: dict) -> None:
     generator = np.random.RandomState(case["seed"])
-    influence = generator.random_sample((case["length"], case["length"])) * case["scale"]
-    np.fill_diagonal(influence, 0.0)
+    impact = generator.random_sample((case["length"], case["length"])) * case["scale"]
+    np.fill_diagonal(impact, 0.0)
     boundary_row = generator.random_sample(case["length"]) * case["scale"]
-    assert wu_eisner(influence, root=case["root"], boundary_row=boundary_row) == case["eisner"]
-    assert wu_edmonds(influence, root=case["root"], boundary_row=boundary_row) == case["edmonds"]
-    assert eisner(influence, root=case["root"], faithful=True) == wu_eisner(influence, root=case["root"])
-    assert edmonds(influence, root=case["root"], faithful=True) == case["edmonds"]
+    assert wu_eisner(impact, root=case["root"], boundary_row=boundary_row) == case["eisner"]
+    assert wu_edmonds(impact, root=case["root"], boundary_row=boundary_row) == case["edmonds"]
+    assert eisner(impact, root=case["root"], faithful=True) == wu_eisner(impact, root=case["root"])
+    assert edmonds(impact, root=case["root"], faithful=True) == case["edmonds"]
 
 
 def test_the_published_softmax_changes_most_trees() -> None:
     generator = np.random.default_rng(0)
     same = 0
     for _ in range(100):
-        influence = generator.random((12, 12)) * 10
-        np.fill_diagonal(influence, 0.0)
-        same += eisner(influence, root=3, faithful=True) == eisner(share_of_heads(influence), root=3)
+        impact = generator.random((12, 12)) * 10
+        np.fill_diagonal(impact, 0.0)
+        same += eisner(impact, root=3, faithful=True) == eisner(share_of_heads(impact), root=3)
     assert same < 20
 
 
@@ -266,7 +263,7 @@ def test_bad_matrices_are_refused(decode: object) -> None:
     assert callable(decode)
     with pytest.raises(ValueError, match=r"shape \(2, 3\); give a square matrix"):
         decode(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"influence\[0, 1\] is nan; give finite numbers"):
+    with pytest.raises(ValueError, match=r"impact\[0, 1\] is nan; give finite numbers"):
         decode([[0.0, np.nan], [0.0, 0.0]])
     with pytest.raises(ValueError, match="root is 3, but there are 2 units; give 1 to 2"):
         decode(np.zeros((2, 2)), root=3)

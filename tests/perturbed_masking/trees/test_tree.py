@@ -24,6 +24,13 @@ def test_brackets_keep_round_brackets_of_words_apart() -> None:
     assert Tree.leaf(1).brackets(["a", "b"]) == "b"
 
 
+def test_one_unit_is_split_no_further_and_none_is_refused() -> None:
+    assert Tree.by_splitting(1, lambda start, end: start) == Tree.leaf(0)
+    for length in (0, -1):
+        with pytest.raises(ValueError, match=f"length is {length}; a tree needs at least one unit"):
+            Tree.by_splitting(length, lambda start, end: start)
+
+
 def test_bad_trees_are_refused() -> None:
     with pytest.raises(ValueError, match="a tree from 2 to 2 holds no unit"):
         Tree(2, 2)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.perturbed_masking.words.discovery import discover_words
 from nlpkit.perturbed_masking.words.script import split_characters
 from nlpkit.perturbed_masking.words.segmentation import (
     LinkedText,
     MeanWordLength,
+    cut_evenly,
     find_threshold,
     neighbour_strengths,
     otsu,
@@ -33,6 +33,15 @@ def test_words_cross_neither_marks_nor_scripts_nor_spaces() -> None:
     text = "今天，天气GPT 好4很好。"
     assert linked(text).cut(0.0) == ["今天", "，", "天气", "GPT", "好", "4", "很好", "。"]
     assert linked(text).cut(1e9) == ["今", "天", "，", "天", "气", "GPT", "好", "4", "很", "好", "。"]
+
+
+def test_even_cuts_stay_inside_runs() -> None:
+    assert cut_evenly("今天天，气GPT好的", 2) == ["今天", "天", "，", "气", "GPT", "好的"]
+    assert cut_evenly("今天天，气", 1) == ["今", "天", "天", "，", "气"]
+    assert cut_evenly("今天天，气", 9) == ["今天天", "，", "气"]
+    assert cut_evenly("", 2) == []
+    with pytest.raises(ValueError, match="size is 0; give the units per word"):
+        cut_evenly("今天", 0)
 
 
 @given(st.text(alphabet="天气好，a1 ", max_size=12), st.floats(0, 12))
@@ -105,26 +114,3 @@ def test_bad_thresholds_are_named() -> None:
         MeanWordLength(0.5)
     with pytest.raises(TypeError, match="threshold is 'otsu'; give a number, otsu, or MeanWordLength"):
         find_threshold("otsu", [])  # type: ignore[arg-type]
-
-
-def test_words_of_a_corpus_are_found_by_their_links() -> None:
-    rng = np.random.default_rng(0)
-    words = ["天气", "酒店", "服务员", "好", "很"]
-    texts = []
-    for _ in range(200):
-        chosen = rng.choice(words, 6)
-        strengths = []
-        for word in chosen:
-            strengths += [float(rng.normal(5, 1.5)) for _ in word[1:]] + [float(rng.normal(2, 1.5))]
-        texts.append(linked("".join(chosen), strengths[:-1]))
-    found = [candidate.word for candidate in discover_words(texts, min_count=20)]
-    assert set(found[:3]) == {"天气", "酒店", "服务员"}
-
-
-def test_rare_and_loose_sequences_are_no_words() -> None:
-    texts = [linked("天气好", [5.0, 1.0])]
-    assert [candidate.word for candidate in discover_words(texts, min_count=1)] == ["天气"]
-    assert discover_words(texts, min_count=2) == []
-    assert discover_words(texts, min_count=1, min_margin=4.0) == []
-    with pytest.raises(ValueError, match="longest is 1; a word to discover has at least 2 units"):
-        discover_words(texts, longest=1)

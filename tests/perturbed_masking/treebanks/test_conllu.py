@@ -1,4 +1,4 @@
-"""Reading and writing treebanks: what is kept, what is cleaned, and which line is to blame."""
+"""CoNLL-U: what is kept, and which line is to blame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, read_brackets
+from nlpkit.perturbed_masking.treebanks.brackets import read_brackets
 from nlpkit.perturbed_masking.treebanks.conllu import read_conllu, write_conllu
 from nlpkit.perturbed_masking.treebanks.lines import TreebankError
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence, Word
@@ -58,6 +58,15 @@ def test_compressed_files_other_line_ends_and_a_missing_last_line(tmp_path: Path
     assert list(read_conllu(CONLLU.replace("\n", "\r\n").split("\n"))) == expected
     assert list(read_conllu(f"\n\n{CONLLU.rstrip()}".split("\n"))) == expected
     assert list(read_conllu([])) == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, suffix: str) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[suffix]
+    (tmp_path / f"a.conllu{suffix}").write_bytes(pack(b"\xef\xbb\xbf" + CONLLU.encode()))
+    assert list(read_conllu(tmp_path / f"a.conllu{suffix}")) == list(read_conllu(CONLLU.splitlines()))
+    (tmp_path / f"a.mrg{suffix}").write_bytes(pack(b"\xef\xbb\xbf(S (X a) (Y b))\n"))
+    assert [one.words for one in read_brackets(tmp_path / f"a.mrg{suffix}")] == [("a", "b")]
 
 
 def test_line_separators_inside_a_word_do_not_end_the_line(tmp_path: Path) -> None:
@@ -113,24 +122,6 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         list(read_conllu(tmp_path / "none.conllu"))
 
 
-def test_sentences_are_not_made_of_what_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match=r"form 'a\\tb' cannot be written"):
-        Sentence.of(["a\tb"])
-    with pytest.raises(ValueError, match="do not fit a sentence of 1 words"):
-        Sentence.of(["a"]).with_heads([2])
-    with pytest.raises(ValueError, match=r"word 1 \('a'\) has no head"):
-        _ = Sentence.of(["a"]).heads
-
-
-def test_sentences_in_a_text_remember_where_words_touch() -> None:
-    sentence = Sentence.in_text(" 我  来 了。", [(1, 2), (4, 5), (6, 7), (7, 8)])
-    assert sentence.forms == ["我", "来", "了", "。"]
-    assert [word.misc for word in sentence.words] == ["_", "_", "SpaceAfter=No", "_"]
-    assert sentence.comments == ("# text = 我 来 了。",)
-    with pytest.raises(ValueError, match=r"form 'a\\tb' cannot be written"):
-        Sentence.in_text("a\tb", [(0, 3)])
-
-
 def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
     def sentences() -> object:
         yield Sentence.of(["a"])
@@ -139,52 +130,3 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_conllu(sentences(), tmp_path / "out.conllu")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
-
-
-TREE = """\
-( (S (NP-SBJ-1 (-NONE- *) )
-     (VP (VBD said)
-         (SBAR (-NONE- 0)
-               (S (NP (PRP it)) (VP=2 (MD would) (VP (VB pay) (NP ($ $) (CD 5) (-NONE- *U*)))))))
-     (. .)))
-"""
-
-
-def test_traces_function_tags_and_chains_are_cleaned_away() -> None:
-    (whole,) = read_brackets(TREE.split("\n"))
-    assert whole.words == ("said", "it", "would", "pay", "$", "5", ".")
-    assert whole.tags == ("VBD", "PRP", "MD", "VB", "$", "CD", ".")
-    text = "(S (VP (VBD said) (SBAR (PRP it) (VP (MD would) (VP (VB pay) (NP ($ $) (CD 5)))))) (. .))"
-    assert whole.tree.brackets(whole.words) == text
-    (words_only,) = read_brackets(TREE.split("\n"), drop_tags=PUNCTUATION_TAGS)
-    text = "(S (VBD said) (SBAR (PRP it) (VP (MD would) (VP (VB pay) (CD 5)))))"
-    assert words_only.tree.brackets(words_only.words) == text
-
-
-def test_what_is_printed_reads_the_same() -> None:
-    (first,) = read_brackets(TREE.split("\n"))
-    (second,) = read_brackets([first.tree.brackets(first.words)])
-    assert second == first
-
-
-def test_several_trees_a_line_brackets_as_words_and_trees_of_traces_alone() -> None:
-    lines = ["(S (X a) (-LRB- -LRB-)) (X b)", "( (S (-NONE- *)))", "((X c))"]
-    sentences = list(read_brackets(lines))
-    assert [sentence.words for sentence in sentences] == [("a", "-LRB-"), ("b",), ("c",)]
-    assert sentences[0].tags == ("X", "-LRB-")
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["(S (X a)", "(X b)"], "line 1 opens a bracket that is never closed"),
-        (["(S (X a))", ")"], "line 2 has '\\)' outside of any bracket"),
-        (["", "word (X a)"], "line 2 has 'word' outside of any bracket"),
-        (["(S", "(X))"], "line 2 has a bracket with nothing in it: \\(X\\)"),
-        (["(S (X a b))"], "line 1 has the word 'a' beside others in one bracket"),
-        (["(S (X a) b)"], "line 1 has the word 'b' beside others in one bracket"),
-    ],
-)
-def test_malformed_brackets_are_named(lines: list[str], message: str) -> None:
-    with pytest.raises(TreebankError, match=message):
-        list(read_brackets(lines))

@@ -1,0 +1,55 @@
+"""Measures: together as alone, and what they compare."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from nlpkit.perturbed_masking.impact.distances import DISTANCES, MERGES
+from nlpkit.perturbed_masking.impact.measurement import Measure
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
+
+ALL = [
+    *(Measure(layer, distance, merge) for layer in (1, 2) for distance in DISTANCES[:2] for merge in MERGES),
+    *(Measure(3, distance, merge) for distance in DISTANCES for merge in MERGES),
+]
+
+
+def masking(model: Any, **settings: Any) -> PerturbedMasking:
+    return PerturbedMasking(model, tokenizer(), show_progress=False, **settings)
+
+
+def test_measures_together_are_the_measures_alone() -> None:
+    parser = masking(bert())
+    together = list(parser.iter_measures(SENTENCES, ALL))
+    for number in (0, 9, 17, 23):
+        alone = parser.iter_measures(SENTENCES, [ALL[number]])
+        for one, several in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one.matrices[0], several.matrices[number], rtol=0, atol=1e-5)
+
+
+def test_layers_count_from_the_last_one_too() -> None:
+    parser = masking(bert())
+    (found,) = parser.iter_measures(SENTENCES[:1], [Measure(3), Measure(-1), Measure(), Measure(1), Measure(-3)])
+    assert (found.matrices[0] == found.matrices[1:3]).all()
+    assert (found.matrices[3] == found.matrices[4]).all()
+    assert (found.matrices[0] != found.matrices[3]).any()
+
+
+def test_pieces_are_merged_by_the_rule_asked_for() -> None:
+    words = ["unhappily", "sat", "cats"]
+    found = {
+        merge: masking(bert(), measure=Measure(merge=merge)).impact([words])[0]
+        for merge in ("vectors", "first", "mean", "max")
+    }
+    assert (found["max"] >= found["mean"]).all()
+    assert (found["mean"][0, 1:] > found["vectors"][0, 1:]).all()  # the triangle inequality
+    for matrix in found.values():
+        np.testing.assert_allclose(matrix[1], found["first"][1], rtol=0, atol=1e-6)  # a single piece
+
+
+def test_settings_are_json() -> None:
+    json.dumps(masking(bert()).measure)
