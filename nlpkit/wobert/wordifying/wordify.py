@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from nlpkit.wobert.wordifying.agreement import find_disagreement
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
 from nlpkit.wobert.wordifying.embedding_surgery import (
     SPECIAL_ROLES,
@@ -24,13 +25,16 @@ from nlpkit.wobert.wordifying.embedding_surgery import (
     mean_rows,
     select_layers,
 )
+from nlpkit.wobert.wordifying.positions import move_positions
 from nlpkit.wobert.wordifying.report import WordifyReport, compare_tokenizers
 from nlpkit.wobert.wordifying.source_model import (
     check_layers,
     check_source,
     input_names,
     is_tied,
-    vocabulary_parameters,
+    layer_list,
+    room_for_tokens,
+    tables,
 )
 from nlpkit.wobert.words.segmenters import Segmenter
 from nlpkit.wobert.words.vocabulary_file import read_vocabulary
@@ -111,7 +115,7 @@ def wordify(
         fallback,
         segmenter,
         do_lower_case=do_lower_case,
-        model_input_names=input_names(model),
+        model_input_names=input_names(model, tokenizer),
     )
     ids = dict(sorted(words.get_vocab().items(), key=lambda item: item[1]))
     pieces = find_pieces(ids, tokenizer)
@@ -120,11 +124,12 @@ def wordify(
     state = _word_state(model, pieces, weights)
     settings = _special_ids(model.config, tokenizer, ids, pieces) | {"vocab_size": len(ids)}
     if layers is not None:
-        state = select_layers(state, kept_layers)
-        settings["num_hidden_layers"] = len(kept_layers)
-    target, fresh, dropped = _build(model, state, settings)
+        state = select_layers(state, kept_layers, str(layer_list(model)))
+        settings |= _layer_settings(model.config, kept_layers)
+    special = [(getattr(tokenizer, role), ids[token]) for token, role in SPECIAL_ROLES.items()]
+    target, fresh, dropped = _build_alike(model, state, settings, pieces, special, layers)
     head_bias = _start_head_bias(target, fresh, token_counts, ids)
-    words.model_max_length = min(tokenizer.model_max_length, target.config.max_position_embeddings)
+    words.model_max_length = min(tokenizer.model_max_length, room_for_tokens(target) or tokenizer.model_max_length)
 
     unknown = _unknown_tokens(ids, pieces, tokenizer.unk_token_id)
     report = WordifyReport(
@@ -162,11 +167,10 @@ def _as_mapping(vocabulary: Mapping[str, int] | Sequence[str] | str | Path) -> d
 def _word_state(
     model: PreTrainedModel, pieces: Sequence[tuple[int, ...]], weights: Sequence[tuple[float, ...]] | None
 ) -> dict[str, Tensor]:
-    by_token = vocabulary_parameters(model)
-    return {
-        name: mean_rows(tensor, pieces, weights) if name in by_token else tensor
-        for name, tensor in model.state_dict().items()
-    }
+    state = dict(model.state_dict())
+    for name, dimension in tables(model, "vocab_size").items():
+        state[name] = mean_rows(state[name].movedim(dimension, 0), pieces, weights).movedim(0, dimension)
+    return state
 
 
 def _special_ids(
@@ -181,6 +185,45 @@ def _special_ids(
         if name.endswith("_token_id") and isinstance(value, int)
     }
     return settings | {"pad_token_id": ids["[PAD]"]}
+
+
+def _layer_settings(config: PreTrainedConfig, layers: Sequence[int]) -> dict[str, Any]:
+    """Settings of a model with these layers only: their number, and lists with an entry for each layer."""
+    count = config.num_hidden_layers
+    by_layer = {name: value for name, value in config.to_dict().items() if isinstance(value, list | tuple)}
+    chosen = {
+        name: [value[layer] for layer in layers]
+        for name, value in by_layer.items()
+        if len(value) == count and name != "architectures"
+    }
+    return chosen | {"num_hidden_layers": len(layers)}
+
+
+def _build_alike(
+    model: PreTrainedModel,
+    state: dict[str, Tensor],
+    settings: dict[str, Any],
+    pieces: Sequence[tuple[int, ...]],
+    special: Sequence[tuple[int, int]],
+    layers: Sequence[int] | None,
+) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
+    """The word model as ``_build`` gives it, seen to read old tokens as before, its positions moved if need be."""
+    built = _build(model, state, settings)
+    difference = find_disagreement(model, built[0], pieces, special, layers)
+    if difference is None:
+        return built
+    moved, more = move_positions(model, built[0], state)
+    if more:
+        built = _build(model, moved, settings | more)
+        difference = find_disagreement(model, built[0], pieces, special, layers)
+        if difference is None:
+            return built
+    (old_pad, new_pad), *_ = special
+    advice = "" if old_pad == new_pad else f"; it may hold on to its padding id: give [PAD] the id {old_pad}"
+    raise ValueError(
+        f"{type(model).__name__} reads the same tokens differently once it has this vocabulary ({difference}), so "
+        f"wordify cannot carry it over{advice}"
+    )
 
 
 def _build(
