@@ -25,6 +25,12 @@ from nlpkit.wobert.words.word_splitter import LONGEST_WORD, Fallback, WordSplitt
 
 _FILES = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "user_dict": "user_dict.txt"}
 _INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+#: Beside some model types AutoTokenizer passes over ``tokenizer_class``, unless the folder has a class of its own
+#: (checked on transformers 5.23.0). With ``trust_remote_code=True`` it is this file that is run.
+_AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
+_AUTO_FILE = (
+    '"""For AutoTokenizer: the tokenizer of this folder is nlpkit\'s."""\n\nfrom nlpkit import WoBertTokenizer\n'
+)
 
 
 class WoBertTokenizer(TokenizersBackend):
@@ -233,6 +239,8 @@ class WoBertTokenizer(TokenizersBackend):
             config = draft / "tokenizer_config.json"
             settings = json.loads(config.read_text("utf-8"))
             settings["segmenter"] = describe(self.segmenter)
+            settings["auto_map"] = _AUTO_MAP
+            (draft / "wobert_tokenizer.py").write_text(_AUTO_FILE, "utf-8")
             settings["added_tokens_decoder"] = {
                 number: token.__getstate__() for number, token in self.added_tokens_decoder.items()
             }
@@ -248,6 +256,10 @@ class WoBertTokenizer(TokenizersBackend):
         if isinstance(segmenter, JiebaSegmenter) and segmenter.user_words:
             (Path(save_directory) / "user_dict.txt").write_text(segmenter.user_words, "utf-8")
         return file_names
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoTokenizer") -> None:
+        """Nothing: saving writes what AutoTokenizer needs, and never this module itself."""
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: a word vocabulary is counted, not trained; use ``nlpkit.build_vocabulary``."""

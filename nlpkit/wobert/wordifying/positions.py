@@ -30,14 +30,24 @@ def move_positions(
     """
     if getattr(source.config, "max_position_embeddings", None) is None:
         return dict(state), {}
-    moved, settings = dict(state), {}
-    for name in tables(source, "max_position_embeddings").keys() & state.keys():
+    by_position = {name: at for name, at in tables(source, "max_position_embeddings").items() if name in state}
+    for name in by_position:
         module = name.rpartition(".")[0]
         old, new = (getattr(model.get_submodule(module), "padding_idx", None) for model in (source, target))
-        if old is None or new is None or old == new:
-            continue
-        rows = state[name]  # (positions, hidden)
-        unread = rows.new_zeros(max(0, new - old), *rows.shape[1:])
-        moved[name] = torch.cat([unread, rows[max(0, old - new) :]])
-        settings["max_position_embeddings"] = len(moved[name])
-    return moved, settings
+        if old is not None and new is not None and old != new:
+            break
+    else:
+        return dict(state), {}
+    moved = dict(state)
+    for name, dimension in by_position.items():
+        counted = getattr(source.get_submodule(name.rpartition(".")[0]), "padding_idx", None) == old
+        moved[name] = _moved(state[name].movedim(dimension, 0), new - old, counted).movedim(0, dimension)
+    return moved, {"max_position_embeddings": source.config.max_position_embeddings + new - old}
+
+
+def _moved(rows: Tensor, by: int, counted: bool) -> Tensor:
+    """Rows that begin ``by`` later, or, where their positions are not counted from padding, end later."""
+    more = rows.new_zeros(max(0, by), *rows.shape[1:])
+    if counted:
+        return torch.cat([more, rows[max(0, -by) :]])
+    return torch.cat([rows[: len(rows) + min(0, by)], more])

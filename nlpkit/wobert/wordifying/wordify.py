@@ -219,10 +219,13 @@ def _build_alike(
         if difference is None:
             return built
     (old_pad, new_pad), *_ = special
-    advice = "" if old_pad == new_pad else f"; it may hold on to its padding id: give [PAD] the id {old_pad}"
+    advice = (
+        "leave it as it is"
+        if old_pad == new_pad
+        else f"it may take the id {old_pad} for padding whatever its settings say: give [PAD] that id in the vocabulary"
+    )
     raise ValueError(
-        f"{type(model).__name__} reads the same tokens differently once it has this vocabulary ({difference}), so "
-        f"wordify cannot carry it over{advice}"
+        f"{type(model).__name__} reads the same tokens differently with this vocabulary ({difference}): {advice}"
     )
 
 
