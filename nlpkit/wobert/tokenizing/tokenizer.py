@@ -25,12 +25,11 @@ from nlpkit.wobert.words.word_splitter import LONGEST_WORD, Fallback, WordSplitt
 
 _FILES = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "user_dict": "user_dict.txt"}
 _INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
-#: Beside some model types AutoTokenizer passes over ``tokenizer_class``, unless the folder has a class of its own
-#: (checked on transformers 5.23.0). With ``trust_remote_code=True`` it is this file that is run.
-_AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
-_AUTO_FILE = (
-    '"""For AutoTokenizer: the tokenizer of this folder is nlpkit\'s."""\n\nfrom nlpkit import WoBertTokenizer\n'
-)
+#: As ``auto_map=`` for folders of other models than WoBERT: beside some model types AutoTokenizer passes over
+#: ``tokenizer_class``, unless ``auto_map`` names a class (checked on transformers 5.23.0). The file that it names is
+#: only run with ``trust_remote_code=True``.
+AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
+_AUTO_FILE = "from nlpkit import WoBertTokenizer\n"
 
 
 class WoBertTokenizer(TokenizersBackend):
@@ -226,6 +225,8 @@ class WoBertTokenizer(TokenizersBackend):
     def save_pretrained(self, save_directory: str | PathLike[Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
         """Save ``vocab.txt``, ``tokenizer_config.json`` and, with a user dictionary, ``user_dict.txt``, or nothing.
 
+        With ``auto_map``, as ``wordify`` sets it, ``wobert_tokenizer.py`` goes with them: one line.
+
         Args:
             save_directory: folder, made if it does not exist.
             *args: those of every transformers tokenizer.
@@ -239,8 +240,8 @@ class WoBertTokenizer(TokenizersBackend):
             config = draft / "tokenizer_config.json"
             settings = json.loads(config.read_text("utf-8"))
             settings["segmenter"] = describe(self.segmenter)
-            settings["auto_map"] = _AUTO_MAP
-            (draft / "wobert_tokenizer.py").write_text(_AUTO_FILE, "utf-8")
+            if "auto_map" in settings:
+                (draft / "wobert_tokenizer.py").write_text(_AUTO_FILE, "utf-8")
             settings["added_tokens_decoder"] = {
                 number: token.__getstate__() for number, token in self.added_tokens_decoder.items()
             }

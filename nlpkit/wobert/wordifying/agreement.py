@@ -57,12 +57,14 @@ def find_disagreement(
             f"input_ids and attention_mask alone: {error}"
         ) from error
     words = _copy(target)
+    new_rows: Any = words.get_input_embeddings().weight
+    old_rows: Any = source.get_input_embeddings().weight
     with torch.no_grad():
         for number, old in stand_ins.items():
-            words.get_input_embeddings().weight[number] = source.get_input_embeddings().weight[old].to(words.dtype)
+            new_rows[number] = old_rows[old]
     after = _readings(words, new_ids, new_pad, columns[1])
     room = 1e-10 if words.dtype == torch.float64 else 1e-4
-    for name in before.keys() & after.keys():
+    for name in [name for name in before if name in after]:
         apart = _relative_difference(before[name], after[name])
         if not apart <= room:
             return f"{name} differ by {apart:.2g} of the largest"

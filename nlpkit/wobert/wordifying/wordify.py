@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
-from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from nlpkit.wobert.tokenizing.tokenizer import AUTO_MAP, WoBertTokenizer
 from nlpkit.wobert.wordifying.agreement import find_disagreement
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
 from nlpkit.wobert.wordifying.embedding_surgery import (
@@ -39,6 +40,9 @@ from nlpkit.wobert.wordifying.source_model import (
 from nlpkit.wobert.words.segmenters import Segmenter
 from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 from nlpkit.wobert.words.word_splitter import Fallback
+
+#: Settings of transformers' models that may be lists with an entry for each layer.
+_BY_LAYER = ("layer_types", "attention_window")
 
 
 class WordModel(NamedTuple):
@@ -129,6 +133,8 @@ def wordify(
     special = [(getattr(tokenizer, role), ids[token]) for token, role in SPECIAL_ROLES.items()]
     target, fresh, dropped = _build_alike(model, state, settings, pieces, special, layers)
     head_bias = _start_head_bias(target, fresh, token_counts, ids)
+    if not isinstance(target.config, WoBertConfig):
+        words.init_kwargs["auto_map"] = AUTO_MAP
     words.model_max_length = min(tokenizer.model_max_length, room_for_tokens(target) or tokenizer.model_max_length)
 
     unknown = _unknown_tokens(ids, pieces, tokenizer.unk_token_id)
@@ -188,14 +194,9 @@ def _special_ids(
 
 
 def _layer_settings(config: PreTrainedConfig, layers: Sequence[int]) -> dict[str, Any]:
-    """Settings of a model with these layers only: their number, and lists with an entry for each layer."""
-    count = config.num_hidden_layers
-    by_layer = {name: value for name, value in config.to_dict().items() if isinstance(value, list | tuple)}
-    chosen = {
-        name: [value[layer] for layer in layers]
-        for name, value in by_layer.items()
-        if len(value) == count and name != "architectures"
-    }
+    """Settings of a model with these layers only: their number, and the lists with an entry for each layer."""
+    lists = {name: getattr(config, name, None) for name in _BY_LAYER}
+    chosen = {name: [value[at] for at in layers] for name, value in lists.items() if isinstance(value, list | tuple)}
     return chosen | {"num_hidden_layers": len(layers)}
 
 
@@ -219,14 +220,13 @@ def _build_alike(
         if difference is None:
             return built
     (old_pad, new_pad), *_ = special
-    advice = (
-        "leave it as it is"
-        if old_pad == new_pad
-        else f"it may take the id {old_pad} for padding whatever its settings say: give [PAD] that id in the vocabulary"
-    )
-    raise ValueError(
-        f"{type(model).__name__} reads the same tokens differently with this vocabulary ({difference}): {advice}"
-    )
+    if layers is not None:
+        advice = "leave layers=None, or choose others"
+    elif old_pad != new_pad:
+        advice = f"it may take id {old_pad} for padding whatever its settings say; give [PAD] that id"
+    else:
+        advice = "wordify cannot make it a word model"
+    raise ValueError(f"{type(model).__name__} would no longer read the same tokens alike ({difference}): {advice}")
 
 
 def _build(

@@ -78,7 +78,7 @@ SMALL: dict[str, Any] = {
     "hidden_dropout_prob": 0.0,
 }
 DISTIL: dict[str, Any] = {"dim": 16, "hidden_dim": 24, "n_heads": 2, "n_layers": 2, "max_position_embeddings": 40}
-GROUPS = ("q", "k", "v", "post_attention", "intermediate", "output")
+GROUPS = [f"{name}_groups" for name in ("q", "k", "v", "post_attention", "intermediate", "output")]
 
 #: Name of a case: model type, tokenizer, special tokens in their order, settings beside ``SMALL``.
 FAMILIES: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
@@ -122,7 +122,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
         "squeezebert",
         "WordPiece",
         BERT,
-        {"embedding_size": 16, **{f"{name}_groups": 1 for name in GROUPS}},
+        {"embedding_size": 16, **dict.fromkeys(GROUPS, 1)},
     ),
     "XLM-R": ("xlm-roberta", "SentencePiece", ROBERTA, {"type_vocab_size": 1}),
     "XLM-R XL": ("xlm-roberta-xl", "SentencePiece", ROBERTA, {"type_vocab_size": 1}),
@@ -144,9 +144,8 @@ def build(
     ids = {f"{role}_token_id": tokenizer.convert_tokens_to_ids(token) for role, token in special.items()}
     ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
     rows = -(-len(tokenizer) // 8) * 8
-    config = AutoConfig.for_model(
-        model_type, **({} if settings is DISTIL else SMALL), **settings, **ids, vocab_size=rows
-    )
+    small = settings if settings is DISTIL else SMALL | settings
+    config = AutoConfig.for_model(model_type, **small, **ids, vocab_size=rows)
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_config(config).eval()
     with torch.no_grad():
@@ -168,9 +167,7 @@ def test_kept_tokens_have_the_logits_they_had(family: str) -> None:
     new = [number for number, row in enumerate(pieces) if len(row) == 1]
     old = [pieces[number][0] for number in new]
     assert len(new) > 8
-    inside = [
-        number for number in new if number not in words.tokenizer.convert_tokens_to_ids(["[PAD]", "[CLS]", "[SEP]"])
-    ]
+    inside = [number for number in new if WORDS[number] not in ("[PAD]", "[CLS]", "[SEP]")]
     texts = [[2, *inside, *inside[::-1], *inside[:3], 3], [2, *inside, 3, *inside[::-1], 3], [2, *inside, 3]]
     for batch in (texts[:1], texts[1:2], texts):  # the last is padded
         read = [
@@ -198,7 +195,7 @@ def test_word_models_load_by_the_auto_classes_and_train(family: str, tmp_path: P
     model, tokenizer = load(tmp_path / "words")
     assert type(tokenizer) is WoBertTokenizer
     assert type(model) is type(words.model)
-    batch = tokenizer(["天气很好", "酒店"], ["酒店不错", "好"], padding=True, return_tensors="pt")
+    batch = tokenizer("天气很好", "酒店不错，好", return_tensors="pt")
     before = logits_of(model, batch["input_ids"])
     torch.testing.assert_close(before, logits_of(words.model, batch["input_ids"]), rtol=0, atol=1e-10)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-3)
@@ -310,18 +307,22 @@ def test_positions_stay_wherever_padding_goes(family: str, place: int) -> None:
 
 def test_a_model_that_holds_on_to_its_padding_id_is_refused_until_it_gets_it() -> None:
     source, tokenizer = build("mpnet", "WordPiece", ROBERTA, {})
-    with pytest.raises(
-        ValueError, match=r"MPNetForMaskedLM .* \(states of texts differ by .*: .* give \[PAD\] that id"
-    ):
+    with pytest.raises(ValueError, match=r"MPNetForMaskedLM .* differ by .*: it may take id 1 .* give \[PAD\] that"):
         wordify(source, tokenizer, WORDS)
-    words = wordify(source, tokenizer, [*SPECIAL[1::-1], *WORDS[2:]])
-    ids = torch.tensor([[2, 6, 9, 4, 3], [2, 8, 3, 1, 1]])
-    old = torch.tensor(
-        [[find_pieces(words.tokenizer.get_vocab(), tokenizer)[number][0] for number in row] for row in ids.tolist()]
-    )
-    mask = ids != 1
-    before, after = logits_of(source, old, mask.long())[mask], logits_of(words.model, ids, mask.long())[mask]
-    torch.testing.assert_close(after[:, 6], before[:, old[0, 1]], rtol=0, atol=1e-10 * before.abs().max().item())
+    words = wordify(source, tokenizer, ["[UNK]", "[PAD]", *WORDS[2:]])
+    pieces = find_pieces(words.tokenizer.get_vocab(), tokenizer)
+    kept = [number for number, row in enumerate(pieces) if len(row) == 1]
+    texts = [[2, 0, 6, 9, 4, 3], [2, 8, 3]]
+    old_texts = [[pieces[number][0] for number in text] for text in texts]
+    before = reading(source, old_texts, [pieces[number][0] for number in kept], tokenizer.pad_token_id)
+    after = reading(words.model, texts, kept, 1)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-10 * before.abs().max().item())
+
+
+def test_a_model_that_does_not_run_on_ids_alone_is_refused_with_its_own_words() -> None:
+    source, tokenizer = build("xmod", "SentencePiece", ROBERTA, {"languages": ["en", "zh"]})
+    with pytest.raises(ValueError, match=r"XmodForMaskedLM fails on input_ids and attention_mask alone: .*language"):
+        wordify(source, tokenizer, WORDS)
 
 
 @pytest.mark.parametrize("family", ["BigBird", "Longformer", "ModernBERT", "DistilBERT"])
@@ -333,3 +334,37 @@ def test_the_source_is_left_as_it_was_by_being_looked_at(family: str) -> None:
     assert source.config.to_dict() == config
     assert all(module.training for module in source.modules())
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in state.items())
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "where"),
+    [
+        ("Longformer", "encoder.layer"),
+        ("RoFormer", "encoder.layer"),
+        ("DeBERTa-v2", "encoder.layer"),
+        ("EuroBERT", "layers"),
+        ("LUKE", "encoder.layer"),
+        ("DistilBERT", "transformer.layer"),
+    ],
+)
+def test_chosen_layers_are_those_of_the_source_cut_by_hand(family: str, where: str) -> None:
+    source, tokenizer = family_of(family)
+    cut = copy.deepcopy(source)
+    cut.base_model.set_submodule(where, nn.ModuleList([cut.base_model.get_submodule(where)[1]]))
+    cut.config.num_hidden_layers = 1
+    words = wordify(source, tokenizer, WORDS, layers=(1,))
+    assert words.model.config.num_hidden_layers == 1
+    pieces = find_pieces(words.tokenizer.get_vocab(), tokenizer)
+    text = [2, 6, 9, 4, 3]
+    before = reading(cut, [[pieces[number][0] for number in text]], [pieces[9][0]], tokenizer.pad_token_id)
+    after = reading(words.model, [text], [9], words.tokenizer.pad_token_id)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-10 * before.abs().max().item())
+
+
+def test_layers_that_would_become_others_are_refused() -> None:
+    # ModernBERT's first layer has no norm before its attention: as the first, no other layer would be what it was.
+    with pytest.raises(ValueError, match=r"ModernBertForMaskedLM would no longer read .* leave layers=None"):
+        wordify(*family_of("ModernBERT"), WORDS, layers=(1,))
