@@ -72,7 +72,7 @@ def wordify(
 
     Args:
         model: a BERT-like masked LM or encoder. BERT and RoBERTa (XLM-R, CamemBERT) become ``WoBertForMaskedLM``;
-            ELECTRA, ALBERT, DistilBERT and other masked LMs keep their class.
+            ModernBERT, DeBERTa, ELECTRA, ALBERT, Longformer and other masked LMs keep their class.
         tokenizer: the model's own tokenizer: WordPiece, SentencePiece or byte-level BPE.
         vocabulary: the word vocabulary in BERT's conventions: token to id, tokens in order, or a file of one token a
             line. ``nlpkit.build_vocabulary`` makes one.
@@ -91,14 +91,17 @@ def wordify(
     Raises:
         TypeError: ``model`` is no transformers model of these kinds, or ``texts`` is one string.
         ValueError: the tokenizer is another model's, or lacks a special token; the vocabulary is broken or lacks
-            one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense.
+            one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense; the word
+            model would read old tokens otherwise than the source does, or the source cannot be run to find out.
 
     Note:
         RoBERTa's positions count from ``pad_token_id + 1`` and it has one token type: the word model starts at
-        position 0 and has two token types with the same row, so that pairs work. DistilBERT has no token types: its
-        tokenizer makes none. Where the whole vocabulary is kept,
-        hidden states and logits equal the source's. A fresh head is drawn from torch's global generator: seed it.
-        Peak memory: the source, the word model and one embedding in fp32.
+        position 0 and has two token types with the same row, so that pairs work. Models that keep their class and
+        count positions from the padding id get their rows of positions moved. The tokenizer makes token types only
+        where the model takes two of them and its own tokenizer makes them. Where the whole vocabulary is kept, hidden
+        states and logits equal the source's; both models are run on a few tokens to see that they do. A fresh head is
+        drawn from torch's global generator: seed it.
+        Peak memory: the source, the word model and a copy of one of them in at least fp32.
 
     Example:
         >>> from transformers import BertConfig, BertForMaskedLM, BertTokenizer
