@@ -26,8 +26,8 @@ from nlpkit.wobert.words.word_splitter import LONGEST_WORD, Fallback, WordSplitt
 _FILES = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "user_dict": "user_dict.txt"}
 _INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 #: As ``auto_map=`` for folders of other models than WoBERT: beside some model types AutoTokenizer passes over
-#: ``tokenizer_class``, unless ``auto_map`` names a class (checked on transformers 5.23.0). The file that it names is
-#: only run with ``trust_remote_code=True``.
+#: ``tokenizer_class``, unless ``auto_map`` names a class (transformers 5.20.0 read, 5.23.0 tried). The file that it
+#: names is only run with ``trust_remote_code=True``.
 AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
 _AUTO_FILE = "from nlpkit import WoBertTokenizer\n"
 
