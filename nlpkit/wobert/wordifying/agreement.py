@@ -50,7 +50,7 @@ def find_disagreement(
     kept = [number for number, row in enumerate(pieces) if len(row) == 1]
     columns = [pieces[number][0] for number in kept], kept
     try:
-        before = _readings(_cut(_copy(source), layers), old_ids, old_pad, columns[0])
+        before = _readings(keep_layers(_copy(source), layers), old_ids, old_pad, columns[0])
     except Exception as error:  # whatever a model raises that wants other inputs
         raise ValueError(
             f"wordify runs both models on a few tokens to see that they agree, but {type(source).__name__} fails on "
@@ -97,7 +97,7 @@ def _copy(model: PreTrainedModel) -> PreTrainedModel:
     return copied
 
 
-def _cut(model: PreTrainedModel, layers: Sequence[int] | None) -> PreTrainedModel:
+def keep_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> PreTrainedModel:
     """The model with these layers only, in place: modules as they are, whatever their settings would make of them."""
     name = layer_list(model)
     if layers is not None and name is not None:
