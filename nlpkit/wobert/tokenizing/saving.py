@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TokenizersBackend
 
-from nlpkit.files import whole_folder, write_text
+from nlpkit.files import read_json, whole_folder, write_text
 from nlpkit.wobert.tokenizing.saved_settings import check_size, complete_settings, read_settings
 from nlpkit.wobert.words.segmenters import JiebaSegmenter, RjiebaSegmenter, Segmenter
 from nlpkit.wobert.words.vocabulary_file import write_vocabulary
@@ -16,6 +16,12 @@ from nlpkit.wobert.words.word_splitter import WordSplitter
 
 #: What ``from_pretrained`` hands on beside the tokenizer's own arguments.
 _OF_LOADING = {"token", "cache_dir", "local_files_only", "_is_local", "trust_remote_code"}
+
+#: As ``auto_map=`` for folders of other models than WoBERT: beside some model types AutoTokenizer passes over
+#: ``tokenizer_class``, unless ``auto_map`` names a class (transformers 5.20.0 read, 5.23.0 tried). The file that it
+#: names is only run with ``trust_remote_code=True``.
+AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
+_AUTO_FILE = "from nlpkit import WoBertTokenizer\n"
 
 
 class SavedWithSegmenter(TokenizersBackend):
@@ -69,6 +75,8 @@ class SavedWithSegmenter(TokenizersBackend):
     def save_pretrained(self, save_directory: str | PathLike[Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
         """Save ``vocab.txt``, ``tokenizer_config.json`` and, with a user dictionary, ``user_dict.txt``, or nothing.
 
+        With ``auto_map``, as ``wordify`` sets it, ``wobert_tokenizer.py`` goes with them: one line.
+
         Args:
             save_directory: folder, made if it does not exist.
             *args: those of every transformers tokenizer.
@@ -99,8 +107,15 @@ class SavedWithSegmenter(TokenizersBackend):
         vocabulary = Path(save_directory) / f"{prefix}vocab.txt"
         write_vocabulary(self._splitter.vocabulary, vocabulary)
         written = [settings, *others, vocabulary]
+        if "auto_map" in read_json(settings):
+            written.append(Path(save_directory) / "wobert_tokenizer.py")
+            write_text(written[-1], _AUTO_FILE)
         segmenter = self._own_segmenter
         if isinstance(segmenter, JiebaSegmenter | RjiebaSegmenter) and segmenter.user_words:
             written.append(Path(save_directory) / f"{prefix}user_dict.txt")
             write_text(written[-1], segmenter.user_words)
         return tuple(map(str, written))
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoTokenizer") -> None:
+        """Nothing: saving writes what AutoTokenizer needs, and never this module itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -218,18 +217,24 @@ def log_unigram(token_counts: Mapping[str, int], vocabulary: Mapping[str, int]) 
     return torch.log((counts + 1) / (counts.sum() + len(vocabulary)))
 
 
-def select_layers(state: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
-    """A state dict with only these encoder layers (``...layer.<i>....``), renumbered from 0.
+def select_layers(state: Mapping[str, Tensor], layers: Sequence[int], where: str) -> dict[str, Tensor]:
+    """A state dict with only these encoder layers, renumbered from 0.
+
+    Args:
+        state: a model's.
+        layers: indices of layers.
+        where: name of the module that lists them.
 
     Example:
-        >>> list(select_layers({"a.layer.0.w": torch.ones(1), "a.layer.2.w": torch.ones(1), "b": torch.ones(1)}, [2]))
+        >>> list(select_layers({"a.layer.0.w": torch.ones(1), "a.layer.2.w": torch.ones(1), "b": torch.ones(1)}, [2],
+        ...                    "a.layer"))
         ['a.layer.0.w', 'b']
     """
     selected: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        found = re.search(r"(?:^|\.)layer\.(\d+)\.", name)
-        if found is None:
+        number, _, rest = name.removeprefix(f"{where}.").partition(".")
+        if not name.startswith(f"{where}."):
             selected[name] = tensor
-        elif int(found[1]) in layers:
-            selected[name[: found.start(1)] + str(layers.index(int(found[1]))) + name[found.end(1) :]] = tensor
+        elif int(number) in layers:
+            selected[f"{where}.{layers.index(int(number))}.{rest}"] = tensor
     return selected

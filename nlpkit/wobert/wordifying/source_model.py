@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,6 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrain
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES
 from nlpkit.wobert.wordifying.embedding_surgery import SPECIAL_ROLES
-
-#: Model types whose encoder is a plain list of layers, named ``...layer.<i>``.
-_LAYERED = ("bert", "wobert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "ernie", "mpnet")
 
 
 def check_source(model: Any, tokenizer: Any) -> None:
@@ -31,8 +29,8 @@ def check_source(model: Any, tokenizer: Any) -> None:
             "wordify needs a plain nn.Embedding of floats: load the model without quantisation"
         )
     rows, tokens = embedding.num_embeddings, len(tokenizer)
-    # Some models pad their vocabulary to a round number of rows.
-    if tokens > rows or rows - tokens > rows // 100:
+    # Some models pad their vocabulary to a round number of rows, or by some rows more.
+    if tokens > rows or rows - tokens > max(rows // 100, 127 if rows % 8 == 0 else 0):
         raise ValueError(
             f"the tokenizer has {tokens} tokens but the model's embedding has {rows} rows; "
             "pass the model's own tokenizer"
@@ -55,9 +53,9 @@ def check_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> tuple[
     count = model.config.num_hidden_layers
     if layers is None:
         return tuple(range(count))
-    if model.config.model_type not in _LAYERED:
+    if layer_list(model) is None:
         raise ValueError(
-            f"layers={layers!r}: cannot choose layers of {type(model).__name__}, only of {', '.join(_LAYERED)}; "
+            f"layers={layers!r}: {type(model).__name__} has no single list of {count} layers to choose from; "
             "leave layers=None"
         )
     outside = [layer for layer in layers if not isinstance(layer, int) or not 0 <= layer < count]
@@ -69,24 +67,62 @@ def check_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> tuple[
     return tuple(layers)
 
 
-def input_names(model: PreTrainedModel) -> list[str]:
-    """What the word tokenizer shall make for the word model: DistilBERT, for one, takes no token types."""
+def layer_list(model: PreTrainedModel) -> str | None:
+    """Name of the encoder's list of layers; ``None`` where there is none, or several that could be meant."""
+    count = model.config.num_hidden_layers
+    lists = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count and name.endswith(("layer", "layers"))
+    ]
+    return lists[0] if len(lists) == 1 else None
+
+
+def input_names(model: PreTrainedModel, tokenizer: Any) -> list[str]:
+    """What the word tokenizer makes for the word model.
+
+    Token types only where the model takes two of them and its own tokenizer marks the second text of a pair.
+    """
     if model.config.model_type in BERT_TYPES + ROBERTA_TYPES:
         return list(WoBertTokenizer.model_input_names)
-    understood = inspect.signature(model.forward).parameters
+    understood = set(inspect.signature(model.forward).parameters)
+    if getattr(model.config, "type_vocab_size", 2) < 2 or not any(tokenizer("1", "1").get("token_type_ids", ())):
+        understood.discard("token_type_ids")
     return [name for name in WoBertTokenizer.model_input_names if name in understood]
 
 
-def vocabulary_parameters(model: PreTrainedModel) -> set[str]:
-    """Names of the weights with a row for each token: input embedding, decoder, output bias."""
-    embedding, decoder = model.get_input_embeddings(), model.get_output_embeddings()
-    owned = {id(parameter) for module in (embedding, decoder) if module for parameter in module.parameters()}
-    names = {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in owned}
-    # BERT's head owns the output bias and shares it with its decoder, or not where nothing is tied.
-    heads = {name.rpartition(".")[0].rpartition(".")[0] for name in names}
-    biases = {f"{head}.bias" for head in heads if head}
-    rows = embedding.num_embeddings
-    return names | {name for name, tensor in model.state_dict().items() if name in biases and tensor.shape == (rows,)}
+def tables(model: PreTrainedModel, setting: str) -> dict[str, int]:
+    """Weights that grow by one with a setting of the model, and the dimension in which they do.
+
+    Args:
+        model: any; its class is built anew, without weights.
+        setting: ``"vocab_size"`` gives the weights with a row for each token, wherever the model keeps them.
+    """
+    larger = copy.deepcopy(model.config)
+    setattr(larger, setting, getattr(larger, setting) + 1)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in type(model)(larger).state_dict().items()}
+    found: dict[str, int] = {}
+    for name, tensor in model.state_dict().items():
+        grown = [new - old for new, old in zip(shapes.get(name, tensor.shape), tensor.shape, strict=True)]
+        if sum(grown) == 1:
+            found[name] = grown.index(1)
+    return found
+
+
+def room_for_tokens(model: PreTrainedModel) -> int | None:
+    """The longest text that a model has positions for, special tokens included; ``None`` where nothing limits it."""
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    # Where the position of padding has a row, texts begin behind it.
+    before = [
+        module.padding_idx + 1
+        for module in model.modules()
+        if isinstance(module, torch.nn.Embedding) and module.num_embeddings == positions
+        if module is not model.get_input_embeddings() and module.padding_idx is not None
+    ]
+    return positions - max(before, default=0)
 
 
 def is_tied(model: PreTrainedModel) -> bool:

@@ -13,8 +13,11 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from nlpkit.sources import find_model
+from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
+from nlpkit.wobert.tokenizing.saving import AUTO_MAP
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from nlpkit.wobert.wordifying.agreement import find_disagreement, keep_layers
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES, part_name, word_bert_config, word_bert_state
 from nlpkit.wobert.wordifying.embedding_surgery import (
     SPECIAL_ROLES,
@@ -26,6 +29,7 @@ from nlpkit.wobert.wordifying.embedding_surgery import (
     select_layers,
 )
 from nlpkit.wobert.wordifying.matching_pursuit import Combinations, donor_combinations
+from nlpkit.wobert.wordifying.positions import move_positions
 from nlpkit.wobert.wordifying.report import WordifyReport, compare_tokenizers
 from nlpkit.wobert.wordifying.row_distillation import distil_rows
 from nlpkit.wobert.wordifying.source_model import (
@@ -33,7 +37,9 @@ from nlpkit.wobert.wordifying.source_model import (
     check_source,
     input_names,
     is_tied,
-    vocabulary_parameters,
+    layer_list,
+    room_for_tokens,
+    tables,
 )
 from nlpkit.wobert.words.reachability import warn_of_unreachable
 from nlpkit.wobert.words.segmenters import Segmenter
@@ -42,6 +48,8 @@ from nlpkit.wobert.words.word_splitter import Fallback
 
 #: A model that knows new words, with its tokenizer, or where to find both.
 Donor = tuple[PreTrainedModel, Any] | str | Path
+#: Settings of transformers' models that may be lists with an entry for each layer.
+_BY_LAYER = ("layer_types", "attention_window")
 
 
 class WordModel(NamedTuple):
@@ -76,7 +84,7 @@ def wordify(
 
     Args:
         model: a BERT-like masked LM or encoder. BERT and RoBERTa (XLM-R, CamemBERT) become ``WoBertForMaskedLM``;
-            ELECTRA, ALBERT, DistilBERT and other masked LMs keep their class.
+            ModernBERT, DeBERTa, ELECTRA, ALBERT, Longformer and other masked LMs keep their class.
         tokenizer: the model's own tokenizer: WordPiece, SentencePiece or byte-level BPE.
         vocabulary: the word vocabulary in BERT's conventions: token to id, tokens in order, or a file of one token a
             line. ``nlpkit.build_vocabulary`` makes one.
@@ -102,17 +110,20 @@ def wordify(
     Raises:
         TypeError: ``model`` is no transformers model of these kinds, or ``texts`` is one string.
         ValueError: the tokenizer is another model's, or lacks a special token; the vocabulary is broken or lacks
-            one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense.
+            one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense; the word
+            model would read old tokens otherwise than the source does, or the source cannot be run to find out.
 
     Warns:
         UserWarning: words that no text can become, because the segmenter never cuts them.
 
     Note:
         RoBERTa's positions count from ``pad_token_id + 1`` and it has one token type: the word model starts at
-        position 0 and has two token types with the same row, so that pairs work. DistilBERT has no token types: its
-        tokenizer makes none. Where the whole vocabulary is kept,
-        hidden states and logits equal the source's. A fresh head is drawn from torch's global generator: seed it.
-        Peak memory: the source, the word model and one embedding in fp32.
+        position 0 and has two token types with the same row, so that pairs work. Models that keep their class and
+        count positions from the padding id get their rows of positions moved. The tokenizer makes token types only
+        where the model takes two of them and its own tokenizer makes them. Where the whole vocabulary is kept, hidden
+        states and logits equal the source's; both models are run on a few tokens to see that they do. A fresh head is
+        drawn from torch's global generator: seed it.
+        Peak memory: the source, the word model and a copy of one of them in at least fp32.
 
     Example:
         >>> from transformers import BertConfig, BertForMaskedLM, BertTokenizer
@@ -134,7 +145,7 @@ def wordify(
         segmenter,
         do_lower_case=do_lower_case,
         cut_vocabulary_words=cut_vocabulary_words,
-        model_input_names=input_names(model),
+        model_input_names=input_names(model, tokenizer),
     )
     unreachable = words.unreachable_tokens()
     if not cut_vocabulary_words:
@@ -148,16 +159,19 @@ def wordify(
     state = _word_state(model, pieces, weights, combinations)
     settings = _special_ids(model.config, tokenizer, ids, pieces) | {"vocab_size": len(ids)}
     if layers is not None:
-        state = select_layers(state, kept_layers)
-        settings["num_hidden_layers"] = len(kept_layers)
-    target, fresh, dropped = _build(model, state, settings)
+        state = select_layers(state, kept_layers, str(layer_list(model)))
+        settings |= _layer_settings(model.config, kept_layers)
+    special = [(getattr(tokenizer, role), ids[token]) for token, role in SPECIAL_ROLES.items()]
+    target, fresh, dropped = _build_alike(model, state, settings, pieces, special, layers)
     head_bias = _start_head_bias(target, fresh, token_counts, ids)
-    words.model_max_length = min(tokenizer.model_max_length, target.config.max_position_embeddings)
+    if not isinstance(target.config, WoBertConfig):
+        words.init_kwargs["auto_map"] = AUTO_MAP
+    words.model_max_length = min(tokenizer.model_max_length, room_for_tokens(target) or tokenizer.model_max_length)
 
     new = [number for number, row in enumerate(pieces) if len(row) > 1]
     distillation = None
     if distil is not None:
-        teacher = model if layers is None else _with_layers(model, kept_layers)
+        teacher = model if layers is None else keep_layers(copy.deepcopy(model), kept_layers)
         distillation = distil_rows(
             target, words, teacher, tokenizer, new, distil,
             steps=steps, learn_bias=not fresh, show_progress=show_progress,
@@ -206,14 +220,12 @@ def _word_state(
     weights: Sequence[tuple[float, ...]] | None,
     combinations: Combinations | None,
 ) -> dict[str, Tensor]:
-    by_token = vocabulary_parameters(model)
-    state = {
-        name: mean_rows(tensor, pieces, weights) if name in by_token else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    for name in by_token if combinations is not None else ():
-        if state[name].dim() == 2:
-            state[name][combinations.words] = combinations.rows(state[name])
+    state = dict(model.state_dict())
+    for name, dimension in tables(model, "vocab_size").items():
+        rows = mean_rows(state[name].movedim(dimension, 0), pieces, weights)
+        if combinations is not None and rows.dim() == 2:
+            rows[combinations.words] = combinations.rows(rows)
+        state[name] = rows.movedim(0, dimension)
     return state
 
 
@@ -230,15 +242,6 @@ def _combinations(
     )
 
 
-def _with_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
-    """The source, shortened as the word model is: what the word model should compute."""
-    config = copy.deepcopy(model.config)
-    config.num_hidden_layers = len(layers)
-    shorter = type(model)(config).to(dtype=model.dtype, device=model.device)  # type: ignore[call-arg]
-    shorter.load_state_dict(select_layers(model.state_dict(), layers))
-    return shorter
-
-
 def _special_ids(
     config: PreTrainedConfig, tokenizer: Any, ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]]
 ) -> dict[str, int | None]:
@@ -251,6 +254,42 @@ def _special_ids(
         if name.endswith("_token_id") and isinstance(value, int)
     }
     return settings | {"pad_token_id": ids["[PAD]"]}
+
+
+def _layer_settings(config: PreTrainedConfig, layers: Sequence[int]) -> dict[str, Any]:
+    """Settings of a model with these layers only: their number, and the lists with an entry for each layer."""
+    lists = {name: getattr(config, name, None) for name in _BY_LAYER}
+    chosen = {name: [value[at] for at in layers] for name, value in lists.items() if isinstance(value, list | tuple)}
+    return chosen | {"num_hidden_layers": len(layers)}
+
+
+def _build_alike(
+    model: PreTrainedModel,
+    state: dict[str, Tensor],
+    settings: dict[str, Any],
+    pieces: Sequence[tuple[int, ...]],
+    special: Sequence[tuple[int, int]],
+    layers: Sequence[int] | None,
+) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
+    """The word model as ``_build`` gives it, seen to read old tokens as before, its positions moved if need be."""
+    built = _build(model, state, settings)
+    difference = find_disagreement(model, built[0], pieces, special, layers)
+    if difference is None:
+        return built
+    moved, more = move_positions(model, built[0], state)
+    if more:
+        built = _build(model, moved, settings | more)
+        difference = find_disagreement(model, built[0], pieces, special, layers)
+        if difference is None:
+            return built
+    (old_pad, new_pad), *_ = special
+    if layers is not None:
+        advice = "leave layers=None, or choose others"
+    elif old_pad != new_pad:
+        advice = f"it may take id {old_pad} for padding whatever its settings say; give [PAD] that id"
+    else:
+        advice = "wordify cannot make it a word model"
+    raise ValueError(f"{type(model).__name__} would no longer read the same tokens alike ({difference}): {advice}")
 
 
 def _build(

@@ -243,7 +243,7 @@ def test_selected_layers_are_renumbered_in_order() -> None:
     state = {f"bert.encoder.layer.{layer}.w": torch.tensor(layer) for layer in range(12)} | {
         "layers.3.w": torch.ones(1)
     }
-    selected = select_layers(state, (0, 4, 11))
+    selected = select_layers(state, (0, 4, 11), "bert.encoder.layer")
     assert [(name, tensor.item()) for name, tensor in selected.items()] == [
         ("bert.encoder.layer.0.w", 0),
         ("bert.encoder.layer.1.w", 4),

@@ -370,6 +370,7 @@ def test_padded_embeddings_are_accepted(characters: BertTokenizer) -> None:
     many = {token: number for number, token in enumerate([*SPECIAL, *CHARACTERS, *map(str, range(1000, 2000))])}
     source = build(BertForMaskedLM, vocab_size=1024)
     assert wordify(source, BertTokenizer(vocab=many), WORDS).report.vocabulary_before == 1024
+    assert wordify(build(BertForMaskedLM, vocab_size=64), characters, WORDS).report.vocabulary_before == 64
 
 
 def test_vocabularies_come_as_dict_list_or_file(characters: BertTokenizer, tmp_path: Path) -> None:
@@ -516,10 +517,12 @@ def test_what_is_no_transformers_model_is_refused(characters: BertTokenizer) -> 
         wordify(nn.Linear(2, 2), characters, WORDS)  # type: ignore[arg-type]
 
 
-def test_a_vocabulary_kept_in_unknown_places_is_refused(characters: BertTokenizer) -> None:
+def test_columns_of_a_vocabulary_are_carried_over_like_rows(characters: BertTokenizer) -> None:
+    # MobileBERT keeps a part of its decoder with a column for each token.
     source = build(MobileBertForMaskedLM, embedding_size=8, intra_bottleneck_size=16, true_hidden_size=16)
-    with pytest.raises(TypeError, match=r"MobileBertForMaskedLM has weights .*: cls\.predictions\.dense\.weight"):
-        wordify(source, characters, WORDS)
+    target = wordify(source, characters, WORDS).model
+    columns = source.cls.predictions.dense.weight.T
+    assert torch.equal(target.cls.predictions.dense.weight.T, expected_rows(columns, characters))
 
 
 @pytest.mark.parametrize("size", [SIZE - 1, SIZE + 1, 2 * SIZE])
@@ -553,7 +556,7 @@ def test_impossible_layers_are_refused(layers: tuple[Any, ...], message: str, ch
 
 
 def test_layers_that_are_shared_cannot_be_chosen(characters: BertTokenizer) -> None:
-    with pytest.raises(ValueError, match=r"cannot choose layers of AlbertForMaskedLM, only of bert, .*layers=None"):
+    with pytest.raises(ValueError, match=r"AlbertForMaskedLM has no single list of 4 layers .*layers=None"):
         wordify(build(AlbertForMaskedLM, embedding_size=12), characters, WORDS, layers=(0,))
 
 
