@@ -26,12 +26,12 @@ class Reading(NamedTuple):
     new: dict[str, Tensor]
     old_stretches: Tensor
     new_stretches: Tensor
-    count: int
+    number: int
 
     def to(self, device: torch.device) -> Reading:
         """The same batch there."""
         old, new = ({name: tensor.to(device) for name, tensor in inputs.items()} for inputs in (self.old, self.new))
-        return Reading(old, new, self.old_stretches.to(device), self.new_stretches.to(device), self.count)
+        return Reading(old, new, self.old_stretches.to(device), self.new_stretches.to(device), self.number)
 
 
 def shared_stretches(old: Sequence[Span], new: Sequence[Span]) -> tuple[list[int], list[int], int]:
@@ -82,7 +82,7 @@ class _Pair(NamedTuple):
     new: dict[str, list[int]]
     old_stretches: list[int]
     new_stretches: list[int]
-    count: int
+    number: int
 
 
 def read_pairs(
@@ -168,5 +168,5 @@ def _reading(batch: Sequence[_Pair], tokenizer: WoBertTokenizer, teacher_tokeniz
         for into, numbers in ((old_stretches, pair.old_stretches), (new_stretches, pair.new_stretches)):
             row_numbers = torch.tensor(numbers)
             into[row, : len(numbers)] = torch.where(row_numbers >= 0, row_numbers + first, -1)
-        first += pair.count
+        first += pair.number
     return Reading(dict(old), dict(new), old_stretches, new_stretches, first)

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.paired_texts import Reading, mean_states, read_batches, read_pairs
-from nlpkit.wobert.wordifying.source_model import vocabulary_parameters
+from nlpkit.wobert.wordifying.source_model import tables
 
 _WARM_UP = 5
 _SHARE_MASKED = 0.15
@@ -132,9 +132,10 @@ def distil_rows(
 def _state_loss(model: PreTrainedModel, teacher: PreTrainedModel, reading: Reading) -> Tensor:
     with torch.no_grad():
         states = teacher.base_model(**reading.old).last_hidden_state
-        wanted = mean_states(states, reading.old_stretches, reading.count)  # (stretches, hidden)
-    states = model.base_model(**reading.new).last_hidden_state
-    found = mean_states(states, reading.new_stretches, reading.count)
+        wanted = mean_states(states, reading.old_stretches, reading.number)  # (stretches, hidden)
+    encoder: Any = model.base_model
+    states = encoder(**reading.new).last_hidden_state
+    found = mean_states(states, reading.new_stretches, reading.number)
     return (found - wanted).square().mean() / wanted.square().mean()
 
 
@@ -142,8 +143,9 @@ class _LearntRows:
     """Rows of a model's embedding, and entries of its output bias, while they are learnt."""
 
     def __init__(self, model: PreTrainedModel, ids: Sequence[int], learn_bias: bool) -> None:
-        self.model, self.ids = model, torch.tensor(ids, device=model.device)
-        self.embedding: Any = model.get_input_embeddings()
+        self.model: Any = model
+        self.ids = torch.tensor(ids, device=model.device)
+        self.embedding = self.model.get_input_embeddings()
         weight = self.embedding.weight.detach()
         wide = torch.promote_types(weight.dtype, torch.float32)
         self.rows = nn.Parameter(weight[self.ids].to(wide))  # (new, hidden)
@@ -151,10 +153,10 @@ class _LearntRows:
         self.places[self.ids] = torch.arange(len(ids), device=model.device)
         self.seen = torch.zeros(len(ids), dtype=torch.bool, device=model.device)
         self.scale = weight.to(wide).square().mean().sqrt().item()
-        names, state = vocabulary_parameters(model), model.state_dict()
+        names, state = tables(model, "vocab_size"), model.state_dict()
         self.biases = [state[name] for name in sorted(names) if state[name].dim() == 1] if learn_bias else []
         self.shift = nn.Parameter(self.rows.new_zeros(len(ids)))
-        self.first_bias = self.biases[0][self.ids].to(wide) if self.biases else None
+        self.first_bias: Tensor | None = self.biases[0][self.ids].to(wide) if self.biases else None
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Parameter groups: the rows at a rate in units of the embedding's scale, the bias at the rate itself."""
@@ -199,8 +201,9 @@ class _LearntRows:
         self.seen[places[places >= 0]] = True
         ids = self.ids[self.seen]
         self.embedding.weight[ids] = self.rows[self.seen].to(self.embedding.weight.dtype)
-        for bias in self.biases:
-            bias[self.ids] = (self.first_bias + self.shift).to(bias.dtype)
+        if self.first_bias is not None:
+            for bias in self.biases:
+                bias[self.ids] = (self.first_bias + self.shift).to(bias.dtype)
 
 
 @contextmanager
