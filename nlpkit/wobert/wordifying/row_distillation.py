@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +145,7 @@ class _LearntRows:
     def __init__(self, model: PreTrainedModel, ids: Sequence[int], learn_bias: bool) -> None:
         self.model: Any = model
         self.ids = torch.tensor(ids, device=model.device)
-        self.embedding: Any = self.model.get_input_embeddings()
+        self.embedding = cast(nn.Embedding, model.get_input_embeddings())
         weight = self.embedding.weight.detach()
         wide = torch.promote_types(weight.dtype, torch.float32)
         self.rows = nn.Parameter(weight[self.ids].to(wide))  # (new, hidden)
