@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fnmatch
+import hashlib
 import json
 import os
 import re
@@ -48,7 +49,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give a file to write to")
     target = path.resolve()  # a link stays a link, to the new content
-    with _draft(target) as draft:
+    if target.exists() and not target.is_file():  # a device or a pipe, such as /dev/stdout: nothing to replace
+        yield target
+        return
+    with _draft(target, target.parent) as draft:
         yield draft / target.name
         if target.exists():
             shutil.copymode(target, draft / target.name)
@@ -117,8 +121,8 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
         NotADirectoryError: ``destination`` is a file.
 
     Note:
-        Where the system cannot exchange two folders (neither Linux nor macOS, or ``destination`` is a mount point),
-        files are replaced one by one. A shell that stands in ``destination`` must enter it again (``cd .``).
+        Where the system cannot exchange two folders (neither Linux nor macOS, ``destination`` is a mount point, or its
+        parent is read-only), files are replaced one by one. A shell that stands in ``destination`` must enter it again (``cd .``).
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -135,7 +139,7 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
         target.mkdir(parents=True, exist_ok=True)
         yield target
         return
-    with _draft(target) as draft:
+    with _draft(target, _home_of_drafts(target)) as draft:
         yield draft
         _publish(draft, target, replacing)
 
@@ -163,7 +167,7 @@ def only_writer(folder: str | Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise BlockingIOError(
-            f"process {path.read_text() or '(unknown)'} is writing to {folder}; wait for it to end, or give another "
+            f"process {path.read_text(errors='replace') or '(unknown)'} is writing to {folder}; wait for it to end, or give another "
             "folder"
         ) from None
     try:
@@ -177,20 +181,22 @@ def only_writer(folder: str | Path) -> Iterator[None]:
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 _MARK = ".draft-"
-_DRAFT = re.compile(r"\..+\.draft-[0-9a-f]{12}")
+_DRAFT = re.compile(r"\..+\.draft-[0-9a-f]{12}", re.DOTALL)
+_LONGEST_NAME = 255  # bytes, on the usual file systems
 _RENAME_EXCHANGE = 2  # linux/fs.h; macOS' RENAME_SWAP is 2, too
 _AT_FDCWD = -100  # Linux: a relative path is one from the working directory
 
 
 @contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A locked folder beside ``target``, removed at the end; those that dead processes left are removed first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{escape(target.name)}{_MARK}*"):
+def _draft(target: Path, home: Path) -> Iterator[Path]:
+    """A locked folder in ``home``, removed at the end; those that dead processes left are removed first."""
+    home.mkdir(parents=True, exist_ok=True)
+    name = _draft_name(target.name)
+    for left in home.glob(f"{escape(name)}*"):
         with suppress(OSError), _locked(left):
             shutil.rmtree(left, ignore_errors=True)
     with ExitStack() as stack:
-        draft = _new_draft(target, stack)
+        draft = _new_draft(home / name, stack)
         try:
             yield draft
         except Exception as error:
@@ -203,10 +209,27 @@ def _draft(target: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _new_draft(target: Path, stack: ExitStack) -> Path:
-    """A new folder beside ``target``, locked until the stack unwinds."""
+def _draft_name(name: str) -> str:
+    """What the names of all drafts of one target begin with; ``secrets.token_hex(6)`` follows."""
+    room = _LONGEST_NAME - len(f".{_MARK}") - 12
+    content = os.fsencode(name)
+    if len(content) > room:  # two names that begin alike must not share drafts
+        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        name = f"{content[: room - len(digest)].decode(errors='ignore')}{digest}"
+    return f".{name}{_MARK}"
+
+
+def _home_of_drafts(target: Path) -> Path:
+    """Where a folder's draft lies: beside it, or in it where it cannot change places with anything beside it."""
+    if target.is_dir() and (target.is_mount() or not os.access(target.parent, os.W_OK)):
+        return target
+    return target.parent
+
+
+def _new_draft(beginning: Path, stack: ExitStack) -> Path:
+    """A new folder whose path begins so, locked until the stack unwinds."""
     while True:
-        draft = target.with_name(f".{target.name}{_MARK}{secrets.token_hex(6)}")
+        draft = beginning.with_name(f"{beginning.name}{secrets.token_hex(6)}")
         draft.mkdir()
         with suppress(FileNotFoundError, BlockingIOError):  # another writer took it, unlocked still, for a dead one's
             stack.enter_context(_locked(draft))
@@ -241,14 +264,20 @@ def _publish(draft: Path, target: Path, replacing: Sequence[str]) -> None:
                 draft.rename(target)
                 return
             with _locked(target, wait=True):
+                if draft.parent == target:
+                    _replace_one_by_one(draft, target, replacing)
+                    return
                 draft.chmod(target.stat().st_mode)
                 _link(target, draft, replacing)
-                if not _exchange(draft, target):
+                if _exchange(draft, target):
+                    _link(draft, target, replacing)  # what others put into the old folder since
+                else:
                     _replace_one_by_one(draft, target, replacing)
                 return
         except OSError as error:
             # Another writer was faster: what was missing is there now, or what was locked is no longer the target.
-            if not target.exists() or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, None):
+            gone = not target.exists() or not draft.exists()
+            if gone or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 raise
 
 

@@ -34,8 +34,11 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
     Raises:
         FileNotFoundError: no such file.
+        IsADirectoryError: it is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     return cast(IO[bytes], _OPENERS.get(path.suffix, open)(path, "rb"))
@@ -145,7 +148,7 @@ def _json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Record]
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{path}, line {number} must be a JSON object; it is {line.strip()[:40]!r}")
@@ -158,6 +161,8 @@ def _table_rows(lines: Iterable[str], path: Path, separator: str) -> Iterator[tu
         names = next(rows, None)
         if names is None:
             return
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{path}, line 1 names the column {twice[0]!r} twice; rename one of them")
         for row in rows:
             if not row:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from safetensors import SafetensorError
 
 from nlpkit import files
-from nlpkit.files import only_writer, read_json, whole_file, whole_folder, write_json
+from nlpkit.files import only_writer, read_json, whole_file, whole_folder, write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -234,3 +235,72 @@ def test_threads_read_a_whole_file_while_it_is_written(tmp_path: Path) -> None:
             write_json(tmp_path / "a.json", {"n": [number] * 1000})
         stop.set()
         assert reading.result() > 0
+
+
+@pytest.mark.parametrize("name", ["长" * 85, "a" * 255, "a\nb", "[a]*?"])
+def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
+    for text in ("old", "new"):
+        with whole_folder(tmp_path / name) as draft:
+            (draft / "a.txt").write_text(text)
+            with whole_folder(draft / "inner") as inner:  # in a draft, it is the outer save that counts
+                (inner / "b.txt").write_text(text)
+        write_json(tmp_path / "files" / name, {"a": text})
+    assert contents(tmp_path / name) == {"a.txt": "new", "inner/b.txt": "new"}
+    assert read_json(tmp_path / "files" / name) == {"a": "new"}
+    assert drafts(tmp_path) == drafts(tmp_path / "files") == []
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit((tmp_path / "pipe").read_text)
+        write_text(tmp_path / "pipe", "through")
+        assert reading.result(timeout=20) == "through"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("reason", ["mounted", "read-only"])
+def test_a_folder_that_cannot_change_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    out = tmp_path / "out"
+    (out / "inner").mkdir(parents=True)
+    for name in ("model-1.safetensors", "notes.txt", "inner/kept.txt"):
+        (out / name).write_text("old")
+    if reason == "mounted":
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == out)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with whole_folder(out, replacing=["model*"]) as draft:
+        assert draft.parent == out
+        (draft / "model.safetensors").write_text("new")
+    assert contents(out) == {"model.safetensors": "new", "notes.txt": "old", "inner/kept.txt": "old"}
+    assert drafts(out) == drafts(tmp_path) == []
+
+
+def test_files_of_others_that_come_while_the_folders_change_places_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = files._exchange
+
+    def late(one: Path, other: Path) -> bool:
+        (other / "logs").mkdir()
+        (other / "logs" / "events").write_text("of another process")
+        return exchange(one, other)
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(files, "_exchange", late)
+    with whole_folder(tmp_path / "out") as draft:
+        (draft / "a.txt").write_text("new")
+    assert contents(tmp_path / "out") == {"a.txt": "new", "logs/events": "of another process"}
+
+
+def test_a_draft_that_is_taken_away_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileNotFoundError, match="out"), whole_folder(tmp_path / "out") as draft:
+        draft.rmdir()
+
+
+def test_the_holder_of_a_folder_may_be_unreadable(tmp_path: Path) -> None:
+    with only_writer(tmp_path):
+        (tmp_path / ".lock").write_bytes(b"\xff")
+        with pytest.raises(BlockingIOError, match="is writing to"), only_writer(tmp_path):
+            pass

@@ -64,6 +64,8 @@ def test_a_cell_of_a_table_keeps_its_line_ends(tmp_path: Path) -> None:
         ("part.json", b'{"review": "a"}\n{"review": "\xff"}\n', "part.json, line 2 is not UTF-8 .*; convert it"),
         ("part.csv", b"review,label\na,good,x\n", "part.csv, line 2 has 3 columns; the first has 2"),
         ("part.csv", b'review,label\n"a,good\n', "part.csv, line 2 is not a table row"),
+        ("part.csv", b"label,label\na,good\n", "part.csv, line 1 names the column 'label' twice"),
+        ("part.json", b'{"a": ' + b"[" * 10**5, "part.json, line 1 is not JSON"),
         ("part.json.xz", lzma.compress(b'{"a": 1}\n' * 99)[:-20], "part.json.xz is cut off or broken"),
         ("part.json.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20], "part.json.gz is cut off or broken"),
         ("part.json.xz", b'{"review": "a"}\n', "part.json.xz is cut off or broken"),
@@ -80,6 +82,11 @@ def test_broken_files_are_named_with_the_line(tmp_path: Path, name: str, content
 def test_a_missing_file_is_named_before_the_first_line_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.txt"):
         read_lines(tmp_path / "none.txt")
+
+
+def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        read_lines(tmp_path)
 
 
 def test_an_open_file_is_called_as_it_is_told() -> None:

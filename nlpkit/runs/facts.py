@@ -37,7 +37,8 @@ def settle_facts(path: str | Path, facts: Mapping[str, Any], *, begins: bool = F
     changed = [
         f"{name} was {before.get(name)!r} and is now {value!r}"
         for name, value in json.loads(json.dumps(facts)).items()
-        if before.get(name) != value
+        # By their text, in which a NaN is what it was.
+        if json.dumps(before.get(name), sort_keys=True) != json.dumps(value, sort_keys=True)
     ]
     if changed:
         raise ValueError(

@@ -32,3 +32,8 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run\.json is damaged or cut off"):
         settle_facts(tmp_path / "run.json", {"seed": 2})
+
+
+def test_a_number_that_equals_no_number_is_the_same_fact(tmp_path: Path) -> None:
+    settle_facts(tmp_path / "run.json", {"share": float("nan")})
+    settle_facts(tmp_path / "run.json", {"share": float("nan")})
