@@ -122,7 +122,8 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
 
     Note:
         Where the system cannot exchange two folders (neither Linux nor macOS, ``destination`` is a mount point, or its
-        parent is read-only), files are replaced one by one. A shell that stands in ``destination`` must enter it again (``cd .``).
+        parent is read-only), files are replaced one by one. A shell that stands in ``destination`` must enter it
+        again (``cd .``).
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -166,9 +167,9 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        holder = path.read_text(errors="replace") or "(unknown)"
         raise BlockingIOError(
-            f"process {path.read_text(errors='replace') or '(unknown)'} is writing to {folder}; wait for it to end, or give another "
-            "folder"
+            f"process {holder} is writing to {folder}; wait for it to end, or give another folder"
         ) from None
     try:
         path.write_text(str(os.getpid()))
