@@ -36,7 +36,8 @@ def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[st
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: both are given, an argument is the name of a file, or, while iterating, a line is not UTF-8.
+        ValueError: both are given, an argument is the name of a file, standard input is closed, or, while iterating,
+            a line is not UTF-8.
 
     Example:
         >>> list(read_texts(["酒店很好", ""]))
@@ -53,6 +54,8 @@ def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[st
         return iter(texts)
     if file is not None and str(file) != "-":
         return read_lines(file)
+    if sys.stdin is None:  # as under a service manager, or with <&-
+        raise ValueError("standard input is closed; give texts as arguments, or --file")
     if sys.stdin.isatty():
         typer.echo("nlpkit: reading texts from the keyboard, one per line; Ctrl-D ends them", err=True)
     return decode_lines(sys.stdin.buffer, "standard input")

@@ -67,6 +67,8 @@ def one_line(error: BaseException) -> str:
     """
     message = " ".join(str(error).split()) or type(error).__name__
     hint = hint_for_module(error.name) if isinstance(error, ImportError) else None
+    if isinstance(error, UnicodeEncodeError):
+        hint = "set PYTHONIOENCODING=utf-8, or a UTF-8 locale, to print any text"
     return message if hint is None or hint in message else f"{message}; {hint}"
 
 

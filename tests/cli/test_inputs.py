@@ -66,3 +66,9 @@ def test_texts_that_only_look_like_paths_are_texts() -> None:
 def test_a_dash_among_texts_is_refused() -> None:
     with pytest.raises(ValueError, match="- reads standard input only where it is the one text"):
         read_texts(["好", "-"])
+
+
+def test_a_closed_standard_input_is_no_fault_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it where there is none
+    with pytest.raises(ValueError, match="standard input is closed; give texts as arguments, or --file"):
+        read_texts(None)

@@ -122,3 +122,9 @@ def test_pipes_hold_no_progress_bars() -> None:
     assert found.returncode == 0 and found.stderr == ""
     found = in_process("tokenize", "--model", "./nowhere", "好")
     assert (found.returncode, found.stderr) == (1, "nlpkit: there is no folder ./nowhere\n")
+
+
+def test_an_output_that_cannot_hold_the_text_says_how_it_could() -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "天气".encode("latin-1")
+    assert one_line(caught.value).endswith("; set PYTHONIOENCODING=utf-8, or a UTF-8 locale, to print any text")
