@@ -67,6 +67,14 @@ class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
 
     config_class = WoBertConfig
 
+    def __init__(self, config: WoBertConfig) -> None:
+        if config.num_labels != 2:  # as of a classifier whose encoder is to be taken over
+            raise ValueError(
+                f"num_labels={config.num_labels} must be 2: a score of where an answer starts and one of where it "
+                "ends; give num_labels=2 to from_pretrained or to the configuration"
+            )
+        super().__init__(config)
+
     @can_return_tuple
     def forward(
         self,

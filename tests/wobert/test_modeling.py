@@ -112,14 +112,14 @@ def test_a_save_over_an_older_folder_leaves_none_of_its_weights(tmp_path: Path) 
 def test_a_save_that_fails_leaves_the_older_model(
     model_class: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model_class(model_class.config_class(**small_config())).save_pretrained(tmp_path / "model")
+    model_class(model_class.config_class(**small_config(num_labels=2))).save_pretrained(tmp_path / "model")
     before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
-    wider = model_class(model_class.config_class(**small_config(hidden_size=32)))
+    wider = model_class(model_class.config_class(**small_config(num_labels=2, hidden_size=32)))
     with pytest.raises(OSError, match="No space left"):
         wider.save_pretrained(tmp_path / "model")
     assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
@@ -186,3 +186,8 @@ def test_choices_and_sentence_pairs_get_berts_loss() -> None:
     tokens = ours(**{name: value for name, value in batch.items() if name != "next_sentence_label"}).loss
     pairs = ours(**{name: value for name, value in batch.items() if name != "labels"}).loss
     torch.testing.assert_close(tokens + pairs, ours(**batch).loss, rtol=0, atol=1e-12)
+
+
+def test_answers_have_a_start_and_an_end() -> None:
+    with pytest.raises(ValueError, match=r"num_labels=3 must be 2: .*; give num_labels=2 to from_pretrained"):
+        WoBertForQuestionAnswering(WoBertConfig(num_labels=3))
