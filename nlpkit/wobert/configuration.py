@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from os import PathLike
+from typing import Any
+
 from transformers import BertConfig
 
 
@@ -15,6 +19,10 @@ class WoBertConfig(BertConfig):
             positions only. Saves most of the head's time and memory in pre-training; ``logits`` then has shape
             ``(labelled, vocab)`` instead of ``(batch, length, vocab)``.
 
+    Note:
+        Saved beside fp16 weights it declares ``float32``, the dtype in which ``from_pretrained`` then loads them:
+        training in fp16 diverges. For inference in fp16, load with ``dtype="float16"``.
+
     Example:
         >>> WoBertConfig(vocab_size=33586).model_type
         'wobert'
@@ -22,3 +30,18 @@ class WoBertConfig(BertConfig):
 
     model_type = "wobert"
     sparse_prediction: bool = False
+
+    def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Save ``config.json``, which never asks for fp16.
+
+        Args:
+            save_directory: folder, made if it does not exist.
+            push_to_hub: whether to upload it, too.
+            **kwargs: as for ``PreTrainedConfig.save_pretrained``.
+        """
+        if str(self.dtype).removeprefix("torch.") != "float16":
+            super().save_pretrained(save_directory, push_to_hub, **kwargs)
+            return
+        declared = copy.deepcopy(self)
+        declared.dtype = "float32"
+        declared.save_pretrained(save_directory, push_to_hub, **kwargs)

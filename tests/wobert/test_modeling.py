@@ -106,6 +106,17 @@ def test_a_save_over_an_older_folder_leaves_none_of_its_weights(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("model_class", [WoBertModel, WoBertForMaskedLM, WoBertForCharacterClassification])
+def test_fp16_weights_are_loaded_for_training_in_float32(model_class: Any, tmp_path: Path) -> None:
+    model = model_class(model_class.config_class(**small_config())).half()
+    model.save_pretrained(tmp_path)
+    loaded = model_class.from_pretrained(tmp_path)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    assert all(torch.equal(new, old.float()) for new, old in zip(loaded.parameters(), model.parameters(), strict=True))
+    assert model.config.dtype in ("float16", torch.float16), "the model at hand stays as it is"
+    assert model_class.from_pretrained(tmp_path, dtype="float16").dtype == torch.float16
+
+
 @pytest.mark.parametrize(
     "model_class", [WoBertModel, WoBertForMaskedLM, WoBertForQuestionAnswering, WoBertForCharacterClassification]
 )

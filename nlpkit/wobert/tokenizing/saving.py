@@ -104,9 +104,7 @@ class SavedWithSegmenter(TokenizersBackend):
         settings, *others = map(Path, file_names)
         complete_settings(settings, self._own_segmenter, self.added_tokens_decoder, len(self._splitter.vocabulary))
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        vocabulary = Path(save_directory) / f"{prefix}vocab.txt"
-        write_vocabulary(self._splitter.vocabulary, vocabulary)
-        written = [settings, *others, vocabulary]
+        written = [settings, *others, *map(Path, self.save_vocabulary(save_directory, filename_prefix))]
         if "auto_map" in read_json(settings):
             written.append(Path(save_directory) / "wobert_tokenizer.py")
             write_text(written[-1], _AUTO_FILE)
@@ -115,6 +113,20 @@ class SavedWithSegmenter(TokenizersBackend):
             written.append(Path(save_directory) / f"{prefix}user_dict.txt")
             write_text(written[-1], segmenter.user_words)
         return tuple(map(str, written))
+
+    def save_vocabulary(self, save_directory: str | PathLike[Any], filename_prefix: str | None = None) -> tuple[str]:
+        """Save ``vocab.txt`` alone.
+
+        Args:
+            save_directory: folder, made if it does not exist.
+            filename_prefix: stands before the file's name, with a hyphen.
+
+        Returns:
+            The file written.
+        """
+        path = Path(save_directory) / (f"{filename_prefix}-vocab.txt" if filename_prefix else "vocab.txt")
+        write_vocabulary(self._splitter.vocabulary, path)
+        return (str(path),)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoTokenizer") -> None:

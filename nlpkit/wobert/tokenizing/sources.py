@@ -20,6 +20,9 @@ def read_sources(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[
         TypeError: a source is no text (or no list of words); the message names the row and the fix.
         ValueError: the numbers of first and second texts differ.
     """
+    for name, value in (("text", text), ("text_pair", text_pair)):
+        if hasattr(value, "columns"):
+            raise TypeError(f"{name} is a {type(value).__name__}; give one of its columns, such as frame['text']")
     text, text_pair = _plain(text), _plain(text_pair)
     is_batched = isinstance(text, (list, tuple))
     if is_split_into_words and is_batched:
@@ -103,7 +106,7 @@ def _not_a_source(source: Any, row: int, is_split_into_words: bool) -> TypeError
     hint = ""
     if isinstance(source, bytes):
         hint = "; decode it first: text.decode('utf-8')"
-    elif source is None or source != source:  # pandas writes what is missing as a number that equals nothing
+    elif source is None or kind == "NAType" or (kind == "float" and source != source):  # as pandas has it
         hint = "; replace missing texts with '' or drop them"
     elif isinstance(source, (list, tuple)) and not is_split_into_words:
         kind = f"{kind} of {len(source)}"

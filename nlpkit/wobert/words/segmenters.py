@@ -137,7 +137,7 @@ class JiebaSegmenter(_DictionarySegmenter):
         user_dict: file in jieba's format (``word [frequency] [tag]`` per line, UTF-8), or ``None``. Entries match
             text as they are written and as uncased BERT normalises them: ``T恤衫`` also stands for ``t恤衫``. Lines
             that can never match (the word holds white space or characters that jieba always cuts off, such as
-            punctuation) are named in a warning.
+            punctuation, or its parts are so frequent that jieba prefers them) are named in a warning.
         hmm: let jieba invent words that stand in no dictionary; published WoBERT checkpoints expect ``False``.
 
     Raises:
@@ -367,10 +367,10 @@ def _entries(user_words: str) -> Iterator[tuple[int, str, int | None, str | None
 
 
 def _warn_of_dead_lines(segmenter: _DictionarySegmenter, name: str) -> None:
-    """Name the entries that no text can match: written and normalised, jieba cuts them before it looks them up."""
+    """Name the entries that no text can match: written and normalised, jieba cuts them."""
     looked_up = cache(segmenter._looks_up)
     dead: list[str] = []
-    for number, word, _, _ in _entries(segmenter.user_words):
+    for number, word, frequency, _ in _entries(segmenter.user_words):
         form = normalize(word)
         if not form:
             dead.append(f"line {number} {word!r}: nothing is left of it once normalised")
@@ -378,6 +378,10 @@ def _warn_of_dead_lines(segmenter: _DictionarySegmenter, name: str) -> None:
             dead.append(f"line {number} {word!r}: white space always ends a word (format: word [frequency] [tag])")
         elif len(form) > 1 and (odd := sorted({mark for mark in form if not looked_up(mark)})):
             dead.append(f"line {number} {word!r}: jieba always cuts at {' '.join(odd)}")
+        # Frequency 0 is how jieba takes a word out of its dictionary.
+        elif frequency != 0 and segmenter.cut(form) != [form] and segmenter.cut(word) != [word]:
+            cut = " ".join(segmenter.cut(form))
+            dead.append(f"line {number} {word!r}: jieba cuts it into {cut}; raise its frequency, or leave it out")
     if dead:
         more = f"\n  and {len(dead) - _SHOWN:,} more" if len(dead) > _SHOWN else ""
         warnings.warn(

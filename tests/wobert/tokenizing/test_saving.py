@@ -48,6 +48,15 @@ def test_a_prefix_stands_before_every_file(small_vocabulary: dict[str, int], tmp
     assert loaded("酒店服务很好")["input_ids"] == tokenizer("酒店服务很好")["input_ids"]
 
 
+@pytest.mark.parametrize(("prefix", "name"), [(None, "vocab.txt"), ("my", "my-vocab.txt")])
+def test_the_vocabulary_is_saved_alone(
+    small_vocabulary: dict[str, int], tmp_path: Path, prefix: str | None, name: str
+) -> None:
+    assert WoBertTokenizer(small_vocabulary).save_vocabulary(tmp_path, prefix) == (str(tmp_path / name),)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert WoBertTokenizer(tmp_path / name).get_vocab() == small_vocabulary
+
+
 @pytest.mark.parametrize(
     "key",
     ["vocab", "vocab_file", "tokenizer_file", "user_dict", "merges", "merges_file", "tokenizer_object", "gguf_file"],

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,6 +360,12 @@ def test_a_failed_save_leaves_the_old_files(
             ([["不", "错", "好"]],),
             r"row 0 must be a str, got list of 3; for lists of words pass is_split_into_words=True",
         ),
+        (
+            (pd.Series(["不错", pd.NA], dtype="string"),),
+            r"row 1 must be a str, got NAType; replace missing texts with ''",
+        ),
+        ((pd.DataFrame({"a": ["不错"]}),), r"text is a DataFrame; give one of its columns"),
+        ((["不错"], pd.DataFrame({"a": ["不错"]})), r"text_pair is a DataFrame; give one of its columns"),
         ((None,), r"You need to specify either `text`"),
     ],
 )

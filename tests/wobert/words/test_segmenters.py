@@ -65,6 +65,7 @@ def test_entries_that_normalisation_leaves_cut_as_jieba_cuts() -> None:
         ("Ｔ恤", "'Ｔ恤': jieba always cuts at ｔ"),
         ("α粒子", "'α粒子': jieba always cuts at α"),
         ("\u0301", "nothing is left of it once normalised"),
+        ("我们是 1", "'我们是': jieba cuts it into 我们 是; raise its frequency"),
     ],
 )
 def test_a_line_that_can_never_match_is_named_with_its_file(cls: Any, line: str, reason: str, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_line_that_can_never_match_is_named_with_its_file(cls: Any, line: str,
 def test_entries_that_can_match_bring_no_warning_nor_do_copies(cls: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        segmenter = cls.from_words("c++语言\n5G网络 3\nno.1店 2 n\n\nAT&T公司\n的\n，\n")
+        segmenter = cls.from_words("c++语言\n5G网络 3\nno.1店 2 n\n\nAT&T公司\n的\n，\n我们是\n天气预报 0\n")
         for other in (segmenter, copy.deepcopy(segmenter), pickle.loads(pickle.dumps(segmenter))):
             assert other.cut("学c++语言") == ["学", "c++语言"]
     dead = cls.__new__(cls)
