@@ -70,12 +70,12 @@ class WoBertArguments:
 
     model_path: str = field(metadata={"help": "model to start from: folder, shipped name, or Hub repository"})
     train_files: list[str] = field(
-        metadata={"help": "globs of .txt, .gz or .xz files: a paragraph a line, a domain a file"}
+        metadata={"help": "globs of .txt, .gz or .xz files: one paragraph per line, one domain per file"}
     )
     domain_shares: list[str] = field(
         default_factory=list, metadata={"help": "domain=share of it in each pass over the data; 1 where not named"}
     )
-    block_size: int = field(default=128, metadata={"help": "tokens a row"})
+    block_size: int = field(default=128, metadata={"help": "tokens per row"})
     held_out_every: int = field(default=100, metadata={"help": "hold out one of so many runs of lines of each file"})
     run_lines: int = field(default=32, metadata={"help": "lines a run"})
     max_eval_rows: int = field(default=128, metadata={"help": "held-out rows to evaluate on, a domain"})

@@ -27,6 +27,8 @@ def fill_mask(
     folder = find_model(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32")
+    if top_k > network.config.vocab_size:
+        raise ValueError(f"--top-k {top_k} is more than the {network.config.vocab_size} tokens of the vocabulary")
     fill = pipeline("fill-mask", model=network, tokenizer=tokenizer, top_k=top_k)
     for text in read_texts(texts, file):
         fillings = [] if not text.strip() else fill_gaps(text, fill)

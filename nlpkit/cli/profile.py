@@ -36,6 +36,9 @@ def profile(
     found = AutoModelForSequenceClassification.from_pretrained(
         find_model(model), num_labels=labels, dtype="float32"
     ).to(device)
+    limit = getattr(found.config, "max_position_embeddings", None)
+    if limit is not None and length > limit:
+        raise ValueError(f"--length {length} is over the model's limit of {limit} tokens")
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(found.config.vocab_size, (batch_size, length), generator=generator)
     batch = {

@@ -14,7 +14,7 @@ import typer
 def wordify(
     source: Annotated[Path, typer.Argument(help="Folder of a BERT-like model with its tokenizer.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write; must not hold a model yet.")],
-    vocabulary: Annotated[Path | None, typer.Option(help="The word vocabulary, a token a line.")] = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="The word vocabulary, one token per line.")] = None,
     corpus: Annotated[list[str] | None, typer.Option(help="Globs of texts to count a vocabulary on.")] = None,
     share: Annotated[list[str] | None, typer.Option(help="domain=share of a file's lines to count.")] = None,
     size: Annotated[int, typer.Option(help="Entries of a counted vocabulary.")] = 20_000,

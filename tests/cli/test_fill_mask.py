@@ -35,3 +35,8 @@ def test_blank_lines_keep_their_place(call: Call, small_model: str, blank: str) 
 def test_a_text_without_a_gap_is_named(refuse: Call, small_model: str) -> None:
     error = refuse("fill-mask", "酒店很好", "--model", small_model)
     assert error == "nlpkit: no [MASK] in '酒店很好'; put one where a word is to be found"
+
+
+def test_more_fillings_than_tokens_are_refused(refuse: Call, small_model: str) -> None:
+    error = refuse("fill-mask", "酒店很[MASK]", "--model", small_model, "--top-k", "99999999")
+    assert error.startswith("nlpkit: --top-k 99999999 is more than the ")

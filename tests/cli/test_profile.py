@@ -35,3 +35,10 @@ def test_every_way_is_profiled_on_the_users_model(tmp_path: Path) -> None:
 def test_sizes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="--batch-size, --length, --labels and --rounds must be at least 1"):
         call("--rounds", "0")
+
+
+def test_rows_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=30, max_position_embeddings=16, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="--length 17 is over the model's limit of 16 tokens"):
+        call("--model", str(tmp_path), "--length", "17")

@@ -41,3 +41,8 @@ def test_compare_shows_characters_and_words(call: Call, small_model: str) -> Non
     assert "酒 店 服 务 不 错" in output
     assert "酒店 服务 不错" in output
     assert "6 character tokens, 3 word tokens: 0.50 of them" in output
+
+
+def test_a_fallback_beside_a_model_is_refused(refuse: Call, small_model: str) -> None:
+    error = refuse("tokenize", "好", "--model", small_model, "--fallback", "constrained")
+    assert error.startswith("nlpkit: --fallback is for --vocabulary")

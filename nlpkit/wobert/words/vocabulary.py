@@ -92,7 +92,7 @@ def build_vocabulary(
     forced = dict.fromkeys([*SPECIAL_TOKENS, *_ASCII, *frequent, *keep])
     ranked = [token for token, count in counts.most_common() if count and token not in forced]
     if not any(is_chinese(token[0]) for token in ranked if len(token) > 1):
-        raise ValueError("the corpus yields no words: is it Chinese text, one paragraph a line?")
+        raise ValueError("the corpus yields no words: is it Chinese text, one paragraph per line?")
     if len(forced) >= size:
         raise ValueError(f"size={size} leaves no room for words beside the {len(forced)} tokens that must stay")
     chosen = [*forced, *ranked[: size - len(forced)]][len(SPECIAL_TOKENS) :]

@@ -1,4 +1,4 @@
-"""Reading, checking and writing vocabularies: one token a line, the line number is the id."""
+"""Reading, checking and writing vocabularies: one token per line, the line number is the id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
     """Read a BERT vocabulary file.
 
     Args:
-        path: text file, UTF-8, one token a line.
+        path: text file, UTF-8, one token per line.
 
     Returns:
         Token to id.
@@ -36,7 +36,7 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"vocabulary file {path} does not exist; give a file with one token a line")
+        raise FileNotFoundError(f"vocabulary file {path} does not exist; give a file with one token per line")
     content = path.read_bytes()
     try:
         lines = content.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
