@@ -93,7 +93,8 @@ def alias_module(name: str, attribute: Callable[[str], Any]) -> None:
 
     Example:
         >>> import math
-        >>> alias_module("nlpkit.numbers", lambda name: getattr(math, name))
+        >>> from functools import partial
+        >>> alias_module("nlpkit.numbers", partial(getattr, math))
         >>> import_module("nlpkit.numbers").tau
         6.283185307179586
     """

@@ -90,7 +90,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("matplotlib.figure", "viz"), ("peft", "peft"), ("sklearn", "eval"), ("tensorflow", "convert")],
+    [("matplotlib.figure", "viz"), ("peft", "peft"), ("scipy", "eval"), ("tensorflow", "convert")],
 )
 def test_a_missing_module_names_its_extra(module: str, extra: str) -> None:
     found = one_line(ModuleNotFoundError(f"No module named {module!r}", name=module))

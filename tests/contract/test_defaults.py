@@ -41,13 +41,15 @@ LABELS = {"O": 0, "B-X": 1, "I-X": 2}
 
 
 def public_models() -> dict[str, type[PreTrainedModel]]:
-    """Every model class that a room, or nlpkit itself, names in public."""
+    """Every model class that a room, or nlpkit itself, names in public; a ladder's is made for its backbone."""
     package = Path(nlpkit.__file__).parent
     rooms = [import_module(".".join(("nlpkit", *stub.parent.relative_to(package).parts)))
              for stub in sorted(package.rglob("__init__.pyi"))]  # fmt: skip
     public = {name: getattr(room, name) for room in rooms for name in room.__all__}
     return {
-        name: value for name, value in public.items() if inspect.isclass(value) and issubclass(value, PreTrainedModel)
+        name: value
+        for name, value in public.items()
+        if inspect.isclass(value) and issubclass(value, PreTrainedModel) and value.config_class is not None
     }
 
 

@@ -251,7 +251,7 @@ def test_a_vocabulary_of_another_language_is_refused(settings, tmp_path):
 
 def test_a_run_is_not_resumed_under_other_settings(settings):
     main(options(settings | {"max_steps": 4}))
-    with pytest.raises(ValueError, match=r"begun with other settings: rows_per_step was 8 and is now 4"):
+    with pytest.raises(ValueError, match=r"made with other settings: rows_per_step was 8 and is now 4"):
         main(options(settings | {"per_device_train_batch_size": 4}))
 
 

@@ -118,7 +118,11 @@ def donor_combinations(
     targets = donor[[theirs[number][0] for number in words]]
     found: list[tuple[Tensor, Tensor]] = []
     for part in tqdm(
-        targets.split(_TARGETS_AT_ONCE), "matching words", unit=" parts", disable=not show_progress, delay=5
+        targets.split(_TARGETS_AT_ONCE),
+        "matching words",
+        unit=" parts",
+        disable=None if show_progress else True,
+        delay=5,
     ):
         found.append(orthogonal_matching_pursuit(dictionary, part, min(sparsity, *dictionary.shape)))
     rows, coefficients = (torch.cat(parts) for parts in zip(*found, strict=True))

@@ -114,7 +114,7 @@ def distil_rows(
     )
     masks = torch.Generator().manual_seed(seed)
     losses: list[float] = []
-    bar = tqdm(readings, "distilling rows", total=steps, unit=" steps", disable=not show_progress)
+    bar = tqdm(readings, "distilling rows", total=steps, unit=" steps", disable=None if show_progress else True)
     with _frozen(model, teacher), learnt.in_place(), bar:
         for reading in bar:
             reading = reading.to(model.device)

@@ -100,7 +100,7 @@ def test_without_tensorflow_the_error_says_how_to_install_it(
     released: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # as Python itself marks what cannot be imported
-    refused(released, out, ImportError, r"pip install '\.\[convert\]' .*nlpkit-zh")
+    refused(released, out, ImportError, r"pip install '\.\[convert\]' in a clone of nlpkit, or 'nlpkit_zh")
 
 
 @pytest.mark.parametrize("ending", ["", ".index", ".meta", ".data-00000-of-00001"])
