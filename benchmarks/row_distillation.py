@@ -121,10 +121,11 @@ def cosines(words: WordModel, texts: list[str]) -> dict[str, float]:
     for batch in read_batches(pairs, 32, words.tokenizer, tokenizer, random.Random(0)):
         before, after = old(**batch.old).last_hidden_state, words.model.base_model(**batch.new).last_hidden_state
         numbers = batch.new_stretches[is_new[batch.new["input_ids"]] & (batch.new_stretches >= 0)]
-        touched = torch.zeros(batch.count, dtype=torch.bool)
+        touched = torch.zeros(batch.number, dtype=torch.bool)
         touched[numbers] = True
         alike = torch.cosine_similarity(
-            mean_states(before, batch.old_stretches, batch.count), mean_states(after, batch.new_stretches, batch.count)
+            mean_states(before, batch.old_stretches, batch.number),
+            mean_states(after, batch.new_stretches, batch.number),
         )
         found["context"].append(alike[~touched])
         found["words"].append(alike[touched])
