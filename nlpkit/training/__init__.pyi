@@ -8,3 +8,7 @@ from .masked_lm import metrics_by_domain as metrics_by_domain
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic
 from .precision import refuse_fp16_training as refuse_fp16_training
+from .stock_losses import stock_loss as stock_loss
+from .technique import Technique as Technique
+from .trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
+from .trainer import TechniqueTrainer as TechniqueTrainer

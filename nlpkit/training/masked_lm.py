@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EvalPrediction, Trainer
 
-from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.precision import refuse_fp16_training
 
 
