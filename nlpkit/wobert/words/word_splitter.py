@@ -8,8 +8,9 @@ from functools import cache, lru_cache
 from math import log
 from typing import Any, Literal, NamedTuple
 
+from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize, normalize_with_origins
-from nlpkit.wobert.words.segmenters import Segmenter, jieba_dictionary
+from nlpkit.wobert.words.segmenters import Segmenter
 
 Fallback = Literal["faithful", "constrained"]
 Span = tuple[int, int]
