@@ -77,7 +77,7 @@ class WoBertArguments:
     )
     block_size: int = field(default=128, metadata={"help": "tokens per row"})
     held_out_every: int = field(default=100, metadata={"help": "hold out one of so many runs of lines of each file"})
-    run_lines: int = field(default=32, metadata={"help": "lines a run"})
+    run_lines: int = field(default=32, metadata={"help": "lines per run"})
     max_eval_rows: int = field(default=128, metadata={"help": "held-out rows to evaluate on, a domain"})
     mask_probability: float = 0.15
     mask_share: float = field(default=0.8, metadata={"help": "share of the targets shown as [MASK]"})
@@ -195,7 +195,7 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
 
 
 def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> list[dict[str, Any]]:
-    """At most ``max_eval_rows`` rows a domain, each with a number of its own for its mask.
+    """At most ``max_eval_rows`` rows per domain, each with its own number for its mask.
 
     They are spread evenly over the domain, or in a stream, which is not read to its end, the first of each file.
     """

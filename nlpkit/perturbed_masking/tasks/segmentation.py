@@ -27,7 +27,7 @@ class Segmentation(Task[Words, pm.LinkedText, pm.SegmentationScores]):
     }
     reach = 1
     floors: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ["threshold of the texts", "threshold of dev"], "two characters a word"
+        ["threshold of the texts", "threshold of dev"], "two characters per word"
     )
 
     def read(self, path: Path, count_punctuation: bool) -> Iterator[Example[Words]]:
@@ -60,7 +60,7 @@ class Segmentation(Task[Words, pm.LinkedText, pm.SegmentationScores]):
         texts = [str(example.sentence) for example in examples]
         return {
             "each character a word": [pm.cut_evenly(text, 1) for text in texts],
-            "two characters a word": [pm.cut_evenly(text, 2) for text in texts],
+            "two characters per word": [pm.cut_evenly(text, 2) for text in texts],
             "each run a word": [pm.cut_evenly(text, max(len(text), 1)) for text in texts],
         }
 

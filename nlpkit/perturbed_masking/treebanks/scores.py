@@ -32,7 +32,7 @@ class AttachmentScores:
     Args:
         words: that count.
         directed: words whose predicted head is the gold head.
-        undirected: those, and words whose predicted head is a gold dependent of theirs.
+        undirected: those, and words whose predicted head is one of their gold dependents.
         neutral: those, and words whose predicted head is the gold head of their gold head.
 
     Example:

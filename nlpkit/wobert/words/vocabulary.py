@@ -65,8 +65,8 @@ def build_vocabulary(
         UserWarning: words that no text can become, because the segmenter never cuts them.
 
     Note:
-        Without a corpus a second or two. Counting runs at a few million characters a second. The released WoBERT file
-        has the same words, but ids depend on the order of equally frequent words: for released weights use the
+        Without a corpus a second or two. Counting handles a few million characters per second. The released WoBERT
+        file has the same words, but ids depend on the order of equally frequent words: for released weights use the
         released file.
 
     Example:
