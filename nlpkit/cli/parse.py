@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -242,6 +242,7 @@ def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, dec
     remove = terms.punctuation == "removed"
     gold = [without_punctuation(sentence) if remove else sentence for sentence in read_conllu(treebank)]
     gold = [sentence for sentence in gold if terms.admit(len(sentence.words))]
+    refuse_nothing(gold, treebank)
     roots = [gold_root(sentence) if terms.gold_root else None for sentence in gold]
     matrices = masking.iter_impact(gold)
     heads = [decode(matrix, root=root) for matrix, root in zip(matrices, roots, strict=True)]
@@ -261,5 +262,16 @@ def score_constituents(masking: PerturbedMasking, treebank: Path, name: str, dec
 
     dropped = PUNCTUATION_TAGS if terms.punctuation == "removed" else ()
     gold = [one for one in read_brackets(treebank, drop_tags=dropped) if terms.admit(len(one.words))]
+    refuse_nothing(gold, treebank)
     trees = [decode(matrix) for matrix in masking.iter_impact([list(one.words) for one in gold])]
     return evaluate_constituents(gold, {name: trees})
+
+
+def refuse_nothing(gold: Sequence[object], treebank: Path) -> None:
+    """Refuse to score no sentence at all.
+
+    Raises:
+        ValueError: the treebank is empty, or every sentence was left out.
+    """
+    if not gold:
+        raise ValueError(f"{treebank} holds no sentence to score, or none of at most --max-words words")

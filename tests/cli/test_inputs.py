@@ -75,6 +75,13 @@ def test_no_texts_have_no_answers(call: Call, small_model: str, tmp_path: Path, 
         assert call(*options, "--file", str(tmp_path / "empty.txt")) == ""
 
 
+@pytest.mark.parametrize("decoder", ["eisner", "cky"])
+def test_a_treebank_without_sentences_is_named(refuse: Call, small_model: str, tmp_path: Path, decoder: str) -> None:
+    (tmp_path / "empty").touch()
+    options = ["parse", "--model", small_model, "--decoder", decoder, "--evaluate", str(tmp_path / "empty")]
+    assert "empty holds no sentence to score" in refuse(*options)
+
+
 @pytest.mark.parametrize("verb", READERS)
 def test_what_cannot_be_read_is_one_line_for_every_verb(
     refuse: Call, small_model: str, tmp_path: Path, verb: str
