@@ -207,7 +207,8 @@ class ChoiceClassifier(TextClassifier):
         **inputs: Tensor,
     ) -> SequenceClassifierOutput:
         """Scores ``(batch, choices)``, and with ``labels`` the loss in nats per example."""
-        flat = self.model(**inputs).logits[:, 0].float()  # (pairs,)
+        flat = self.model(**inputs).logits[:, 0]  # (pairs,)
+        flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
         present = torch.arange(int(sizes.max()), device=flat.device) < sizes[:, None]  # (batch, choices)
         scores = flat.new_full(present.shape, torch.finfo(flat.dtype).min).masked_scatter(present, flat)
         loss = None
