@@ -20,6 +20,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
+from nlpkit.losses.normalised import at_least_fp32
 
 Rows = tuple[Tensor, Tensor]
 
@@ -151,7 +152,7 @@ class MaskedEncoder:
         with self.autocast():
             if self._stack is None:
                 every = self.encoder(input_ids=input_ids, output_hidden_states=True).hidden_states
-                return {layer: _at_least_fp32(every[layer][rows]) for layer in layers}
+                return {layer: at_least_fp32(every[layer][rows]) for layer in layers}
             found: dict[int, Tensor] = {}
             with self._hooks(rows, layers, deepest, found):
                 try:
@@ -162,7 +163,7 @@ class MaskedEncoder:
                     found[deepest] = last
         narrowed = self._attention_of(deepest) is not None
         found[deepest] = found[deepest][0] if narrowed else found[deepest][rows]
-        return {layer: _at_least_fp32(states) for layer, states in found.items()}
+        return {layer: at_least_fp32(states) for layer, states in found.items()}
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """What the vocabulary head predicts from states of the last layer.
@@ -176,7 +177,7 @@ class MaskedEncoder:
         assert self._head is not None
         with torch.no_grad(), self.autocast():
             logits = self._head(inputs_embeds=states.to(self.model.dtype)[None]).logits[0]
-        return _at_least_fp32(logits).log_softmax(dim=-1)
+        return at_least_fp32(logits).log_softmax(dim=-1)
 
     def autocast(self) -> torch.autocast:
         """The precision that the model runs in."""
@@ -214,10 +215,6 @@ class MaskedEncoder:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _at_least_fp32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _is_causal(config: Any) -> bool:
