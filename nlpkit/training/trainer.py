@@ -50,10 +50,10 @@ class TechniquesMixin(Trainer):
         for place, technique in enumerate(techniques):
             if not isinstance(technique, Technique):
                 raise TypeError(f"techniques[{place}] is a {type(technique).__name__}, not a Technique")
-        self.loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
+        self.task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
         self.techniques = list(techniques)
         super().__init__(*args, **kwargs)
-        self._head_loss = self.loss is None
+        self._head_loss = self.task_loss is None
         self._items: dict[str, Tensor] = {}
         self._weight, self._prefix = 1.0, ""
         self._logged: Terms = {}
@@ -72,8 +72,8 @@ class TechniquesMixin(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
-        if self.loss is None:
-            self.loss = self._stock_loss(batches[0])
+        if self.task_loss is None:
+            self.task_loss = self._stock_loss(batches[0])
         for technique in self._active():
             batches = [technique.batch(batch) for batch in batches]
         return batches, self._count(batches, device)
@@ -91,11 +91,11 @@ class TechniquesMixin(Trainer):
             )
 
     def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
-        assert self.loss is not None
+        assert self.task_loss is not None
         counts: dict[str, Tensor] = {"loss": torch.zeros((), device=device)}
         for batch in batches:
-            if all(column in batch for column in self.loss.columns):
-                counts["loss"] = counts["loss"] + self.loss.items(self.loss.labels_of(batch)).to(device)
+            if all(column in batch for column in self.task_loss.columns):
+                counts["loss"] = counts["loss"] + self.task_loss.items(self.task_loss.labels_of(batch)).to(device)
             for technique in self._active():
                 for name, count in technique.items(batch).items():
                     counts[name] = counts.get(name, 0) + count.to(device)
@@ -137,16 +137,16 @@ class TechniquesMixin(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The loss of a micro-batch: in training the sum of all terms, in evaluation the task's own."""
-        if self.loss is None:
-            self.loss = self._stock_loss(inputs)
+        if self.task_loss is None:
+            self.task_loss = self._stock_loss(inputs)
         training = model.training and num_items_in_batch is not None
         items: Mapping[str, Tensor] = num_items_in_batch if training else {}
         outputs = self.outputs_of(inputs, model)
-        if all(column in inputs for column in self.loss.columns):
-            labels = self.loss.labels_of(inputs)
-            terms = {"loss": self.loss(outputs, labels, num_items_in_batch=items.get("loss"))}
+        if all(column in inputs for column in self.task_loss.columns):
+            labels = self.task_loss.labels_of(inputs)
+            terms = {"loss": self.task_loss(outputs, labels, num_items_in_batch=items.get("loss"))}
         else:
-            terms = {"loss": self.loss.logits_of(outputs).sum() * 0.0}
+            terms = {"loss": self.task_loss.logits_of(outputs).sum() * 0.0}
         if not training:
             return (terms["loss"], outputs) if return_outputs else terms["loss"]
         for technique in reversed(self._active()):
@@ -157,8 +157,8 @@ class TechniquesMixin(Trainer):
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
-        assert self.loss is not None
-        inputs = inputs_without_labels(self.model, batch, self.loss.columns)
+        assert self.task_loss is not None
+        inputs = inputs_without_labels(self.model, batch, self.task_loss.columns)
         return (self._running if model is None else model)(**inputs)
 
     def backward_term(self, name: str, term: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class TechniquesMixin(Trainer):
         if made:
             for technique in self.techniques:
                 optimizer.param_groups = technique.groups(model or self.model, optimizer.param_groups)
-            own = [] if self.loss is None else [p for p in self.loss.parameters() if p.requires_grad]
+            own = [] if self.task_loss is None else [p for p in self.task_loss.parameters() if p.requires_grad]
             if own:
                 optimizer.add_param_group({**optimizer.param_groups[0], "params": own, "weight_decay": 0.0})
         return optimizer
@@ -224,8 +224,8 @@ class TechniquesMixin(Trainer):
 
     def _state(self) -> dict[str, Tensor]:
         parts = {f"{place}": technique.state_dict() for place, technique in enumerate(self.techniques)}
-        if self.loss is not None:
-            parts["loss"] = self.loss.state_dict()
+        if self.task_loss is not None:
+            parts["loss"] = self.task_loss.state_dict()
         return {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
@@ -234,8 +234,8 @@ class TechniquesMixin(Trainer):
 
         for place, technique in enumerate(self.techniques):
             technique.load_state_dict(part(f"{place}."))
-        if self.loss is not None and part("loss."):
-            self.loss.load_state_dict(part("loss."))
+        if self.task_loss is not None and part("loss."):
+            self.task_loss.load_state_dict(part("loss."))
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):
