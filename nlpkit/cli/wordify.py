@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -52,17 +53,19 @@ def wordify(
     if distil < 0 or (distil and not files):
         raise ValueError(f"--distil {distil} needs a positive number of steps and texts to learn from: give --corpus")
     shares = {domain: float(part) for domain, _, part in (item.partition("=") for item in share or ())}
-    if vocabulary is not None:
-        tokens = read_vocabulary(vocabulary)
-    elif files:
-        tokens = build_vocabulary(
-            base_tokens(tokenizer),
-            corpus=read_sample(files, shares),
-            size=size,
-            cut_vocabulary_words=cut_vocabulary_words,
-        )
-    else:
-        tokens = build_vocabulary(base_tokens(tokenizer), words=words, cut_vocabulary_words=cut_vocabulary_words)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no text can become")  # as the surgery says again
+        if vocabulary is not None:
+            tokens = read_vocabulary(vocabulary)
+        elif files:
+            tokens = build_vocabulary(
+                base_tokens(tokenizer),
+                corpus=read_sample(files, shares),
+                size=size,
+                cut_vocabulary_words=cut_vocabulary_words,
+            )
+        else:
+            tokens = build_vocabulary(base_tokens(tokenizer), words=words, cut_vocabulary_words=cut_vocabulary_words)
     result = surgery.wordify(
         model,
         tokenizer,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from nlpkit.wobert.modeling import WoBertForMaskedLM
@@ -31,6 +32,12 @@ def test_from_a_corpus_to_a_folder_that_loads(call: Call, small_vocabulary: dict
     model = WoBertForMaskedLM.from_pretrained(tmp_path / "words")
     assert saved["vocabulary_after"] == len(tokenizer) == model.config.vocab_size
     assert tokenizer.tokenize("酒店服务不错") == ["酒店", "服务", "不错"]
+
+
+def test_words_that_no_text_becomes_are_told_of_once(call: Call, small_model: str, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="no text can become") as warned:
+        call("wordify", small_model, str(tmp_path / "words"), "--words", "3000")
+    assert len([one for one in warned if "no text can become" in str(one.message)]) == 1
 
 
 def test_what_is_no_model_and_what_would_be_overwritten_are_one_line(
