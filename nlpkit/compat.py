@@ -27,7 +27,7 @@ class _ImportHooks:
             return ModuleSpec(name, loader, origin="nlpkit")
         if name not in self.callbacks:
             return None
-        # Only the finders behind this one: two packages with hooks of this kind would else ask each other for ever.
+        # Only the finders behind this one: two packages with such hooks would otherwise ask each other forever.
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
@@ -135,8 +135,8 @@ _POSITIONWISE_AFTER_ATTENTION = ("BertLayer", "RobertaLayer", "XLMRobertaLayer",
 def attention_of_positionwise_layer(layer: Any) -> Any:
     """The part of a Transformer layer behind which each position goes its own way; ``None`` where that is unknown.
 
-    Whoever needs few rows of a layer can drop the others from that part's output, a tuple that begins with the states
-    ``(batch, length, hidden)``: residual, feed-forward network and norm then run on the rows that are left.
+    A caller that needs few rows of a layer can drop the others from that part's output, a tuple that begins with the
+    states ``(batch, length, hidden)``: residual, feed-forward network and norm then run on the rows that are left.
 
     Args:
         layer: a layer of an encoder.
@@ -153,7 +153,7 @@ def quiet_loading() -> Iterator[None]:
     """Keep transformers from reporting on missing and unexpected weights, for callers that read the report themselves.
 
     Note:
-        The report is logged as a warning (checked on transformers 5.20.0 and 5.23.0); its bar of progress stays.
+        The report is logged as a warning (checked on transformers 5.20.0 and 5.23.0); its progress bar stays.
     """
     from transformers.utils import logging
 

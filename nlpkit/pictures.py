@@ -36,7 +36,7 @@ def picture(path: str | Path, texts: Iterable[str], *, dpi: int = 150) -> Iterat
 
     Args:
         path: the file to write or replace: ``.png``, ``.svg`` or ``.pdf``. In SVG, texts stay text, drawn with the
-            fonts of whoever looks at it.
+            viewer's fonts.
         texts: what will be written in it, for which fonts are looked for unless it is SVG.
         dpi: pixels per inch.
 

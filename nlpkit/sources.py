@@ -86,6 +86,50 @@ def find_model(source: str | Path, **hub: Any) -> str:
     return str(source)
 
 
+def find_folder(source: str | Path, **hub: Any) -> Path:
+    """Folder with all files of a model on this machine, for what reads more than ``from_pretrained`` does.
+
+    Args:
+        source: a folder, the name of a shipped model, or a repository on the Hub, whose files are fetched.
+        **hub: as for ``find_file``.
+
+    Returns:
+        The folder; of a repository, with its safetensors, or with PyTorch's weights if it has no safetensors.
+
+    Raises:
+        FileNotFoundError: as of ``find_file``.
+
+    Example:
+        >>> (find_folder("wobert-mini-zh") / "vocab.txt").is_file()
+        True
+    """
+    folder = _folder(source)
+    if folder is not None:
+        return folder / hub.get("subfolder", "")
+    from huggingface_hub import snapshot_download
+
+    repository = str(source)
+    names = ("model.safetensors", "model.safetensors.index.json")
+    weights = "*.safetensors" if any(find_file(repository, name, **hub) for name in names) else "pytorch_model*.bin"
+    where, how = _hub_options(hub)
+    subfolder = how.pop("subfolder", "")
+    patterns = [str(Path(subfolder, pattern)) for pattern in ("*.json", "*.txt", weights)]
+    return Path(snapshot_download(repository, allow_patterns=patterns, **where, **how), subfolder)
+
+
+def expand_home(path: str | Path) -> Path:
+    """A path with ``~`` or ``~name`` at its beginning resolved; as it is, where there is no such user.
+
+    Example:
+        >>> expand_home("~nobody-of-this-name/texts.txt").as_posix()
+        '~nobody-of-this-name/texts.txt'
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def settings_path(name: str) -> Path:
     """Folder of the settings of a benchmark's tasks, one YAML file each.
 
@@ -123,24 +167,44 @@ def recipes_path() -> Path:
 
 def _folder(source: str | Path) -> Path | None:
     """The folder that is meant, or ``None`` where only a repository can be meant."""
-    path = Path(source).expanduser()
+    name = str(source)
+    if not name.strip():
+        raise FileNotFoundError(
+            f"the name of a model is empty; give a folder, {_shipped()}, or a repository on the Hub"
+        )
+    path = expand_home(source)
     if path.is_dir():
         return path
     for folder in _FOLDERS:
         if (folder / source / "config.json").is_file():
             return folder / source
-    name = str(source)
-    if isinstance(source, Path) or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    if path.is_file():
+        raise FileNotFoundError(f"{source} is a file; give the folder of a model")
+    parent = path.parent
+    # The Hub's client asks for half a minute before it gives up, so what can only be a path does not get there.
+    if isinstance(source, Path) or path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise FileNotFoundError(f"there is no folder {source}")
+    if parent.name and parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {source}, and no repository on the Hub is looked for, since {parent} is a folder here"
+        )
     return None
 
 
+def _hub_options(hub: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Where a repository's files are kept, and how they are got."""
+    where: dict[str, Any] = {key: hub[key] for key in ("revision", "cache_dir") if key in hub}
+    how: dict[str, Any] = {
+        key: hub[key] for key in ("token", "local_files_only", "subfolder", "force_download") if key in hub
+    }
+    return where, how
+
+
 def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import constants, hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    where = {key: hub[key] for key in ("revision", "cache_dir") if key in hub}
-    how = {key: hub[key] for key in ("token", "local_files_only", "subfolder", "force_download") if key in hub}
+    where, how = _hub_options(hub)
     try:
         return Path(hf_hub_download(repository, name, **where, **how))
     except LocalEntryNotFoundError as error:
@@ -153,8 +217,8 @@ def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
     except (OSError, ValueError) as error:
         problem = error
     raise FileNotFoundError(
-        f"{repository!r} is no folder here and no shipped model ({_shipped()}), and the Hub does not give it: "
-        f"{problem}"
+        f"{repository!r} is no folder here and no shipped model ({_shipped()}), and the Hub "
+        f"({constants.ENDPOINT}/{repository}) does not give it: {problem}"
     ) from problem
 
 

@@ -1,4 +1,4 @@
-r"""Reading text files: plain, ``.gz`` or ``.xz``, UTF-8, and errors that name file and line.
+r"""Reading text files: plain, ``.gz`` or ``.xz`` (in any case), UTF-8, and errors that name file and line.
 
 Lines are split at ``\n`` only, because texts hold other line separators (U+2028, for example). A byte order mark at
 the beginning of a file is left out.
@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from nlpkit.sources import expand_home
+
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".json", ".jsonl")
@@ -27,7 +29,7 @@ def open_bytes(path: str | Path) -> IO[bytes]:
     """Open a file for reading, uncompressed if its name ends in ``.gz`` or ``.xz``.
 
     Args:
-        path: the file.
+        path: the file; ``~`` is the home folder.
 
     Returns:
         A binary file.
@@ -36,12 +38,12 @@ def open_bytes(path: str | Path) -> IO[bytes]:
         FileNotFoundError: no such file.
         IsADirectoryError: it is a folder.
     """
-    path = Path(path)
+    path = expand_home(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    if not path.is_file():
+    if not path.exists():  # pipes exist, such as those that shells make of <(command), and are no files
         raise FileNotFoundError(f"there is no file {path}")
-    return cast(IO[bytes], _OPENERS.get(path.suffix, open)(path, "rb"))
+    return cast(IO[bytes], _OPENERS.get(path.suffix.lower(), open)(path, "rb"))
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
@@ -110,7 +112,8 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
         [(1, {'text': 'a\u2028b'}), (3, {'text': 'c'})]
     """
     path = Path(path)
-    suffix = Path(path.stem).suffix if path.suffix in _OPENERS else path.suffix
+    name = Path(path.name.lower())
+    suffix = Path(name.stem).suffix if name.suffix in _OPENERS else name.suffix
     if suffix in _JSON_LINES:
         yield from _json_lines(read_lines(path), path)
     elif suffix in _SEPARATORS:

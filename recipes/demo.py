@@ -9,7 +9,9 @@ each character or word has on the others (perturbed masking, kexue.fm/archives/7
 
 from __future__ import annotations
 
+import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -75,8 +77,9 @@ NEGATIVE = {"失望": "disappointed", "生气": "angry", "后悔": "sorry"}
 console = Console(width=100, highlight=False)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Show the four parts."""
+    ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args(argv)
     console.print("Loading PyTorch, transformers and the shipped model; this takes some seconds ...")
     start = time.monotonic()
     # Not at the top of the file: this takes seconds, and a demonstration should speak first.
@@ -183,4 +186,4 @@ def show_words_and_tree(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> N
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

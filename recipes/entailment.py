@@ -3,7 +3,7 @@
 Source: *Entailment as few-shot learner* (Wang et al., 2021, arXiv 2104.14690, section 3): the model is trained on
 pairs of inference first, then on a few examples rewritten as such pairs.
 
-    python recipes/ladder_data.py ocnli SHARED/clue/ocnli data/ocnli
+    python recipes/ladder_data.py ocnli $NLPKIT_DATA/clue/ocnli data/ocnli
     python recipes/entailment.py recipes/configs/entailment/ocnli.yaml
 
 Files hold a JSON object per line with ``text``, ``text_pair`` and ``label``. The result has one output, the logarithm

@@ -1,10 +1,10 @@
 """Turn public data sets into the files that recipes/ladder_finetune.py reads.
 
-    python recipes/ladder_data.py chnsenticorp SHARED/sentiment-zh/chnsenticorp data/chnsenticorp
-    python recipes/ladder_data.py tnews SHARED/clue/tnews10k data/tnews
-    python recipes/ladder_data.py ocnli SHARED/clue/ocnli data/ocnli
-    python recipes/ladder_data.py csl-title SHARED/seq2seq/csl-title data/csl-title
-    python recipes/pfr_entities.py SHARED/cws/pfr-199801.tagged.utf8.xz data/pfr-entities
+    python recipes/ladder_data.py chnsenticorp $NLPKIT_DATA/sentiment-zh/chnsenticorp data/chnsenticorp
+    python recipes/ladder_data.py tnews $NLPKIT_DATA/clue/tnews10k data/tnews
+    python recipes/ladder_data.py ocnli $NLPKIT_DATA/clue/ocnli data/ocnli
+    python recipes/ladder_data.py csl-title $NLPKIT_DATA/seq2seq/csl-title data/csl-title
+    python recipes/pfr_entities.py $NLPKIT_DATA/cws/pfr-199801.tagged.utf8.xz data/pfr-entities
 
 Each writes train.jsonl, in one fixed random order, dev.jsonl and, where the set has a public one, test.jsonl.
 """
@@ -15,6 +15,7 @@ import csv
 import json
 import random
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,16 @@ WITHOUT_TEST = ("ocnli", "csl-title")
 
 def main(argv: list[str]) -> None:
     """Write the files of a data set."""
-    if len(argv) != 3 or argv[0] not in SETS:
-        raise SystemExit(f"usage: python recipes/ladder_data.py {'|'.join(SETS)} SOURCE_FOLDER DESTINATION_FOLDER")
-    source, destination = Path(argv[1]), Path(argv[2])
-    for part in ("train", "dev") if argv[0] in WITHOUT_TEST else ("train", "dev", "test"):
-        rows = list(SETS[argv[0]](source, part))
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("source", type=Path, help="the set's folder, see docs/data.md")
+    parser.add_argument("destination", type=Path, help="folder to write")
+    given = parser.parse_args(argv)
+    for part in ("train", "dev") if given.set in WITHOUT_TEST else ("train", "dev", "test"):
+        rows = list(SETS[given.set](given.source, part))
         if part == "train":
             random.Random(0).shuffle(rows)
-        path = destination / f"{part}.jsonl"
+        path = given.destination / f"{part}.jsonl"
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         print(f"{path}: {len(rows)} rows")
 

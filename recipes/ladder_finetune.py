@@ -7,7 +7,7 @@ Files hold one JSON object per line: ``text``, optionally ``text_pair``, and ``l
 ``spans`` of ``[start, end, type]`` (tagging); ``text`` and ``target`` (seq2seq). recipes/ladder_data.py writes some.
 
 A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, followed by ``+cache`` to
-keep the taps of all rows on disk. Every method is run with every seed, on the same rows, for as many epochs. Call it
+keep the taps of all rows on disk. Every method runs with every seed, on the same rows, for as many epochs. Call it
 again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib is
 installed quality.svg, score against training time, and each run's ladder.
 """
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
+from itertools import chain, islice, repeat
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
@@ -26,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -123,7 +123,7 @@ class LadderArguments:
     max_dev_rows: int | None = None
 
 
-def main(argv: list[str]) -> list[dict[str, Any]]:
+def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([LadderArguments, LadderTrainingArguments], argv)
     unknown = sorted(set(settings.methods) - set(METHODS))
@@ -150,9 +150,7 @@ def main(argv: list[str]) -> list[dict[str, Any]]:
     return results
 
 
-def run(
-    method: str, seed: int, task: Task, settings: LadderArguments, args: LadderTrainingArguments
-) -> dict[str, Any]:
+def run(method: str, seed: int, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> Row:
     """Train and score one model, or read the scores of one that was finished."""
     output = Path(args.output_dir) / method / f"seed-{seed}"
     if (output / "result.json").is_file():
@@ -161,19 +159,15 @@ def run(
     begin = perf_counter()
     model = prepare(method, task, settings, args)
     prepared = perf_counter()
-    rates = {
-        "full": (settings.full_learning_rate, settings.full_head_learning_rate),
-        "lora": (settings.lora_learning_rate, settings.lora_head_learning_rate),
-        "head": (settings.head_learning_rate, None),
-    }
-    rate, head_rate = rates.get(method, (settings.ladder_learning_rate, settings.ladder_head_learning_rate))
+    kind = method.partition("-")[0]
+    head_rate = getattr(settings, f"{kind}_head_learning_rate", None)
     trainer = Seq2SeqTrainer(
         model=model,
         args=replace(
             args,
             seed=seed,
             output_dir=str(output),
-            learning_rate=rate,
+            learning_rate=getattr(settings, f"{kind}_learning_rate"),
             predict_with_generate=settings.task == "seq2seq",
             generation_max_length=settings.max_target_length,
         ),
@@ -220,10 +214,8 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
     if method == "lora":
         from peft import LoraConfig, get_peft_model
 
-        heads = head_modules(model) or None
-        return get_peft_model(
-            model, LoraConfig(r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=heads)
-        )
+        targets, heads = lora_targets(model), head_modules(model) or None
+        return get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=heads))
     if method == "head":
         model.requires_grad_(False)
         for name in head_modules(model):
@@ -247,21 +239,15 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
     return ladder
 
 
-def init_batches(
-    init: str, task: Task, settings: LadderArguments, args: LadderTrainingArguments
-) -> list[dict[str, Any]] | None:
+def init_batches(init: str, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> list[Row] | None:
     """The batches that an init learns from: labelled rows one at a time for fisher, any text for distillation."""
     if init not in ("fisher", "distill"):
         return None
-    fisher = init == "fisher"
-    rows = task.parts["train" if fisher else "text"]
-    size, count = (1, settings.fisher_rows) if fisher else (args.per_device_train_batch_size, settings.distill_batches)
-    loader: Any = DataLoader(rows, size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
-    batches: list[dict[str, Any]] = []
-    while len(batches) < count:
-        for batch in loader:
-            batches.append(dict(batch))
-    return batches[:count]
+    part, size, count = "train", 1, settings.fisher_rows
+    if init == "distill":
+        part, size, count = "text", args.per_device_train_batch_size, settings.distill_batches
+    loader: Any = DataLoader(task.parts[part], size, shuffle=True, collate_fn=task.collate)  # type: ignore[arg-type]
+    return [dict(batch) for batch in islice(chain.from_iterable(repeat(loader)), count)]
 
 
 class Task:
@@ -272,7 +258,7 @@ class Task:
             all rows of the training file, without labels unless the model reads those.
         parts: the same rows, tokenized.
         collate: makes a batch.
-        reduce_logits: what of the logits is kept for scoring; ``None``: all.
+        reduce_logits: the part of the logits that is kept for scoring; ``None`` keeps all.
         metric: name of the score, which lies between 0 and 1.
     """
 
@@ -321,7 +307,8 @@ class Classification(Task):
     def prepare(self) -> None:
         """Keep the best class only, so that the scores of a whole part fit in memory."""
         self.name_labels(sorted({str(row["label"]) for row in self.raw["train"]}))
-        self.collate, self.reduce_logits = DataCollatorWithPadding(self.tokenizer), best_class
+        self.collate = DataCollatorWithPadding(self.tokenizer)
+        self.reduce_logits = lambda logits, labels: logits.argmax(dim=-1)
 
     def encode(self, row: Row) -> Row:
         """Tokenize a text or a pair."""
@@ -401,11 +388,6 @@ class Seq2Seq(Task):
         return mean(rouge_l(found, row["target"]) for found, row in zip(texts, self.raw[part], strict=True))
 
 
-def best_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """The number of the best class of each text."""
-    return logits.argmax(dim=-1)
-
-
 def gold_labels(row: Row) -> list[str]:
     """The BIO label of each character."""
     return spans_to_bio([Span(*span) for span in row["spans"]], len(row["text"]))
@@ -444,14 +426,14 @@ def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, l
     for name, (file, limit) in wanted.items():
         if not Path(file).is_file():
             raise FileNotFoundError(f"there is no file {file!r}; recipes/ladder_data.py writes some")
-        parts[name] = []
-        for number, row in list(read_records(file))[:limit]:
+        records = list(read_records(file))[:limit]
+        if not records:
+            raise ValueError(f"{file} holds no rows")
+        for number, row in records:
             missing = [column for column in columns if column not in row]
             if missing:
                 raise ValueError(f"{file}, line {number} has no {missing[0]!r}; {settings.task} needs {columns}")
-            parts[name].append(row)
-        if not parts[name]:
-            raise ValueError(f"{file} holds no rows")
+        parts[name] = [row for _, row in records]
         if name in SCORED:  # batches of similar lengths need little padding
             parts[name].sort(key=lambda row: len(row["text"]) + len(row.get("text_pair", "")))
     for row in parts.get("text", []):
@@ -460,7 +442,7 @@ def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, l
     return parts
 
 
-def write_report(results: list[dict[str, Any]], output: Path) -> None:
+def write_report(results: list[Row], output: Path) -> None:
     """Write ``results.jsonl``, ``table.md`` and, where matplotlib is installed, ``quality.svg``."""
     write_text(output / "results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
     write_text(output / "table.md", method_table(results, SCORED, baseline="full"))

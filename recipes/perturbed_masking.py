@@ -28,7 +28,16 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, set_seed
 
 import nlpkit.perturbed_masking as pm
 from nlpkit.files import only_writer, write_text
-from nlpkit.perturbed_masking.tasks import TASKS, Decoder, Example, Task, total, tune_on_dev
+from nlpkit.perturbed_masking.tasks import (
+    Constituents,
+    Decoder,
+    Dependencies,
+    Example,
+    Segmentation,
+    Task,
+    total,
+    tune_on_dev,
+)
 from nlpkit.pictures import picture
 from nlpkit.runs import parse_recipe_arguments, settle_facts
 from nlpkit.sources import find_model
@@ -36,6 +45,13 @@ from nlpkit.text_files import read_records
 from nlpkit.training import bf16_is_fast
 
 Row = dict[str, Any]
+AnyTask = Task[Any, Any, Any]
+Examples = list[Example[Any]]
+TASKS: dict[str, AnyTask] = {
+    "constituents": Constituents(),
+    "dependencies": Dependencies(),
+    "segmentation": Segmentation(),
+}
 
 
 @dataclass
@@ -72,7 +88,7 @@ def main(argv: list[str]) -> list[Row]:
         return run(TASKS[settings.task], settings, Path(settings.output_dir))
 
 
-def run(task: Task, settings: EvaluationArguments, output: Path) -> list[Row]:
+def run(task: AnyTask, settings: EvaluationArguments, output: Path) -> list[Row]:
     """Score the baselines and every model, then write table and picture."""
     results = Results(output / "results.jsonl")
     settle_facts(output / "run.json", asdict(settings) | {"models": [], "output_dir": ""}, begins=not results.rows)
@@ -117,7 +133,7 @@ def named(specifications: Sequence[str]) -> dict[str, str]:
     return {name or Path(path).name.partition(".")[0]: path for name, _, path in pairs}
 
 
-def read_examples(task: Task, settings: EvaluationArguments, file: str, is_dev: bool) -> list[Example]:
+def read_examples(task: AnyTask, settings: EvaluationArguments, file: str, is_dev: bool) -> Examples:
     """The sentences of a file that are short enough; if they are too many, as many as wanted, spread evenly."""
     examples = [
         example
@@ -159,10 +175,10 @@ def measures_of(masking: pm.PerturbedMasking, settings: EvaluationArguments) -> 
 
 
 def evaluate(
-    task: Task,
+    task: AnyTask,
     masking: pm.PerturbedMasking,
     model: str,
-    data: dict[str, list[Example]],
+    data: dict[str, Examples],
     results: Results,
     settings: EvaluationArguments,
 ) -> None:
@@ -192,7 +208,7 @@ def evaluate(
         places = every if name == "dev" else asked
 
         def chosen_rows(
-            examples: list[Example] = examples, of_data: list[Any] = of_data, places: list[pm.Measure] = places
+            examples: Examples = examples, of_data: list[Any] = of_data, places: list[pm.Measure] = places
         ) -> Iterator[Row]:
             for decoder in task.decoders():
                 row = best[decoder.group]
@@ -204,9 +220,7 @@ def evaluate(
         results.add("chosen", model, name, chosen_rows)
 
 
-def grid_rows(
-    task: Task, examples: list[Example], measures: list[pm.Measure], matrices: Sequence[Any]
-) -> Iterator[Row]:
+def grid_rows(task: AnyTask, examples: Examples, measures: list[pm.Measure], matrices: Sequence[Any]) -> Iterator[Row]:
     """A row for every measure and decoder."""
     settings = [(number, decoder) for number in range(len(measures)) for decoder in task.decoders()]
     for number, decoder in tqdm(settings, desc="decoding", unit=" settings", delay=5):
@@ -216,10 +230,10 @@ def grid_rows(
 
 
 def scored_row(
-    task: Task,
-    examples: list[Example],
+    task: AnyTask,
+    examples: Examples,
     measure: pm.Measure,
-    decoder: Decoder,
+    decoder: Decoder[Any, Any],
     matrices: list[Any],
     learnt: dict[str, float],
     intervals: bool,
@@ -230,13 +244,13 @@ def scored_row(
     return setting | scores(task, examples, predictions, intervals)
 
 
-def baseline_rows(task: Task, examples: list[Example]) -> Iterator[Row]:
+def baseline_rows(task: AnyTask, examples: Examples) -> Iterator[Row]:
     """A row for every baseline."""
     for name, predictions in task.baselines(examples).items():
         yield {"decoder": name} | scores(task, examples, predictions, intervals=True)
 
 
-def scores(task: Task, examples: list[Example], predictions: list[Any], intervals: bool) -> Row:
+def scores(task: AnyTask, examples: Examples, predictions: list[Any], intervals: bool) -> Row:
     """The figures of a corpus, with the ends of their 95 % intervals over sentences."""
     counts = task.counts(examples, predictions)
     row: Row = {"sentences": len(counts)}
@@ -248,7 +262,7 @@ def scores(task: Task, examples: list[Example], predictions: list[Any], interval
     return row
 
 
-def results_table(task: Task, rows: list[Row], data: dict[str, list[Example]], settings: EvaluationArguments) -> str:
+def results_table(task: AnyTask, rows: list[Row], data: dict[str, Examples], settings: EvaluationArguments) -> str:
     """What was chosen on dev and what it scores, below the baselines, in Markdown."""
     figures = [*task.metrics, *task.summaries]
     cap = "" if settings.max_sentences is None else f", at most {settings.max_sentences} per file"
@@ -280,7 +294,7 @@ def results_table(task: Task, rows: list[Row], data: dict[str, list[Example]], s
     return "\n".join(parts)
 
 
-def plot_layers(task: Task, rows: list[Row], path: Path) -> None:
+def plot_layers(task: AnyTask, rows: list[Row], path: Path) -> None:
     """Draw what each layer scores on dev with its best setting; twins are dotted, the baseline is dashed."""
     metric = next(iter(task.metrics))
     grid = [row for row in rows if row["stage"] == "grid"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -115,13 +116,14 @@ def split_by_order(examples: Sequence[Example], gap: int = GAP) -> dict[str, lis
 
 def main(argv: Sequence[str]) -> None:
     """Convert the corpus named first into the folder named second."""
-    if len(argv) != 2:
-        raise SystemExit("usage: python recipes/pfr_entities.py CORPUS(.xz) OUTPUT_FOLDER")
-    source, folder = Path(argv[0]), Path(argv[1])
-    examples = [read_line(line) for line in read_lines(source) if line.strip()]
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", help="the tagged file, plain, .gz or .xz")
+    parser.add_argument("folder", type=Path, help="for train.jsonl, dev.jsonl and test.jsonl")
+    given = parser.parse_args(argv)
+    examples = [read_line(line) for line in read_lines(given.corpus) if line.strip()]
     for name, part in split_by_order(examples).items():
         lines = (json.dumps(example, ensure_ascii=False) + "\n" for example in part)
-        write_text(folder / f"{name}.jsonl", "".join(lines))
+        write_text(given.folder / f"{name}.jsonl", "".join(lines))
         entities = sum(len(example["spans"]) for example in part)
         print(f"{name}: {len(part)} lines, {sum(len(e['text']) for e in part)} characters, {entities} entities")
 

@@ -1,13 +1,13 @@
 """Continued masked-LM pre-training of a word-level Chinese BERT on raw text.
 
-Source: WoBERT (kexue.fm/archives/7758): a BERT whose vocabulary holds words goes on training with the masked-LM loss.
-Every token is a word, so every mask is a whole-word mask.
+Source: WoBERT (kexue.fm/archives/7758): a BERT whose vocabulary holds words is trained further with the masked-LM
+loss. Every token is a word, so every mask is a whole-word mask.
 
     python recipes/wobert_pretrain.py recipes/configs/wobert_pretrain/mini_zh.yaml --learning_rate 3e-4
     accelerate launch --multi_gpu --num_processes 2 recipes/wobert_pretrain.py CONFIG.yaml
 
-Call it again after an interruption, kill -9 included: it goes on from the last checkpoint in ``output_dir`` and logs
-the losses that the uninterrupted run would have logged. See docs/pretraining.md.
+Call it again after an interruption, kill -9 included: it continues from the last checkpoint in ``output_dir`` and
+logs the losses that the uninterrupted run would have logged. See docs/pretraining.md.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class WoBertArguments:
     )
     block_size: int = field(default=128, metadata={"help": "tokens per row"})
     held_out_every: int = field(default=100, metadata={"help": "hold out one of so many runs of lines of each file"})
-    run_lines: int = field(default=32, metadata={"help": "lines a run"})
-    max_eval_rows: int = field(default=128, metadata={"help": "held-out rows to evaluate on, a domain"})
+    run_lines: int = field(default=32, metadata={"help": "lines per run"})
+    max_eval_rows: int = field(default=128, metadata={"help": "held-out rows to evaluate on, per domain"})
     mask_probability: float = 0.15
     mask_share: float = field(default=0.8, metadata={"help": "share of the targets shown as [MASK]"})
     random_share: float = field(default=0.1, metadata={"help": "share of the targets shown as another token"})
@@ -195,7 +195,7 @@ def load_model(settings: WoBertArguments, tokenizer: WoBertTokenizer) -> WoBertF
 
 
 def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> list[dict[str, Any]]:
-    """At most ``max_eval_rows`` rows a domain, each with a number of its own for its mask.
+    """At most ``max_eval_rows`` rows per domain, each with its own number for its mask.
 
     They are spread evenly over the domain, or in a stream, which is not read to its end, the first of each file.
     """
@@ -239,7 +239,7 @@ def training_rows(
 
 
 def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: PackedCorpus) -> dict[str, Any]:
-    """What decides which rows and masks each step sees; it must not change in mid-run."""
+    """What decides which rows and masks each step sees; it must not change during a run."""
     streamed = [settings.shuffle_buffer, args.dataloader_num_workers] if settings.streaming else None
     return {
         "data": corpus.fingerprint(held_out=False),
@@ -254,7 +254,7 @@ def run_facts(settings: WoBertArguments, args: PretrainingArguments, corpus: Pac
 def facts_for_card(
     settings: WoBertArguments, args: PretrainingArguments, model: WoBertForMaskedLM, steps: int
 ) -> dict[str, str | int | float]:
-    """What the card tells of the model and its training."""
+    """What the model card says about the model and its training."""
     config = model.config
     tokens_per_step = rows_per_step(args) * settings.block_size
     schedule = TrainingArguments.to_dict(args)["lr_scheduler_type"]

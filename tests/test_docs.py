@@ -91,7 +91,7 @@ def test_every_public_set_that_a_recipe_names_has_a_row() -> None:
     named = {
         path
         for settings in (ROOT / "recipes" / "configs").rglob("*.yaml")
-        for path in re.findall(r"shared/data/([^\s,\]\"']+)", settings.read_text("utf-8"))
+        for path in re.findall(r"\$NLPKIT_DATA/([^\s,\]\"']+)", settings.read_text("utf-8"))
     }
     assert named, "no settings name public data"
     assert [path for path in sorted(named) if not any(path.startswith(row) for row in rows)] == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from nlpkit import files
+from nlpkit.drafts import _exchange
 from nlpkit.files import only_writer, read_json, whole_file, whole_folder, write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,7 @@ def test_other_files_stay_and_those_to_replace_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+        monkeypatch.setattr("nlpkit.drafts._exchange", lambda one, other: False)
     out = tmp_path / "out"
     (out / "checkpoint-5" / "deep").mkdir(parents=True)
     (out / "checkpoint-5" / "deep" / "state").write_text("kept")
@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_change_places(tmp_path: Path, monkeypatch: pytest.
 def test_files_of_others_that_come_while_the_folders_change_places_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exchange = files._exchange
+    exchange = _exchange
 
     def late(one: Path, other: Path) -> bool:
         (other / "logs").mkdir()
@@ -287,7 +287,7 @@ def test_files_of_others_that_come_while_the_folders_change_places_stay(
         return exchange(one, other)
 
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(files, "_exchange", late)
+    monkeypatch.setattr("nlpkit.drafts._exchange", late)
     with whole_folder(tmp_path / "out") as draft:
         (draft / "a.txt").write_text("new")
     assert contents(tmp_path / "out") == {"a.txt": "new", "logs/events": "of another process"}

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
 
 import nlpkit
-from nlpkit.sources import find_file, find_model
+from nlpkit.sources import find_file, find_folder, find_model
 
 ROOT = Path(nlpkit.__file__).resolve().parent.parent
 
@@ -59,21 +59,40 @@ def test_files_are_found_in_a_folder_in_the_package_and_in_a_repository(tmp_path
     assert find_model("wobert-mini-zh") == str(nlpkit.model_path("wobert-mini-zh"))
 
 
+def test_all_files_of_a_model_lie_in_its_folder(tmp_path: Path, hub_cache: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for source in (tmp_path / "model", "wobert-mini-zh"):
+        assert find_folder(source) == Path(find_model(source))
+    found = find_folder("someone/words", cache_dir=hub_cache, local_files_only=True)
+    assert found == hub_cache / "models--someone--words" / "snapshots" / ("0" * 40)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         (
             "someone/else",
-            r"'someone/else' is no folder here and no shipped model \(wobert-mini-zh\), and the Hub",
+            r"'someone/else' is no folder here and no shipped model \(wobert-mini-zh\), and the Hub "
+            r"\(http\S+/someone/else\) does not give it: ",
         ),
         ("wobert-midi-zh", r"'wobert-midi-zh' is no folder here and no shipped model"),
         ("./models/none", "there is no folder ./models/none"),
         ("/models/none", "there is no folder /models/none"),
         (Path("models/none"), "there is no folder models/none"),
         ("a/b/c", "there is no folder a/b/c"),
+        ("~nobody-of-this-name/words", "there is no folder ~nobody-of-this-name/words"),
+        ("here/words", "there is no folder here/words, and no repository .*, since here is a folder here"),
+        ("here/words.txt", r"here/words\.txt is a file; give the folder of a model"),
+        ("", "the name of a model is empty; give a folder, wobert-mini-zh, or a repository"),
+        (" ", "the name of a model is empty"),
     ],
 )
-def test_what_is_nowhere_is_one_error(source: str | Path, message: str, hub_cache: Path) -> None:
-    for find in (find_model, lambda *args, **hub: find_file(*args, "config.json", **hub)):
+def test_what_is_nowhere_is_one_error(
+    source: str | Path, message: str, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(hub_cache.parent)
+    Path("here").mkdir()
+    Path("here", "words.txt").touch()
+    for find in (find_model, find_folder, lambda *args, **hub: find_file(*args, "config.json", **hub)):
         with pytest.raises(FileNotFoundError, match=message):
             find(source, cache_dir=hub_cache, local_files_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,30 @@ def test_broken_files_are_named_with_the_line(tmp_path: Path, name: str, content
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         list(read_records(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", ["", ".GZ", ".Xz"])
+def test_names_may_begin_with_the_home_folder_and_be_in_capitals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / f"A.CSV{suffix}").write_bytes(PACK[suffix.lower()](b"review\na\n"))
+    assert list(read_lines(f"~/A.CSV{suffix}")) == ["review", "a"]
+    assert list(read_records(f"~/A.CSV{suffix}")) == [(2, {"review": "a"})]
+
+
+def test_the_home_folder_of_nobody_is_a_missing_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no file ~nobody-of-this-name/a\.txt"):
+        read_lines("~nobody-of-this-name/a.txt")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no files of open descriptors here")
+def test_a_pipe_is_read_as_a_file_is() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"a\nb\n")
+    os.close(writing)
+    assert list(read_lines(f"/dev/fd/{reading}")) == ["a", "b"]
+    os.close(reading)
 
 
 def test_a_missing_file_is_named_before_the_first_line_is_asked_for(tmp_path: Path) -> None:

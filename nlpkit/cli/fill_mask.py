@@ -42,11 +42,17 @@ def fill_gaps(text: str, fill: FillMaskPipeline) -> list[list[tuple[str, float]]
     """The best words for each gap of a text, with their probabilities.
 
     Raises:
-        ValueError: the text has no gap.
+        ValueError: the text has no gap, or is too long for the model.
     """
-    mask = fill.tokenizer.mask_token if fill.tokenizer is not None else None
+    assert fill.tokenizer is not None
+    mask = fill.tokenizer.mask_token
     if mask is None or mask not in text:
         raise ValueError(f"no {mask} in {text!r}; put one where a word is to be found")
+    room = fill.tokenizer.model_max_length
+    room = min(room, getattr(fill.model.config, "max_position_embeddings", None) or room)
+    length = len(fill.tokenizer(text, verbose=False)["input_ids"])
+    if length > room:
+        raise ValueError(f"{text[:20]!r}... has {length} tokens, the model takes {room}; shorten it")
     found: list[Any] = fill(text)  # rows of one gap, or a list of rows for each of several gaps
     gaps = found if isinstance(found[0], list) else [found]
     return [[(row["token_str"], row["score"]) for row in gap] for gap in gaps]
@@ -57,7 +63,7 @@ def print_fillings(text: str, fillings: list[list[tuple[str, float]]]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(text, style="bold", markup=False)
+    console.print(text, style="bold", markup=False, emoji=False, soft_wrap=True)
     for gap in fillings:
         words: list[Any] = [f"{word} {probability:.1%}" for word, probability in gap]
-        console.print("  " + "   ".join(words), markup=False)
+        console.print("  " + "   ".join(words), markup=False, emoji=False, soft_wrap=True)

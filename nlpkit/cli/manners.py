@@ -1,9 +1,11 @@
-"""What all verbs do alike: errors of one line, and no progress bars in pipes."""
+"""What all verbs do alike: errors and warnings of one line, in words of the command line; no bars in pipes."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,8 @@ from nlpkit.extras import hint_for_module
 #: What a user can mend; anything else is a fault of the program, whose traceback is wanted.
 _MENDABLE = (ValueError, TypeError, OSError, ImportError, RuntimeError)
 _NO_BARS = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+#: An argument's value in a message.
+_VALUE = r"""'[^']*'|"[^"]*"|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()\[\]]+"""
 #: Its arguments belong to the recipe, where ``--debug`` is a setting of the Trainer.
 _VERB_WITH_ARGUMENTS_OF_ITS_OWN = "recipe"
 
@@ -28,15 +32,61 @@ class NlpkitGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; what the user can mend becomes one line on standard error, and exit status 1."""
-        try:
-            return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise  # typer's own ways to end; a reader that has gone, as in `nlpkit ... | head`, is one of them
-        except _MENDABLE as error:
-            if ctx.params["debug"] or isinstance(error, NotImplementedError | RecursionError):
-                raise
-            typer.secho(f"nlpkit: {one_line(error)}", fg="red", err=True)
-            raise typer.Exit(1) from None
+
+        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning) and not ctx.params["debug"]:
+                line = in_flags(" ".join(str(message).split()), self._options(ctx))
+                typer.secho(f"nlpkit: warning: {line}", fg="yellow", err=True)
+            else:
+                by_python(message, category, *place, **more)
+
+        with warnings.catch_warnings():
+            by_python, warnings.showwarning = warnings.showwarning, say
+            try:
+                return super().invoke(ctx)
+            except (typer.Exit, typer.Abort, BrokenPipeError):
+                raise  # typer's own ways to end; a reader that has gone, as in `nlpkit ... | head`, is one of them
+            except _MENDABLE as error:
+                if ctx.params["debug"] or isinstance(error, NotImplementedError | RecursionError):
+                    raise
+                typer.secho(f"nlpkit: {in_flags(one_line(error), self._options(ctx))}", fg="red", err=True)
+                raise typer.Exit(1) from None
+
+    def _options(self, ctx: Any) -> list[Any]:
+        """The options of the verb that was called."""
+        verb = self.get_command(ctx, ctx.invoked_subcommand or "")
+        return [] if verb is None else [one for one in verb.params if one.param_type_name == "option"]
+
+
+def in_flags(message: str, options: Sequence[Any]) -> str:
+    """A message of the library, with the arguments that a verb has options for written as these options.
+
+    Args:
+        message: one line, in which arguments stand as Python has them: ``overwrite=True``.
+        options: the verb's options; where one is not called as the library's argument, its parameter is.
+
+    Example:
+        >>> from types import SimpleNamespace as Option
+        >>> options = [Option(name="layer", opts=["--layer"], is_flag=False)]
+        >>> options += [Option(name="overlong", opts=["--split"], is_flag=True)]
+        >>> in_flags("layer=9, but the model has 4; give overlong='split'", options)
+        '--layer 9, but the model has 4; give --split'
+        >>> in_flags("no such thing; leave layer=None", options)
+        'no such thing; leave out --layer'
+    """
+    known = {option.name: option for option in options}
+
+    def written(found: re.Match[str]) -> str:
+        option, value = known[found["name"]], found["value"]
+        flag = max(option.opts, key=len)
+        if value == "None":
+            return f"leave out {flag}" if found["leave"] else f"no {flag}"
+        if option.is_flag and value == "False":
+            flag = next(iter(option.secondary_opts), f"no {flag}")
+        return f"{found['leave'] or ''}{flag}" + ("" if option.is_flag else f" {value}")
+
+    names = "|".join(map(re.escape, known)) or "(?!)"
+    return re.sub(rf"(?P<leave>\bleave )?(?<![\w-])(?P<name>{names})=(?P<value>{_VALUE})", written, message)
 
 
 def debug_first(args: Sequence[str]) -> list[str]:

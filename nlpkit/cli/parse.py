@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,12 +78,12 @@ def parse(
     layer: Annotated[int, typer.Option(help="Hidden layer to compare, from 1; -1 is the last.")] = -1,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
     units: Annotated[str, typer.Option(help="What lines of text are cut into: characters, or tokens.")] = "characters",
-    split: Annotated[bool, typer.Option(help="Handle sentences over the model's limit in parts.")] = False,
+    overlong: Annotated[bool, typer.Option("--split", help="Handle what is over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
     file: TextFile = None,
 ) -> None:
     """Parse sentences with a masked language model that was never taught grammar."""
-    from nlpkit.perturbed_masking import Measure, PerturbedMasking, report_table, write_conllu
+    from nlpkit.perturbed_masking import Measure, PerturbedMasking, report_table
 
     decode = choose_decoder(decoder, faithful)
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
@@ -96,7 +97,7 @@ def parse(
         find_model(model),
         measure=Measure(layer, distance),  # type: ignore[arg-type]
         units=units,  # type: ignore[arg-type]
-        overlong="split" if split else "refuse",
+        overlong="split" if overlong else "refuse",
         bf16=bf16,
     )
     if evaluate is not None:
@@ -109,8 +110,6 @@ def parse(
     parses = parse_all(masking, read_sentences(texts, file, conllu, words), decode)
     if write in _PICTURES and output is not None:
         write_pictures(parses, write, output)
-    elif write == "conllu" and output is not None:
-        write_conllu((one.annotated() for one in parses), output)
     else:
         write_lines((write_parse(one, str(write)) for one in parses), output)
 
@@ -168,7 +167,7 @@ def check_evaluation(decoder: str, terms: Terms, refused: Mapping[str, object]) 
 
 
 def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, words: bool) -> Iterator[str | Sentence]:
-    """Sentences of the input: texts, or sentences whose words are given; blank lines are left out.
+    """Sentences of the input: texts, blank ones included, or sentences whose words are given.
 
     Raises:
         FileNotFoundError: no such file.
@@ -177,29 +176,34 @@ def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, wor
     from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
     from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 
-    named_so = file is not None and any(suffix in (".conllu", ".conll") for suffix in file.suffixes)
+    named_so = file is not None and any(suffix.lower() in (".conllu", ".conll") for suffix in file.suffixes)
     if conllu or named_so:
         yield from read_conllu(read_texts(texts, file) if file is None or texts else file)
         return
     for line in read_texts(texts, file):
-        if line.strip():
-            yield Sentence.of(line.split()) if words else line
+        yield Sentence.of(line.split()) if words and line.strip() else line
 
 
-def parse_all(masking: PerturbedMasking, sentences: Iterable[str | Sentence], decode: Decoder) -> Iterator[Parse]:
-    """Parse sentences one by one, in bounded memory; those in which the tokenizer finds no unit are left out."""
+def parse_all(
+    masking: PerturbedMasking, sentences: Iterable[str | Sentence], decode: Decoder
+) -> Iterator[Parse | None]:
+    """Parse sentences one by one, in bounded memory; ``None`` for each in which the tokenizer finds no unit."""
     from nlpkit.perturbed_masking import Parse, Sentence
 
     for units, matrices in masking.iter_measures(sentences):
         sentence = units.sentence
         if not isinstance(sentence, Sentence):
             sentence = Sentence.in_text(str(sentence), units.spans or ())
-        if sentence.words:
-            yield Parse(sentence, matrices[0], decode(matrices[0]))
+        yield Parse(sentence, matrices[0], decode(matrices[0])) if sentence.words else None
 
 
-def write_parse(one: Parse, write: str) -> str:
-    """A parse in the form of ``--format``, without the last line end; drawings have a blank line after them."""
+def write_parse(one: Parse | None, write: str) -> str:
+    """A parse in the form of ``--format``, without the last line end.
+
+    What takes several lines, CoNLL-U and drawings, ends with a blank line; without any word, it is that line alone.
+    """
+    if one is None:
+        return json.dumps({"words": []}) if write == "json" else ""
     if write == "tree":
         return f"{one.drawing()}\n"
     return {"conllu": one.conllu, "brackets": one.brackets, "json": one.json}[write]()
@@ -215,12 +219,14 @@ def write_lines(items: Iterable[str], output: Path | None) -> None:
         lines.writelines(f"{item}\n" for item in items)
 
 
-def write_pictures(parses: Iterable[Parse], write: str, folder: Path) -> None:
-    """Write one picture per sentence, ``0001.svg`` and so on."""
+def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path) -> None:
+    """Write one picture per sentence, ``0001.svg`` and so on; numbers of sentences without words are left out."""
     from nlpkit.perturbed_masking import save_heat_map
 
     with whole_folder(folder) as draft:
         for number, one in enumerate(parses, start=1):
+            if one is None:
+                continue
             path = draft / f"{number:04}{'.png' if write == 'heatmap-png' else '.svg'}"
             if write == "svg":
                 path.write_text(one.svg(), "utf-8")
@@ -236,6 +242,7 @@ def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, dec
     remove = terms.punctuation == "removed"
     gold = [without_punctuation(sentence) if remove else sentence for sentence in read_conllu(treebank)]
     gold = [sentence for sentence in gold if terms.admit(len(sentence.words))]
+    refuse_nothing(gold, treebank)
     roots = [gold_root(sentence) if terms.gold_root else None for sentence in gold]
     matrices = masking.iter_impact(gold)
     heads = [decode(matrix, root=root) for matrix, root in zip(matrices, roots, strict=True)]
@@ -255,5 +262,16 @@ def score_constituents(masking: PerturbedMasking, treebank: Path, name: str, dec
 
     dropped = PUNCTUATION_TAGS if terms.punctuation == "removed" else ()
     gold = [one for one in read_brackets(treebank, drop_tags=dropped) if terms.admit(len(one.words))]
+    refuse_nothing(gold, treebank)
     trees = [decode(matrix) for matrix in masking.iter_impact([list(one.words) for one in gold])]
     return evaluate_constituents(gold, {name: trees})
+
+
+def refuse_nothing(gold: Sequence[object], treebank: Path) -> None:
+    """Refuse to score no sentence at all.
+
+    Raises:
+        ValueError: the treebank is empty, or every sentence was left out.
+    """
+    if not gold:
+        raise ValueError(f"{treebank} holds no sentence to score, or none of at most --max-words words")

@@ -40,7 +40,7 @@ def recipe(
         typer.echo(f"nlpkit: {path}", err=True)
         typer.echo(path.read_text("utf-8"), nl=False)
         return
-    if options and not options[0].startswith("-"):
+    if options and not options[0].startswith("-") and shipped_settings(name):  # others have arguments of their own
         options[0] = str(settings_file(name, options[0]))
     typer.echo(f"nlpkit: running {path}", err=True)
     sys.argv = [str(path), *options]
@@ -65,8 +65,15 @@ def recipe_path(name: str) -> Path:
     """
     names = recipe_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3)
-        raise ValueError(f"unknown recipe {name!r}; " + (f"near: {', '.join(near)}" if near else ", ".join(names)))
+        plain = name.removesuffix(".py").replace("-", "_").lower()
+        begun = [one for one in names if plain and plain in one]
+        near = begun or difflib.get_close_matches(plain, names, n=3)
+        owners = [one for one in names if name in (path.stem for path in shipped_settings(one))]
+        hint = "; ".join(
+            [f"{name} is a file of settings: `nlpkit recipe {one} {name}`" for one in owners]
+            or ([f"near: {', '.join(near)}"] if near else ["there are " + ", ".join(names)])
+        )
+        raise ValueError(f"unknown recipe {name!r}; {hint}")
     return recipes_path() / f"{name}.py"
 
 

@@ -26,7 +26,7 @@ def segment(
     layer: Annotated[int, typer.Option(help="Hidden layer to compare, from 1; -1 is the last.")] = -1,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
     units: Annotated[str, typer.Option(help="characters, or tokens of the model.")] = "characters",
-    split: Annotated[bool, typer.Option(help="Handle texts over the model's limit in parts.")] = False,
+    overlong: Annotated[bool, typer.Option("--split", help="Handle texts over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list of words per text.")] = False,
     file: TextFile = None,
@@ -37,7 +37,9 @@ def segment(
     if threshold is not None and mean_length is not None:
         raise ValueError("give --threshold or --mean-length, not both: each decides alone where texts are cut")
     options: dict[str, Any] = {"measure": Measure(layer, distance), "units": units, "bf16": bf16}  # type: ignore[arg-type]
-    masking = PerturbedMasking.from_pretrained(find_model(model), overlong="split" if split else "refuse", **options)
+    masking = PerturbedMasking.from_pretrained(
+        find_model(model), overlong="split" if overlong else "refuse", **options
+    )
     chosen = MeanWordLength(mean_length) if mean_length is not None else otsu
     cuts: dict[str, Any] = {"threshold": chosen if threshold is None else threshold, "relative": not absolute}
     for words in masking.iter_segment(read_texts(texts, file), sample=sample, **cuts):

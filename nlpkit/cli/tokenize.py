@@ -22,7 +22,7 @@ _BATCH = 1000
 def tokenize(
     texts: Texts = None,
     model: Model = "wobert-mini-zh",
-    vocabulary: Annotated[Path | None, typer.Option(help="A vocab.txt instead of a model.")] = None,
+    vocab: Annotated[Path | None, typer.Option("--vocabulary", help="A vocab.txt instead of a model.")] = None,
     fallback: Annotated[
         str | None, typer.Option(help="With --vocabulary: faithful (the default) or constrained.")
     ] = None,
@@ -32,12 +32,12 @@ def tokenize(
     """Tokenize texts: ids, pieces and offsets as JSON lines, or with --compare a table."""
     from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
-    if fallback is not None and vocabulary is None:
+    if fallback is not None and vocab is None:
         raise ValueError(
             "--fallback is for --vocabulary; a model's tokenizer has its own. Give a vocab.txt, or leave it out"
         )
-    if vocabulary is not None:
-        tokenizer = WoBertTokenizer(vocabulary, fallback=fallback or "faithful")  # type: ignore[arg-type]
+    if vocab is not None:
+        tokenizer = WoBertTokenizer(vocab, fallback=fallback or "faithful")  # type: ignore[arg-type]
     else:
         tokenizer = WoBertTokenizer.from_pretrained(find_model(model))
     lines = read_texts(texts, file)

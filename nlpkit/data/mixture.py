@@ -95,12 +95,13 @@ def number_for_evaluation(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]
     return [row | {"draw": -1 - number} for number, row in enumerate(rows)]
 
 
-def parse_shares(shares: list[str], domains: list[str]) -> dict[str, float]:
+def parse_shares(shares: list[str], domains: list[str], name: str = "domain_shares") -> dict[str, float]:
     """Read shares as they stand in a recipe's settings.
 
     Args:
         shares: strings such as ``"law=0.33"``.
         domains: the domains there are.
+        name: of the setting, for errors.
 
     Returns:
         The share of each domain that is named.
@@ -116,9 +117,9 @@ def parse_shares(shares: list[str], domains: list[str]) -> dict[str, float]:
     for share in shares:
         domain, _, value = share.partition("=")
         if domain not in domains:
-            raise ValueError(f"domain_shares names {domain!r}; the domains are {', '.join(domains)}")
+            raise ValueError(f"{name} names {domain!r}; the domains are {', '.join(domains)}")
         try:
             parsed[domain] = float(value)
         except ValueError:
-            raise ValueError(f"domain_shares must look like {domain}=0.33; got {share!r}") from None
+            raise ValueError(f"{name} must look like {domain}=0.33; got {share!r}") from None
     return parsed

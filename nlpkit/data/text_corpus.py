@@ -6,6 +6,7 @@ import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from nlpkit.sources import expand_home
 from nlpkit.text_files import read_lines
 
 _SUFFIXES = (".txt", ".gz", ".xz")
@@ -29,12 +30,12 @@ def find_text_files(patterns: list[str]) -> list[Path]:
     found: set[Path] = set()
     for pattern in patterns:
         # Not Path.glob, which refuses absolute patterns.
-        matches = [Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)]  # noqa: PTH207
+        matches = [Path(match) for match in glob.glob(str(expand_home(pattern)), recursive=True)]  # noqa: PTH207
         if not matches:
             raise FileNotFoundError(f"no file matches {pattern!r}")
         found.update(matches)
     for path in sorted(found):
-        if path.suffix not in _SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
             raise ValueError(f"{path} is not a text file of a known kind: {', '.join(_SUFFIXES)}")
     return sorted(found)
 

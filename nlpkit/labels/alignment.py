@@ -1,7 +1,7 @@
-"""Between the characters that carry labels and the word tokens that carry states.
+"""Between the characters that have labels and the word tokens that have states.
 
-A word token may straddle the border of an entity; then no labelling of tokens can express the entity. These functions
-say how much is lost that way, and expand token states over characters so that nothing is.
+A word token may cross the border of an entity; then no labelling of tokens can express the entity. These functions
+measure how much is lost that way, and expand token states over characters so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def place_in_token(character_to_token: Tensor, reach: int) -> Tensor:
 
     Args:
         character_to_token: token indices, -1 for characters in no token, shape ``(batch, characters)``.
-        reach: distances are told apart up to ``reach - 1`` and are one from there on.
+        reach: distances of ``reach - 1`` and more count as the same.
 
     Returns:
         ``reach * from_start + from_end`` in ``[0, reach ** 2)``, shape ``(batch, characters)``: 0 is a token of one
@@ -162,7 +162,7 @@ def find_inexpressible_spans(spans: Iterable[Span], offsets: Sequence[tuple[int,
 
 @dataclass(frozen=True)
 class AlignmentLoss:
-    """What labels lose on their way from characters to tokens; add two to join corpora.
+    """What labels lose when characters' labels become tokens' labels; add two to join corpora.
 
     Args:
         spans: labelled spans.
@@ -186,7 +186,7 @@ class AlignmentLoss:
 
     @property
     def oracle_f1(self) -> float:
-        """Highest exact-match F1 that any tagger of tokens can reach: it finds all it can express, and nothing else.
+        """Highest exact-match F1 of any tagger of tokens: it finds all that it can express, and nothing else.
 
         With ``n`` spans and ``l`` lost, precision is 1 and recall ``(n - l) / n``; 1 when there are no spans.
         """
@@ -202,11 +202,11 @@ def align_labels(
     what comes first).
 
     Args:
-        character_labels: one BIO label a character.
+        character_labels: one BIO label per character.
         offsets: the span of each token, as ``map_characters`` takes them.
 
     Returns:
-        One label a token, ``None`` for tokens without characters; and the loss.
+        One label per token, ``None`` for tokens without characters; and the loss.
 
     Raises:
         ValueError: a label is not BIO, or the offsets do not fit the text.
@@ -244,12 +244,12 @@ def spread_labels(token_labels: Sequence[str | None], offsets: Sequence[tuple[in
     """Turn BIO labels of tokens into BIO labels of characters.
 
     Args:
-        token_labels: one a token; what special tokens carry is ignored.
+        token_labels: one per token; those of special tokens are ignored.
         offsets: the span of each token, as ``map_characters`` takes them.
         length: number of characters of the text.
 
     Returns:
-        ``length`` labels. Characters in no token are ``"O"``, except between two tokens of one span, whose they are.
+        ``length`` labels. Characters in no token are ``"O"``, except between two tokens of one span: they are in it.
 
     Raises:
         ValueError: there are not as many labels as tokens, or the offsets do not fit the text.
@@ -259,7 +259,7 @@ def spread_labels(token_labels: Sequence[str | None], offsets: Sequence[tuple[in
         ['B-PER', 'I-PER', 'I-PER', 'I-PER', 'O', 'O']
     """
     if len(token_labels) != len(offsets):
-        raise ValueError(f"{len(token_labels)} token labels for {len(offsets)} tokens; give one a token")
+        raise ValueError(f"{len(token_labels)} token labels for {len(offsets)} tokens; give one per token")
     map_characters(offsets, length)
     labelled = [
         (start, end, label)
@@ -274,14 +274,14 @@ def spread_labels(token_labels: Sequence[str | None], offsets: Sequence[tuple[in
 
 
 def close_gaps(labels: Sequence[str], character_to_token: Sequence[int] | NDArray[np.int64]) -> list[str]:
-    """Let the characters that no token covers continue the span around them, or else be outside.
+    """Let characters that no token covers continue the span around them; without one they are outside.
 
     Args:
-        labels: BIO labels of characters; what uncovered characters carry is ignored.
+        labels: BIO labels of characters; those of uncovered characters are ignored.
         character_to_token: of each character, -1 for those in no token, shape ``(characters,)``.
 
     Returns:
-        One label a character.
+        One label per character.
 
     Example:
         >>> close_gaps(["B-PER", "O", "I-PER", "B-LOC", "B-LOC"], [0, -1, 1, 2, -1])

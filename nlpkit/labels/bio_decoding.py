@@ -12,7 +12,7 @@ BEGINS_INSIDE = 4.0
 
 
 def continue_inside(scores: Tensor, names: Sequence[str]) -> Tensor:
-    """What scores of a token's labels say of its characters but the first: ``B-X`` has become ``I-X`` there.
+    """The scores of a token's labels for its characters after the first: ``B-X`` becomes ``I-X`` there.
 
     Args:
         scores: logits, shape ``(..., labels)``.

@@ -25,11 +25,11 @@ class Span(NamedTuple):
 def bio_to_spans(labels: Sequence[str]) -> list[Span]:
     """Read the spans out of BIO labels.
 
-    Source: the IOB2 scheme, read as the CoNLL-2000 scorer reads it: an ``I-X`` that follows neither ``B-X`` nor
+    Source: the IOB2 scheme, read as the CoNLL-2000 scorer reads it: an ``I-X`` that does not follow ``B-X`` or
     ``I-X`` starts a span, because a tagger may emit one.
 
     Args:
-        labels: ``"O"``, ``"B-X"`` or ``"I-X"``, one a character (or a token).
+        labels: ``"O"``, ``"B-X"`` or ``"I-X"``, one per character (or per token).
 
     Returns:
         The spans in order, none overlapping.
@@ -137,7 +137,7 @@ def score_spans(gold: Sequence[Iterable[Span]], predicted: Sequence[Iterable[Spa
         (0.5, 1.0)
     """
     if len(gold) != len(predicted):
-        raise ValueError(f"{len(gold)} gold texts, {len(predicted)} predicted ones; give one prediction a text")
+        raise ValueError(f"{len(gold)} gold texts, {len(predicted)} predicted ones; give one prediction per text")
     counts = {name: Counter[str]() for name in ("gold", "predicted", "correct")}
     for gold_spans, predicted_spans in zip(gold, predicted, strict=True):
         wanted, found = set(gold_spans), set(predicted_spans)

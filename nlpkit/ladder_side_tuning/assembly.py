@@ -55,7 +55,7 @@ def build_ladder(
     for stack in stacks:
         taps_only = stack.role == "encoder" and len(stacks) > 1
         build_side_network(ladder, stack, config, taps_only)
-    # Not before everything fits: the given model is frozen by it.
+    # Only once everything fits: this freezes the given model.
     ladder.requires_grad_(False)
     ladder.train(model.training)
     for name, module in ladder.ladder_modules().items():

@@ -130,8 +130,7 @@ class PerturbedMasking:
             device: a GPU if there is one, by default; under ``across_processes`` that of the process.
             dtype: of the weights.
             bf16: as for the class.
-            revision: of a repository, as for every ``from_pretrained``; so ``cache_dir``, ``token`` and
-                ``local_files_only``.
+            revision: of a repository, as for every ``from_pretrained``.
             cache_dir: where the Hub's files are kept.
             token: for the Hub.
             local_files_only: do not ask the Hub.
@@ -141,9 +140,8 @@ class PerturbedMasking:
             FileNotFoundError: there is no such model.
             ValueError: as for the class, or transformers has no masked LM of this kind.
         """
-        options = {"revision": revision, "cache_dir": cache_dir, "token": token}
-        hub: dict[str, object] = {name: value for name, value in options.items() if value is not None}
-        hub["local_files_only"] = local_files_only
+        asked = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        hub: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
         if device is None:
             device = Processes(settings.get("across_processes", False)).device
         name = find_model(pretrained_model_name_or_path, **hub)
@@ -181,7 +179,7 @@ class PerturbedMasking:
         """Sentences, their units, and impact matrices by several layers and distances, in one pass of the model.
 
         Args:
-            sentences: as for ``impact``, as many as you like.
+            sentences: as for ``impact``.
             measures: what to measure; by default what the class was given.
             reach: as for ``impact``.
 
@@ -207,14 +205,7 @@ class PerturbedMasking:
             )
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
-        """Texts with the strength of each link between neighbouring units, on which segmentation is based.
-
-        Args:
-            texts: texts, as many as you like.
-
-        Yields:
-            For each text, in order, its units and links; ``2 n - 1`` passes of the model.
-        """
+        """Texts with the strength of each link between neighbouring units; ``2 n - 1`` passes for each text."""
         if isinstance(texts, str):
             raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
         for units, matrices in self.iter_measures(map(_only_text, texts), reach=1):
@@ -250,13 +241,11 @@ class PerturbedMasking:
         """As ``segment``, one text at a time and in bounded memory.
 
         Args:
-            texts: texts, as many as you like.
-            threshold: a number, or what finds one.
+            texts: as for ``segment``.
+            threshold: as for ``segment``.
             relative: as for ``segment``.
-            sample: find it on this many texts from the beginning; ``None``: on all, which are then kept in memory.
-
-        Yields:
-            The words of each text, in order.
+            sample: find the threshold on this many texts from the beginning; ``None``: on all, which then stay in
+                memory.
         """
         linked = (text.relative() if relative else text for text in self.linked_texts(texts))
         seen = list(islice(linked, sample)) if callable(threshold) else []

@@ -32,15 +32,15 @@ def weighted_mean(scores: Sequence[Tensor], weights: Sequence[float] | None = No
     """
     if not scores:
         raise ValueError("an ensemble needs at least one member")
-    shares = torch.ones(len(scores)) if weights is None else torch.tensor(list(weights), dtype=torch.float32)
+    shares = torch.tensor([1.0] * len(scores) if weights is None else list(weights), dtype=torch.float64)
     if len(shares) != len(scores) or (shares < 0).any():
         raise ValueError(
             f"weights must be one number per member, none negative; got {weights} for {len(scores)} members"
         )
     if shares.sum() == 0:
-        shares = torch.ones(len(scores))
+        shares = torch.ones_like(shares)
     logs = torch.stack([member.log_softmax(dim=-1) for member in scores])  # (members, examples, labels)
-    return (logs * (shares / shares.sum())[:, None, None]).sum(dim=0)
+    return (logs * (shares / shares.sum()).to(logs)[:, None, None]).sum(dim=0)
 
 
 class Ensemble:

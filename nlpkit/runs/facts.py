@@ -15,7 +15,8 @@ def settle_facts(path: str | Path, facts: Mapping[str, Any], *, begins: bool = F
 
     Args:
         path: a JSON file in the folder of the results, ``run.json`` for example.
-        facts: what must not change as long as results are added to the folder, as JSON values.
+        facts: what must not change as long as results are added to the folder, as JSON values: all of it, since a
+            fact that is missing on either side differs, unless it is ``None`` on the other.
         begins: whether the folder holds no result yet, so that facts written down before count for nothing.
 
     Raises:
@@ -33,12 +34,12 @@ def settle_facts(path: str | Path, facts: Mapping[str, Any], *, begins: bool = F
     if begins or not path.exists():
         write_json(path, facts)
         return
-    before = read_json(path)
+    before, now = read_json(path), json.loads(json.dumps(facts))
     changed = [
-        f"{name} was {before.get(name)!r} and is now {value!r}"
-        for name, value in json.loads(json.dumps(facts)).items()
+        f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+        for name in {**now, **before}
         # By their text, in which a NaN is what it was.
-        if json.dumps(before.get(name), sort_keys=True) != json.dumps(value, sort_keys=True)
+        if json.dumps(before.get(name), sort_keys=True) != json.dumps(now.get(name), sort_keys=True)
     ]
     if changed:
         raise ValueError(

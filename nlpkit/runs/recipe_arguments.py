@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from transformers import HfArgumentParser
+
+#: Folders that shipped settings name as ``$NAME/...``, and where they lie beside a checkout.
+_PLACES = {"NLPKIT_DATA": "../shared/data", "NLPKIT_MODELS": "../shared/models"}
 
 
 @dataclass
@@ -46,6 +50,8 @@ class _RecipeArgumentParser(HfArgumentParser):
 def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str]) -> tuple[Any, ...]:
     """Parse ``[config.yaml] [--name value ...]`` into dataclasses; what is on the command line wins.
 
+    In the YAML file ``$NLPKIT_DATA`` and ``$NLPKIT_MODELS`` stand for folders that these environment variables name.
+
     Args:
         argument_classes: dataclasses such as ``transformers.TrainingArguments``.
         argv: the command line without the program's name.
@@ -55,7 +61,8 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
 
     Raises:
         FileNotFoundError: there is no such YAML file.
-        ValueError: a name is unknown (the message lists near ones), missing, or has a value of the wrong type.
+        ValueError: a name is unknown (the message lists near ones), missing, or has a value of the wrong type; or a
+            value needs an environment variable that is not set.
 
     Example:
         >>> from dataclasses import dataclass
@@ -77,6 +84,8 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
     *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
     if rest:
         raise ValueError(f"settings look like --name value; cannot read {' '.join(rest)!r}")
+    for value in (value for settings in parsed for value in vars(settings).values()):
+        _check_places(value if isinstance(value, list) else [value])
     return tuple(parsed)
 
 
@@ -98,8 +107,26 @@ def _as_options(name: str, value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list):
-        return [f"--{name}", *map(str, value)]
-    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+        return [f"--{name}", *(_placed(str(item)) for item in value)]
+    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else _placed(str(value))}"]
+
+
+def _placed(value: str) -> str:
+    """A value with the folders in it that are known."""
+    for variable, beside in _PLACES.items():
+        folder = os.environ.get(variable) or (beside if Path(beside).is_dir() else f"${variable}")
+        value = value.replace(f"${variable}", folder)
+    return value
+
+
+def _check_places(values: Iterable[Any]) -> None:
+    for value in values:
+        for variable in _PLACES:
+            if isinstance(value, str) and f"${variable}/" in value:
+                raise ValueError(
+                    f"the settings name {value}, and {variable} is not set; set it to the folder of the public "
+                    f"{'data' if variable == 'NLPKIT_DATA' else 'models'}, as docs/data.md says, or give another path"
+                )
 
 
 def _check_name(name: str, known: Iterable[str], source: str) -> None:

@@ -34,6 +34,31 @@ def test_fields_are_taken_by_name(call: Call, small_model: str) -> None:
     assert output.split("\t")[0] in ("y", "n")
 
 
+def test_blank_texts_are_not_calibrated_on(call: Call, small_model: str) -> None:
+    options = ["-m", small_model, "-p", "{text}很{mask}", "-l", "good=好", "-l", "bad=不错", "--calibrate"]
+    first, last = call("classify", *options, "酒店", "天气不错").splitlines()
+    assert call("classify", *options, stdin="酒店\n \n天气不错\n").splitlines() == [first, "", last]
+
+
+def test_a_text_in_braces_is_a_text(call: Call, small_model: str) -> None:
+    options = ["-m", small_model, "-p", "{text}很{mask}", "-l", "good=好", "-l", "bad=不错", "--json"]
+    texts = ["{酒店}很好", '{"text": "酒店很好"}', '{"other": "酒店"}', "酒店很好"]
+    rows = [json.loads(line) for line in call("classify", *options, *texts).splitlines()]
+    assert [row["text"] for row in rows] == texts
+    assert rows[1]["probabilities"] == rows[3]["probabilities"] != rows[0]["probabilities"]
+
+
+def test_an_argument_of_several_lines_has_one_line_of_answer(call: Call, small_model: str) -> None:
+    options = ["-m", small_model, "-p", "{text}很{mask}", "-l", "good=好", "-l", "bad=不错"]
+    assert call("classify", *options, "酒店\n很好").count("\n") == 1
+
+
+def test_a_pattern_of_two_texts_needs_both(refuse: Call, small_model: str) -> None:
+    options = ["-m", small_model, "-p", "{first}{mask}{second}", "-l", "y=是", "-l", "n=不"]
+    message = "'酒店很好' must be a JSON object with the pattern's texts: first, second"
+    assert refuse("classify", *options, "酒店很好").endswith(message)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

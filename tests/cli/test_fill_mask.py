@@ -37,6 +37,17 @@ def test_a_text_without_a_gap_is_named(refuse: Call, small_model: str) -> None:
     assert error == "nlpkit: no [MASK] in '酒店很好'; put one where a word is to be found"
 
 
+def test_a_text_too_long_for_the_model_is_named(refuse: Call, small_model: str) -> None:
+    error = refuse("fill-mask", "好" * 600 + "[MASK]", "--model", small_model)
+    assert error.endswith("好'... has 603 tokens, the model takes 512; shorten it")
+
+
+def test_a_text_is_shown_as_it_is(call: Call, small_model: str) -> None:
+    text = ":smile: [red]" + "酒店" * 60 + "[MASK]"
+    assert call("fill-mask", text, "--model", small_model, "-k", "40").splitlines()[0] == text
+    assert len(call("fill-mask", text, "--model", small_model, "-k", "40").splitlines()) == 2
+
+
 def test_more_fillings_than_tokens_are_refused(refuse: Call, small_model: str) -> None:
     error = refuse("fill-mask", "酒店很[MASK]", "--model", small_model, "--top-k", "99999999")
     assert error.startswith("nlpkit: --top-k 99999999 is more than the ")

@@ -34,6 +34,54 @@ def test_arguments_file_and_standard_input_are_the_same_to_every_verb(
     assert output == call(*options, "-", stdin="\n".join(texts))
 
 
+#: What each verb answers to a text without any word: one line, as CoNLL-U and drawings end with a blank one anyway.
+OF_BLANKS = {
+    "tokenize": '{"ids": [], "pieces": [], "offsets": []}',
+    "fill-mask --json": '{"text": "", "fillings": []}',
+    "fill-mask": "",
+    "classify": "",
+    "classify --json": '{"text": "", "label": null, "probabilities": {}}',
+    "segment": "",
+    "segment --json": "[]",
+    "parse --format json": '{"words": []}',
+    "parse --format json --words": '{"words": []}',
+    "parse --decoder cky": "",
+    "parse --format tree": "",
+    "parse": "",
+}
+
+
+@pytest.mark.parametrize("command", OF_BLANKS)
+def test_blank_texts_have_answers_in_their_places(call: Call, small_model: str, command: str) -> None:
+    verb, *more = command.split()
+    options = [verb, "--model", small_model, *([] if verb == "parse" else READERS[verb]), *more]
+    first, last = "酒店很[MASK]。", "今天天气很[MASK]。"
+    blank = f"{OF_BLANKS[command]}\n"
+    found = call(*options, stdin=f"{first}\n\n\n{last}\n\n")
+    assert found == call(*options, first) + blank * 2 + call(*options, last) + blank
+
+
+def test_pictures_are_numbered_as_the_texts_are(call: Call, small_model: str, tmp_path: Path) -> None:
+    options = ["--model", small_model, "--format", "svg", "--output", str(tmp_path / "out")]
+    call("parse", *options, stdin="酒店很好\n\n天气很好\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0001.svg", "0003.svg"]
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_no_texts_have_no_answers(call: Call, small_model: str, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "empty.txt").touch()
+    for more in ([], ["--calibrate"]) if verb == "classify" else ([],):
+        options = [verb, "--model", small_model, *READERS[verb], *more]
+        assert call(*options, "--file", str(tmp_path / "empty.txt")) == ""
+
+
+@pytest.mark.parametrize("decoder", ["eisner", "cky"])
+def test_a_treebank_without_sentences_is_named(refuse: Call, small_model: str, tmp_path: Path, decoder: str) -> None:
+    (tmp_path / "empty").touch()
+    options = ["parse", "--model", small_model, "--decoder", decoder, "--evaluate", str(tmp_path / "empty")]
+    assert "empty holds no sentence to score" in refuse(*options)
+
+
 @pytest.mark.parametrize("verb", READERS)
 def test_what_cannot_be_read_is_one_line_for_every_verb(
     refuse: Call, small_model: str, tmp_path: Path, verb: str

@@ -54,6 +54,10 @@ def test_a_recipe_runs_with_its_settings_and_what_overrides_them(tmp_path: Path)
     [
         ([], "which recipe? `nlpkit recipe --list` lists them"),
         (["wobert_pretain"], "unknown recipe 'wobert_pretain'; near: wobert_pretrain"),
+        (["wobert"], "unknown recipe 'wobert'; near: wobert_pretrain"),
+        (["Ladder-Finetune.py"], "near: ladder_finetune"),
+        (["tiny"], "unknown recipe 'tiny'; tiny is a file of settings: `nlpkit recipe wobert_pretrain tiny`"),
+        (["xyz"], "unknown recipe 'xyz'; there are character_tagging, "),
         (["wobert_pretrain", "nothing.yaml"], "there is no settings file 'nothing.yaml'"),
         (["wobert_pretrain", "--max_step", "1"], "max_steps"),
     ],
@@ -65,5 +69,16 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str) 
     assert error.startswith("nlpkit: ") and message in error
 
 
-def test_help_after_the_name_is_that_of_the_recipe(call: Call) -> None:
-    assert "--max_steps" in call("recipe", "wobert_pretrain", "--help")
+@pytest.mark.parametrize("name", recipe_names())
+def test_help_after_the_name_is_that_of_the_recipe(
+    call: Call, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("recipe", name, "--help").startswith("usage: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_without_settings_gets_its_arguments_as_they_are(call: Call) -> None:
+    assert call("recipe", "ladder_data", "tnews", "--help").startswith("usage: ")
+    result = CliRunner().invoke(app, ["recipe", "demo", "now"])
+    assert result.exit_code == 2 and "unrecognized arguments: now" in result.stderr

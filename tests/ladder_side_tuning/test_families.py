@@ -125,14 +125,14 @@ def test_side_blocks_follow_the_kind_of_attention() -> None:
     model = BertModel(
         BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
     )
-    ladder = get_ladder_model(model, LadderConfig(reduction=2)).eval()
+    ladder = get_ladder_model(model, LadderConfig(reduction=2)).double().eval()
     ids = torch.tensor([[1, 2, 3]])
     side = ladder.encoder.layer[0].side.block
     assert side.attention.self.config._attn_implementation == SDPA_IN_FP32
     with_sdpa = ladder(ids).last_hidden_state
     ladder.set_attn_implementation("eager")
     assert side.attention.self.config._attn_implementation == "eager"
-    torch.testing.assert_close(ladder(ids).last_hidden_state, with_sdpa)
+    torch.testing.assert_close(ladder(ids).last_hidden_state, with_sdpa, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
 
 if __name__ == "__main__":
-    parser = PerturbedMasking(bert(), tokenizer(), across_processes=True, batch_tokens=16, show_progress=False)
+    parser = PerturbedMasking(
+        bert().double(), tokenizer(), across_processes=True, batch_tokens=16, show_progress=False
+    )
     assert parser.processes.count == 2
     found = parser.impact(SENTENCES)
     np.savez(f"{sys.argv[1]}/{parser.processes.rank}.npz", *found)

@@ -23,10 +23,9 @@ from nlpkit.perturbed_masking import (
     right_chain,
     score_heads,
 )
-from nlpkit.perturbed_masking.tasks import TASKS
 from nlpkit.runs import parse_recipe_arguments
 from recipes import perturbed_masking
-from recipes.perturbed_masking import EvaluationArguments, best_by_layer, main
+from recipes.perturbed_masking import TASKS, EvaluationArguments, best_by_layer, main
 from tests.perturbed_masking.small_models import bert, tokenizer
 
 TREES = [

@@ -162,7 +162,8 @@ def test_accumulated_batches_equal_one_large_batch(settings, tmp_path):
     }
     settings |= smaller
     main(options(settings))
-    assert logged(settings, "loss") == pytest.approx(large, rel=1e-5)
+    # The recipe trains in fp32, and every processor rounds other batch sizes differently.
+    assert logged(settings, "loss") == pytest.approx(large, rel=1e-4)
 
 
 @pytest.mark.slow

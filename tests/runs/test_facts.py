@@ -22,6 +22,15 @@ def test_all_changed_facts_are_named(tmp_path: Path) -> None:
         settle_facts(tmp_path / "run.json", {"seed": 2, "masking": [0.2], "data": "a"})
 
 
+def test_a_fact_that_is_missing_on_either_side_differs(tmp_path: Path) -> None:
+    settle_facts(tmp_path / "run.json", {"seed": 1, "donor": "a"})
+    with pytest.raises(ValueError, match=r"settings: donor was 'a' and is now None\. Restore it"):
+        settle_facts(tmp_path / "run.json", {"seed": 1})
+    with pytest.raises(ValueError, match=r"settings: layers was None and is now 4\. Restore it"):
+        settle_facts(tmp_path / "run.json", {"seed": 1, "donor": "a", "layers": 4})
+    settle_facts(tmp_path / "run.json", {"seed": 1, "donor": "a", "layers": None})  # as the run was without it
+
+
 def test_a_new_beginning_may_differ(tmp_path: Path) -> None:
     settle_facts(tmp_path / "run.json", {"seed": 1})
     settle_facts(tmp_path / "run.json", {"seed": 2}, begins=True)

@@ -52,6 +52,24 @@ def test_an_empty_value_leaves_the_default(tmp_path):
     assert parse(tmp_path, "model_path: m\nlimit:\nblock_size: null\n") == Settings("m")
 
 
+def test_public_data_are_found_by_their_variable_or_beside(tmp_path, monkeypatch):
+    text = "model_path: name=$NLPKIT_MODELS/m\nfiles: [$NLPKIT_DATA/a.txt]\n"
+    monkeypatch.setenv("NLPKIT_DATA", "/data")
+    monkeypatch.setenv("NLPKIT_MODELS", "/models")
+    assert parse(tmp_path, text) == Settings("name=/models/m", files=["/data/a.txt"])
+    monkeypatch.delenv("NLPKIT_DATA")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    missing = (
+        r"the settings name \$NLPKIT_DATA/a.txt, and NLPKIT_DATA is not set; set it to the folder of the public data"
+    )
+    with pytest.raises(ValueError, match=missing):
+        parse(tmp_path, text)
+    assert parse(tmp_path, text, "--files", "b").files == ["b"]
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    assert parse(tmp_path, text).files == ["../shared/data/a.txt"]
+
+
 def test_the_file_may_be_left_out():
     assert parse_recipe_arguments([Settings], ["--model_path=m"]) == (Settings("m"),)
 

@@ -24,7 +24,7 @@ def plot_scores(results: Sequence[RunResult], path: str | Path, part: str = "tes
     Args:
         results: one per run; tasks without any score of that part get no panel.
         path: the picture to write: ``.png``, ``.svg`` or ``.pdf``. In SVG, names stay text, which is drawn with the
-            fonts of whoever looks at it.
+            viewer's fonts.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
 
     Returns:

@@ -46,7 +46,7 @@ class TaskFolder:
     Args:
         task: the task.
         path: its folder.
-        layout: how the files are called.
+        layout: how the files are named.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -57,7 +57,7 @@ def find_overlaps(parts: Mapping[str, Sequence[Example]]) -> list[Overlap]:
         parts: name to examples; of each pair, the examples of the later one are counted.
 
     Returns:
-        One row a pair, those within a part included, in the parts' order.
+        One row per pair, those within a part included, in the parts' order.
 
     Note:
         Linear in the number of examples. The texts decide, candidates do not.

@@ -89,7 +89,7 @@ def write_k_shot(
         k: training examples per class.
         dev_k: development examples per class, by default as many as for training.
         seeds: one split each; split ``i`` is drawn with the ``i``-th seed.
-        test: labelled records to write as the test. Rows of theirs are never drawn, nor written as unlabelled.
+        test: labelled records to write as the test. Its rows are never drawn, and never written as unlabelled.
         unlabelled: at most so many rows of those that are in no split and not in the test are written without labels.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Literal
 
 import torch
@@ -86,7 +87,7 @@ def jensen_shannon(before: Tensor, after: Tensor) -> Tensor:
         >>> jensen_shannon(torch.tensor([[0.0, -torch.inf]]), torch.tensor([[-torch.inf, 0.0]]))
         tensor([0.6931])
     """
-    middle = (torch.logaddexp(before, after) - torch.log(torch.tensor(2.0))).clamp(min=torch.finfo(before.dtype).min)
+    middle = (torch.logaddexp(before, after) - log(2)).clamp(min=torch.finfo(before.dtype).min)
     sides = [torch.where(side.isneginf(), 0.0, side.exp() * (side - middle)).sum(dim=-1) for side in (before, after)]
     # Rounding may leave a tiny negative sum where both are equal.
     return ((sides[0] + sides[1]) / 2).clamp(min=0)

@@ -20,6 +20,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
+from nlpkit.losses.normalised import at_least_fp32
 
 Rows = tuple[Tensor, Tensor]
 
@@ -145,13 +146,13 @@ class MaskedEncoder:
             layers: from 1, the first, to the number of layers, the last (after its final norm, if the model has one).
 
         Returns:
-            For each layer the states, fp32, shape ``(rows, hidden)``.
+            For each layer the states, fp32 (fp64 from a model in fp64), shape ``(rows, hidden)``.
         """
         deepest = max(layers)
         with self.autocast():
             if self._stack is None:
                 every = self.encoder(input_ids=input_ids, output_hidden_states=True).hidden_states
-                return {layer: every[layer][rows].float() for layer in layers}
+                return {layer: at_least_fp32(every[layer][rows]) for layer in layers}
             found: dict[int, Tensor] = {}
             with self._hooks(rows, layers, deepest, found):
                 try:
@@ -162,7 +163,7 @@ class MaskedEncoder:
                     found[deepest] = last
         narrowed = self._attention_of(deepest) is not None
         found[deepest] = found[deepest][0] if narrowed else found[deepest][rows]
-        return {layer: states.float() for layer, states in found.items()}
+        return {layer: at_least_fp32(states) for layer, states in found.items()}
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """What the vocabulary head predicts from states of the last layer.
@@ -171,12 +172,12 @@ class MaskedEncoder:
             states: shape ``(rows, hidden)``.
 
         Returns:
-            Natural logarithms, fp32, shape ``(rows, vocabulary)``.
+            Natural logarithms, fp32 (fp64 from a model in fp64), shape ``(rows, vocabulary)``.
         """
         assert self._head is not None
         with torch.no_grad(), self.autocast():
             logits = self._head(inputs_embeds=states.to(self.model.dtype)[None]).logits[0]
-        return logits.float().log_softmax(dim=-1)
+        return at_least_fp32(logits).log_softmax(dim=-1)
 
     def autocast(self) -> torch.autocast:
         """The precision that the model runs in."""

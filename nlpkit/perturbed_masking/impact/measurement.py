@@ -129,7 +129,7 @@ class GroupMeasurement:
         for number, measure in enumerate(self.measures):
             name = _compared_by(measure)
             values = self._compare(measure, self._alone[name][at_paired], views[name][paired], units)
-            self._impact[units.sentences, number, units.units, units.others] = values
+            self._impact[units.sentences, number, units.units, units.others] = values.float()
 
     def _look(self, batch: Batch) -> dict[View, Tensor]:
         """What the measures compare, at every row of a batch, each ``(rows, size)``."""

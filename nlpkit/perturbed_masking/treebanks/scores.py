@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from nlpkit.labels.spans import SpanScores
 from nlpkit.perturbed_masking.trees.tree import Tree
 
-Scores = TypeVar("Scores", bound=Any)
+Scores = TypeVar("Scores", bound="AttachmentScores | SpanScores")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class AttachmentScores:
     Args:
         words: that count.
         directed: words whose predicted head is the gold head.
-        undirected: those, and words whose predicted head is a gold dependent of theirs.
+        undirected: those, and words whose predicted head is one of their gold dependents.
         neutral: those, and words whose predicted head is the gold head of their gold head.
 
     Example:
@@ -225,7 +225,7 @@ def corpus_interval(
     Source: Efron (1979), percentiles; sentences are drawn, because the words of one are not independent.
 
     Args:
-        scores: counts per sentence: ``AttachmentScores``, ``SpanScores``, or another dataclass of whole numbers.
+        scores: counts per sentence.
         metric: of the summed counts, e.g. ``lambda score: score.uas``.
         confidence: probability with which the interval holds, between 0 and 1.
         resamples: how many corpora to draw.

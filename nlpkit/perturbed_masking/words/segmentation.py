@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -219,7 +218,7 @@ def find_threshold(threshold: Threshold, texts: Iterable[LinkedText]) -> float:
     return float(threshold)
 
 
-def describe_threshold(threshold: Any) -> str:
+def describe_threshold(threshold: Threshold) -> str:
     """A threshold in few words, for tables.
 
     Example:
@@ -228,4 +227,4 @@ def describe_threshold(threshold: Any) -> str:
     """
     if isinstance(threshold, MeanWordLength):
         return f"mean word of {threshold.units:g}"
-    return str(threshold.__name__) if callable(threshold) else f"{threshold:g}"
+    return str(getattr(threshold, "__name__", threshold)) if callable(threshold) else f"{threshold:g}"

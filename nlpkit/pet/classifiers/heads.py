@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from nlpkit.losses.normalised import cross_entropy, divide_by_items
+from nlpkit.losses.normalised import at_least_fp32, cross_entropy, divide_by_items
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import NO_LABEL, Example, label_number
 from nlpkit.pet.clozes.pattern import template_fields
@@ -207,7 +207,7 @@ class ChoiceClassifier(TextClassifier):
         **inputs: Tensor,
     ) -> SequenceClassifierOutput:
         """Scores ``(batch, choices)``, and with ``labels`` the loss in nats per example."""
-        flat = self.model(**inputs).logits[:, 0].float()  # (pairs,)
+        flat = at_least_fp32(self.model(**inputs).logits[:, 0])  # (pairs,)
         present = torch.arange(int(sizes.max()), device=flat.device) < sizes[:, None]  # (batch, choices)
         scores = flat.new_full(present.shape, torch.finfo(flat.dtype).min).masked_scatter(present, flat)
         loss = None

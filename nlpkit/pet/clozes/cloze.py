@@ -9,10 +9,8 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.clozes.layout import PATTERN, Layout, Stretch, lay_out, lay_out_plainly
 from nlpkit.pet.clozes.pattern import Pattern
-
-#: Marks tokens that belong to the pattern.
-PATTERN = -1
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,6 @@ class Cloze:
     token_type_ids: list[int]
     slots: list[int]
     field_numbers: list[int]
-
-
-class _Stretch(NamedTuple):
-    """Text between two markers, and the field that each of its characters is of."""
-
-    text: str
-    owners: tuple[int, ...]
-
-
-class _Marker(NamedTuple):
-    """Tokens that come from no text: masks, trainable tokens, separators."""
-
-    kind: str
-    length: int
 
 
 class _Token(NamedTuple):
@@ -125,58 +109,21 @@ class ClozeEncoder:
         Raises:
             ValueError: an example lacks a field, or the pattern alone is longer than ``max_length``.
         """
-        return self._assemble_all([self._layout(example) for example in examples], mask_counts)
+        layouts = [lay_out(self.pattern, example.fields, self._mask_takes_space) for example in examples]
+        return self._assemble_all(layouts, mask_counts)
 
-    def _assemble_all(self, layouts: list[list[_Stretch | _Marker]], mask_counts: Sequence[int]) -> list[Cloze]:
-        stretches = {piece for layout in layouts for piece in layout if isinstance(piece, _Stretch)}
+    def _assemble_all(self, layouts: list[Layout], mask_counts: Sequence[int]) -> list[Cloze]:
+        stretches = {piece for layout in layouts for piece in layout if isinstance(piece, Stretch)}
         read = self._tokenize(sorted(stretches))
         return [self._assemble(layout, read, mask_counts) for layout in layouts]
 
     def encode_plain(self, examples: Sequence[Example]) -> list[Cloze]:
         """Encode the examples' texts alone, without pattern and masks, a separator between two texts."""
-        separator = _Marker("separator", 1)
-        layouts = []
-        for example in examples:
-            self.pattern.check_fields(example.fields)
-            layout: list[_Stretch | _Marker] = []
-            for number, name in enumerate(self.pattern.fields):
-                text = example.fields[name]
-                layout += [separator] * (number > 0 and self.tokenizer.sep_token_id is not None)
-                layout.append(_Stretch(text, (number,) * len(text)))
-            layouts.append(layout)
+        has_separator = self.tokenizer.sep_token_id is not None
+        layouts = [lay_out_plainly(self.pattern, example.fields, has_separator) for example in examples]
         return self._assemble_all(layouts, ())
 
-    def _layout(self, example: Example) -> list[_Stretch | _Marker]:
-        self.pattern.check_fields(example.fields)
-        layout: list[_Stretch | _Marker] = []
-        text, owners, fields = "", [], 0
-        for part in self.pattern.parts:
-            if part.kind in ("text", "field"):
-                content = part.content if part.kind == "text" else example.fields[part.content]
-                owners += [PATTERN if part.kind == "text" else fields] * len(content)
-                fields += part.kind == "field"
-                text += content
-            else:
-                layout += [_Stretch(text, tuple(owners)), _Marker(part.kind, part.count)]
-                text, owners = "", []
-        layout.append(_Stretch(text, tuple(owners)))
-        return self._without_spaces_at_masks(layout)
-
-    def _without_spaces_at_masks(self, layout: list[_Stretch | _Marker]) -> list[_Stretch | _Marker]:
-        """Some mask tokens swallow the spaces around them; the tokenizer would do so in the rendered text."""
-        trimmed = list(layout)
-        for place, piece in enumerate(layout):
-            if isinstance(piece, _Marker) and piece.kind == "mask":
-                before, after = trimmed[place - 1], trimmed[place + 1]
-                if self._mask_takes_space[0] and isinstance(before, _Stretch):
-                    kept = len(before.text.rstrip())
-                    trimmed[place - 1] = _Stretch(before.text[:kept], before.owners[:kept])
-                if self._mask_takes_space[1] and isinstance(after, _Stretch):
-                    cut = len(after.text) - len(after.text.lstrip())
-                    trimmed[place + 1] = _Stretch(after.text[cut:], after.owners[cut:])
-        return trimmed
-
-    def _tokenize(self, stretches: list[_Stretch]) -> dict[_Stretch, list[_Token]]:
+    def _tokenize(self, stretches: list[Stretch]) -> dict[Stretch, list[_Token]]:
         if not stretches:  # some tokenizers refuse an empty batch
             return {}
         texts = [stretch.text for stretch in stretches]
@@ -193,20 +140,18 @@ class ClozeEncoder:
         columns = zip(stretches, batch["input_ids"], batch["offset_mapping"], strict=True)
         return {
             stretch: [
-                _Token(identifier, _owner(stretch.owners[start:end]))
+                _Token(identifier, stretch.owner(start, end))
                 for identifier, (start, end) in zip(ids, spans, strict=True)
             ]
             for stretch, ids, spans in columns
         }
 
-    def _assemble(
-        self, layout: list[_Stretch | _Marker], read: dict[_Stretch, list[_Token]], mask_counts: Sequence[int]
-    ) -> Cloze:
+    def _assemble(self, layout: Layout, read: dict[Stretch, list[_Token]], mask_counts: Sequence[int]) -> Cloze:
         gaps, soft = zip(self.gaps, mask_counts, strict=True), iter(self.soft_token_ids)
         tokens: list[_Token] = [_Token(identifier, PATTERN) for identifier in self.before]
         slots: list[int] = []
         for piece in layout:
-            if isinstance(piece, _Stretch):
+            if isinstance(piece, Stretch):
                 tokens += read[piece]
                 continue
             if piece.kind == "mask":
@@ -281,11 +226,6 @@ def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int]
     first = special.index(0)
     last = len(ids) - special[::-1].index(0)
     return ids[:first], ids[last:]
-
-
-def _owner(owners: tuple[int, ...]) -> int:
-    """The field of a token, or the pattern where the token reaches over its border or stands for no character."""
-    return owners[0] if owners and owners.count(owners[0]) == len(owners) else PATTERN
 
 
 def cut_longest(lengths: Mapping[int, int], budget: int) -> dict[int, int]:

@@ -43,7 +43,7 @@ class ClozeCollator:
             ``input_ids``, ``attention_mask`` and ``token_type_ids`` of all variants of all examples,
             ``(batch * variants, length)``; ``slots``, the columns of the masks, ``(batch * variants, masks)``;
             ``tokens``, the ids that label words are made of, ``(tokens,)``; ``words``, each word's tokens as places in
-            ``tokens``, ``(batch, words, masks)``; ``variants``, which one a word is read off, ``(batch, words)``;
+            ``tokens``, ``(batch, words, masks)``; ``variants``, the one to read each word off, ``(batch, words)``;
             ``groups``, the words of each label, ``(labels, words of a label)``; ``labels``, -100 where unknown,
             ``(batch,)``. All but the inputs are padded with -1.
 

@@ -84,7 +84,7 @@ class Pattern:
         """Refuse an example that lacks a text of the pattern.
 
         Raises:
-            ValueError: a field is missing; the message lists those there are.
+            ValueError: a field is missing; the message lists the fields that the example has.
         """
         missing = [name for name in self.fields if name not in fields]
         if missing:
@@ -97,7 +97,7 @@ class Pattern:
 
         Args:
             fields: texts by name.
-            words: one a slot.
+            words: one per slot.
         """
         self.check_fields(fields)
         fillings = iter(words)

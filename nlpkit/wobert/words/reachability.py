@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 
+from nlpkit.wobert.words.added_words import with_words
+from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize
-from nlpkit.wobert.words.segmenters import jieba_dictionary, with_words
 from nlpkit.wobert.words.word_splitter import WordSplitter
 
 #: How many beginnings of words are tried before a piece that continues words.

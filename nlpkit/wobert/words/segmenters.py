@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, lru_cache, partial
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from nlpkit.wobert.words.dictionaries import entries, jieba_dictionary, read_user_dictionary, warn_of_dead_lines
 from nlpkit.wobert.words.normalization import normalize
 
 logger = logging.getLogger(__name__)
 
-#: jieba's format: word [frequency] [tag].
-_ENTRY = re.compile(r"(.+?)(?: +([0-9]+))?( +[a-z]+)?")
-#: How many lines a warning names.
-_SHOWN = 10
-
-_Dictionary = TypeVar("_Dictionary", bound="_DictionarySegmenter")
+_Dictionary = TypeVar("_Dictionary", bound="DictionarySegmenter")
 
 
 @runtime_checkable
@@ -39,19 +32,19 @@ class Segmenter(Protocol):
         ...
 
 
-class _DictionarySegmenter:
+class DictionarySegmenter:
     """A dictionary of jieba's kind, private to the instance, with words of the user's."""
 
     name: str
 
     def __init__(self, user_dict: str | Path | None = None) -> None:
-        self._start("" if user_dict is None else _read_user_dict(Path(user_dict)))
-        _warn_of_dead_lines(self, "user_words" if user_dict is None else str(user_dict))
+        self._start("" if user_dict is None else read_user_dictionary(Path(user_dict)))
+        warn_of_dead_lines(self.user_words, str(user_dict or "user_words"), self.cut, self.looks_up)
 
     def _start(self, user_words: str) -> None:
         self.user_words = user_words
         self._open()
-        for _, word, frequency, tag in _entries(user_words):
+        for _, word, frequency, tag in entries(user_words):
             # As written and as texts are normalised: the tokenizer cuts normalised text, others cut what they have.
             for form in dict.fromkeys((word, normalize(word))):
                 if form:
@@ -66,7 +59,7 @@ class _DictionarySegmenter:
     def __reduce__(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
-    def _looks_up(self, character: str) -> bool:
+    def looks_up(self, character: str) -> bool:
         """Whether words with this character are looked up, rather than cut at it beforehand."""
         raise NotImplementedError
 
@@ -75,7 +68,7 @@ class _DictionarySegmenter:
         raise NotImplementedError
 
 
-class RjiebaSegmenter(_DictionarySegmenter):
+class RjiebaSegmenter(DictionarySegmenter):
     """jieba's default dictionary without HMM, in Rust, with or without words of your own.
 
     Source: ``jieba.cut(text, HMM=False)``, to which rjieba is equal and about twelve times faster. The dictionary is
@@ -106,7 +99,8 @@ class RjiebaSegmenter(_DictionarySegmenter):
     def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
         self._jieba.add_word(word, frequency, tag)
 
-    def _looks_up(self, character: str) -> bool:
+    def looks_up(self, character: str) -> bool:
+        """Whether words with this character are looked up, rather than cut at it beforehand."""
         from rjieba import Jieba
 
         prober = Jieba.empty()
@@ -117,7 +111,7 @@ class RjiebaSegmenter(_DictionarySegmenter):
     def from_words(cls, user_words: str) -> RjiebaSegmenter:
         """The segmenter whose user dictionary is this text, one entry per line, rather than a file."""
         segmenter = _restored(cls, user_words)
-        _warn_of_dead_lines(segmenter, "user_words")
+        warn_of_dead_lines(user_words, "user_words", segmenter.cut, segmenter.looks_up)
         return segmenter
 
     def cut(self, text: str) -> list[str]:
@@ -128,7 +122,7 @@ class RjiebaSegmenter(_DictionarySegmenter):
         return _restored, (RjiebaSegmenter, self.user_words)
 
 
-class JiebaSegmenter(_DictionarySegmenter):
+class JiebaSegmenter(DictionarySegmenter):
     """jieba with words of your own, with or without its HMM for unknown words.
 
     Source: github.com/fxsjy/jieba. Each instance owns its dictionary, so ``jieba.add_word`` elsewhere changes nothing.
@@ -168,7 +162,8 @@ class JiebaSegmenter(_DictionarySegmenter):
     def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
         self._jieba.add_word(word, frequency, tag)
 
-    def _looks_up(self, character: str) -> bool:
+    def looks_up(self, character: str) -> bool:
+        """Whether words with this character are looked up, rather than cut at it beforehand."""
         import jieba
 
         return jieba.re_han_default.fullmatch(character) is not None
@@ -177,7 +172,7 @@ class JiebaSegmenter(_DictionarySegmenter):
     def from_words(cls, user_words: str, hmm: bool = False) -> JiebaSegmenter:
         """The segmenter whose user dictionary is this text, one entry per line, rather than a file."""
         segmenter = _restored(cls, user_words, hmm=hmm)
-        _warn_of_dead_lines(segmenter, "user_words")
+        warn_of_dead_lines(user_words, "user_words", segmenter.cut, segmenter.looks_up)
         return segmenter
 
     def cut(self, text: str) -> list[str]:
@@ -194,61 +189,6 @@ def _restored(cls: type[_Dictionary], user_words: str, **settings: bool) -> _Dic
     vars(segmenter).update(settings)
     segmenter._start(user_words)
     return segmenter
-
-
-def with_words(segmenter: Segmenter, words: Iterable[str]) -> Segmenter:
-    """The segmenter with further words in its dictionary, each of which it cuts whole.
-
-    Args:
-        segmenter: of jieba's kind, or of your own with a method ``with_words(words)`` that returns such a segmenter.
-        words: normalised, each to be one word wherever it stands for itself.
-
-    Returns:
-        Another segmenter; the given one stays as it was.
-
-    Raises:
-        TypeError: a segmenter that takes no words.
-
-    Note:
-        Words of characters that jieba always cuts off (kana, punctuation, white space) are found by a search for them
-        before jieba sees the text, the longest first; all others by their frequency, which is set just above that of
-        their parts, as jieba suggests.
-
-    Example:
-        >>> with_words(RjiebaSegmenter(), ["量子纠缠", "10℃"]).cut("量子纠缠在10℃时")
-        ['量子纠缠', '在', '10℃', '时']
-    """
-    if not isinstance(segmenter, _DictionarySegmenter):
-        if not callable(getattr(segmenter, "with_words", None)):
-            raise TypeError(
-                f"segmenter {segmenter.name!r} takes no further words; give it a method with_words(words) that returns"
-                " a segmenter which cuts them whole, or put the words into its own dictionary"
-            )
-        return segmenter.with_words(words)  # type: ignore[attr-defined]
-    # A word's frequency is set above that of its parts, so they come first.
-    asked = sorted(set(words), key=lambda word: (len(word), word))
-    looked_up = cache(segmenter._looks_up)
-    missing = [word for word in asked if segmenter.cut(word) != [word] and all(map(looked_up, word))]
-    restore, (kind, user_words) = segmenter.__reduce__()
-    extended: _DictionarySegmenter = restore(kind, "\n".join([*filter(None, [user_words]), *missing]))
-    isolated = [word for word in asked if extended.cut(word) != [word]]
-    return _Searching(extended, tuple(isolated)) if isolated else extended
-
-
-class _Searching:
-    """A segmenter before which a search takes out words that it could never cut whole."""
-
-    def __init__(self, segmenter: Segmenter, words: tuple[str, ...]) -> None:
-        self.name, self._segmenter, self._words = segmenter.name, segmenter, words
-        self._found = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
-
-    def cut(self, text: str) -> list[str]:
-        words: list[str] = []
-        reached = 0
-        for match in self._found.finditer(text):
-            words += [*self._segmenter.cut(text[reached : match.start()]), match[0]]
-            reached = match.end()
-        return words + self._segmenter.cut(text[reached:])
 
 
 def make_segmenter(segmenter: str | Segmenter, user_dict: str | Path | None = None, hmm: bool = False) -> Segmenter:
@@ -334,59 +274,9 @@ def restore_segmenter(
     return made
 
 
-def jieba_dictionary() -> Path:
-    """The file of jieba's default dictionary: ``word frequency tag`` a line, UTF-8."""
-    spec = find_spec("jieba")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("jieba is not installed; pip install jieba")
-    return Path(spec.origin).with_name("dict.txt")
-
-
 @lru_cache(maxsize=8)
 def _probe(segmenter: Segmenter) -> str:
     # Segmentations of dictionary words run together depend on the words and on their frequencies alike.
-    entries = jieba_dictionary().read_text("utf-8").split("\n")[::17]
-    words = segmenter.cut("".join(entry.split(" ")[0] for entry in entries))
+    lines = jieba_dictionary().read_text("utf-8").split("\n")[::17]
+    words = segmenter.cut("".join(line.split(" ")[0] for line in lines))
     return "sha256:" + hashlib.sha256("\n".join(words).encode()).hexdigest()
-
-
-def _read_user_dict(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"user_dict {path} is not UTF-8 (byte {error.start}); convert it, e.g. with iconv") from error
-
-
-def _entries(user_words: str) -> Iterator[tuple[int, str, int | None, str | None]]:
-    """Line number, word, frequency and tag of each entry; blank lines are left out."""
-    for number, line in enumerate(user_words.split("\n"), start=1):
-        found = _ENTRY.fullmatch(line.strip())
-        if found is not None:
-            word, frequency, tag = found.groups()
-            yield number, word, None if frequency is None else int(frequency), tag and tag.strip()
-
-
-def _warn_of_dead_lines(segmenter: _DictionarySegmenter, name: str) -> None:
-    """Name the entries that no text can match: written and normalised, jieba cuts them."""
-    looked_up = cache(segmenter._looks_up)
-    dead: list[str] = []
-    for number, word, frequency, _ in _entries(segmenter.user_words):
-        form = normalize(word)
-        if not form:
-            dead.append(f"line {number} {word!r}: nothing is left of it once normalised")
-        elif re.search(r"\s", form):
-            dead.append(f"line {number} {word!r}: white space always ends a word (format: word [frequency] [tag])")
-        elif len(form) > 1 and (odd := sorted({mark for mark in form if not looked_up(mark)})):
-            dead.append(f"line {number} {word!r}: jieba always cuts at {' '.join(odd)}")
-        # Frequency 0 is how jieba takes a word out of its dictionary.
-        elif frequency != 0 and segmenter.cut(form) != [form] and segmenter.cut(word) != [word]:
-            cut = " ".join(segmenter.cut(form))
-            dead.append(f"line {number} {word!r}: jieba cuts it into {cut}; raise its frequency, or leave it out")
-    if dead:
-        more = f"\n  and {len(dead) - _SHOWN:,} more" if len(dead) > _SHOWN else ""
-        warnings.warn(
-            f"{name}: {len(dead):,} lines can never match; mend or remove them:\n  "
-            + "\n  ".join(dead[:_SHOWN])
-            + more,
-            stacklevel=3,
-        )

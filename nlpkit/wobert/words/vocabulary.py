@@ -9,9 +9,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize
 from nlpkit.wobert.words.reachability import cutting_its_words, unreachable_tokens, warn_of_unreachable
-from nlpkit.wobert.words.segmenters import RjiebaSegmenter, Segmenter, jieba_dictionary
+from nlpkit.wobert.words.segmenters import RjiebaSegmenter, Segmenter
 from nlpkit.wobert.words.vocabulary_file import SPECIAL_TOKENS, read_vocabulary
 from nlpkit.wobert.words.word_splitter import WordSplitter, is_chinese, is_punctuation
 
@@ -64,8 +65,8 @@ def build_vocabulary(
         UserWarning: words that no text can become, because the segmenter never cuts them.
 
     Note:
-        Without a corpus a second or two. Counting runs at a few million characters a second. The released WoBERT file
-        has the same words, but ids depend on the order of equally frequent words: for released weights use the
+        Without a corpus a second or two. Counting handles a few million characters per second. The released WoBERT
+        file has the same words, but ids depend on the order of equally frequent words: for released weights use the
         released file.
 
     Example:

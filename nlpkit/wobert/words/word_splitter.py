@@ -8,8 +8,9 @@ from functools import cache, lru_cache
 from math import log
 from typing import Any, Literal, NamedTuple
 
+from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize, normalize_with_origins
-from nlpkit.wobert.words.segmenters import Segmenter, jieba_dictionary
+from nlpkit.wobert.words.segmenters import Segmenter
 
 Fallback = Literal["faithful", "constrained"]
 Span = tuple[int, int]
@@ -48,7 +49,7 @@ class WordSplitter:
         ValueError: ``fallback`` is neither of the two.
 
     Note:
-        One look-up a word: about twice as fast as BERT's own tokenizer in Rust. Unknown words are remembered once
+        One look-up per word: about twice as fast as BERT's own tokenizer in Rust. Unknown words are remembered once
         split; the memory is bounded and neither pickled nor hashed. Safe to share between threads.
 
     Example:
@@ -102,7 +103,7 @@ class WordSplitter:
         """
         normalized, starts, ends = normalize_with_origins(text) if self.lower_case else (text, None, None)
         known = self.vocabulary.get
-        # Making a tuple a token is what costs most here; those of the first characters are made once for all texts.
+        # Making a tuple per token is what costs most here; those of the first characters are made once for all texts.
         shared = self._shared_spans if len(normalized) <= _SHARED_SPANS_REACH else None
         ids, spans, begin = list[int](), list[Span](), 0
         for word in self.segmenter.cut(normalized):

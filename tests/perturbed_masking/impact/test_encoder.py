@@ -22,14 +22,14 @@ def masking(model: Any, **settings: Any) -> PerturbedMasking:
 
 
 def test_padding_a_copy_changes_nothing() -> None:
-    model, parser = bert(), masking(bert())
+    model, parser = bert().double(), masking(bert().double())
     units = parser.units("今天天气不错")
     group = LengthGroup([units], mask_id=4)
     batch = next(group.batches(1000))
     padded = torch.nn.functional.pad(batch.input_ids, (0, 5), value=0)
     states = model(padded, attention_mask=(padded != 0).long(), output_hidden_states=True).hidden_states[3]
     mine = parser.encoder.states(batch.input_ids, (batch.copies, batch.positions), [3])[3]
-    torch.testing.assert_close(states[batch.copies, batch.positions], mine, rtol=0, atol=1e-5)
+    torch.testing.assert_close(states[batch.copies, batch.positions], mine, rtol=0, atol=1e-12)
 
 
 def test_layers_above_the_deepest_do_not_run() -> None:

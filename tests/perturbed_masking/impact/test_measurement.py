@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
-from nlpkit.perturbed_masking.impact.distances import DISTANCES, MERGES
+from nlpkit.perturbed_masking.impact.distances import DISTANCES, MERGES, jensen_shannon
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from tests.perturbed_masking.small_models import SENTENCES, bert, tokenizer
@@ -19,7 +22,12 @@ ALL = [
 
 
 def masking(model: Any, **settings: Any) -> PerturbedMasking:
-    return PerturbedMasking(model, tokenizer(), show_progress=False, **settings)
+    return PerturbedMasking(model.double(), tokenizer(), show_progress=False, **settings)
+
+
+def assert_same(found: Any, expected: Any, message: str = "") -> None:
+    """Equal but for the rounding of results to fp32; the models compute in fp64."""
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8, err_msg=message)
 
 
 def test_measures_together_are_the_measures_alone() -> None:
@@ -28,7 +36,7 @@ def test_measures_together_are_the_measures_alone() -> None:
     for number in (0, 9, 17, 23):
         alone = parser.iter_measures(SENTENCES, [ALL[number]])
         for one, several in zip(alone, together, strict=True):
-            np.testing.assert_allclose(one.matrices[0], several.matrices[number], rtol=0, atol=1e-5)
+            assert_same(one.matrices[0], several.matrices[number])
 
 
 def test_layers_count_from_the_last_one_too() -> None:
@@ -48,7 +56,12 @@ def test_pieces_are_merged_by_the_rule_asked_for() -> None:
     assert (found["max"] >= found["mean"]).all()
     assert (found["mean"][0, 1:] > found["vectors"][0, 1:]).all()  # the triangle inequality
     for matrix in found.values():
-        np.testing.assert_allclose(matrix[1], found["first"][1], rtol=0, atol=1e-6)  # a single piece
+        assert_same(matrix[1], found["first"][1])  # a single piece
+
+
+def test_distances_of_a_model_in_fp64_are_exact() -> None:
+    apart = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]], dtype=torch.float64)
+    assert jensen_shannon(apart, apart.flip(0)).tolist() == pytest.approx([math.log(2)] * 2, rel=1e-15)
 
 
 def test_settings_are_json() -> None:

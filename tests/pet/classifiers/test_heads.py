@@ -27,7 +27,7 @@ def test_a_head_gives_the_models_own_logits(folder: Path) -> None:
     inputs = classifier.tokenizer(TEXTS[1], return_tensors="pt")
     with torch.no_grad():
         expected = classifier.model.eval()(**inputs).logits
-    torch.testing.assert_close(classifier.scores([TEXTS[1]]).double(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(classifier.scores([TEXTS[1]]).double(), expected, rtol=0, atol=1e-10)
     assert set(classifier.predict(TEXTS)) <= set(LABELS)
 
 
@@ -37,15 +37,15 @@ def test_a_pair_of_fields_is_read_as_a_pair(folder: Path) -> None:
     with torch.no_grad():
         expected = classifier.model.eval()(**inputs).logits
     found = classifier.scores([{"a": "今天", "b": "酒店"}]).double()
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 def test_heads_are_calibrated_too(folder: Path) -> None:
-    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64).calibrate(TEXTS)
+    classifier = HeadClassifier.from_pretrained(folder, LABELS, max_length=64).double().calibrate(TEXTS)
     mean = np.log(classifier.predict_proba(TEXTS)).mean(axis=0)
-    np.testing.assert_allclose(mean, mean.mean(), atol=1e-5)
+    np.testing.assert_allclose(mean, mean.mean(), rtol=0, atol=1e-10)
     output = classifier(**classifier.collate(labelled_examples()))
-    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), rtol=0, atol=1e-10)
 
 
 def test_entailment_scores_every_description(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_entailment_scores_every_description(folder: Path) -> None:
         for score, hypothesis in zip(row, hypotheses.values(), strict=True):
             inputs = classifier.tokenizer(text, hypothesis, return_tensors="pt")
             with torch.no_grad():
-                torch.testing.assert_close(score, classifier.model.eval()(**inputs).logits[0, 0], rtol=0, atol=1e-5)
+                torch.testing.assert_close(score, classifier.model.eval()(**inputs).logits[0, 0], rtol=0, atol=1e-10)
 
 
 def test_entailment_losses_are_binary_or_among_the_choices(folder: Path) -> None:
@@ -64,25 +64,28 @@ def test_entailment_losses_are_binary_or_among_the_choices(folder: Path) -> None
     hypotheses = {"good": "我们满意", "bad": "我们不满意"}
     labels = torch.tensor([list(hypotheses).index(str(example.label)) for example in examples])
     for kind in ("binary", "softmax"):
-        classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, loss=kind, max_length=64).eval()
+        classifier = ChoiceClassifier.from_pretrained(folder, "{text}", hypotheses, loss=kind, max_length=64)
+        classifier.double().eval()
         output = classifier(**classifier.collate(examples))
         if kind == "softmax":
             expected = F.cross_entropy(output.logits, labels)
         else:
-            wanted = F.one_hot(labels, 2).float()
+            wanted = F.one_hot(labels, 2).double()
             expected = F.binary_cross_entropy_with_logits(output.logits, wanted, reduction="sum") / len(examples)
         torch.testing.assert_close(output.loss, expected)
 
 
 def test_multiple_choice_takes_candidates_of_each_example(folder: Path) -> None:
-    classifier = ChoiceClassifier.from_pretrained(folder, "{text}{candidate}", None, loss="softmax", max_length=64)
+    classifier = ChoiceClassifier.from_pretrained(
+        folder, "{text}{candidate}", None, loss="softmax", max_length=64
+    ).double()
     three = Example({"text": "今天"}, "2", ("很", "不错", "满意"))
     two = Example({"text": "酒店"}, "0", ("好", "不"))
     together = classifier.predict_proba([three, two])
     assert together[1, 2] == 0
-    np.testing.assert_allclose(together[1, :2], classifier.predict_proba([two])[0], atol=1e-6)
+    np.testing.assert_allclose(together[1, :2], classifier.predict_proba([two])[0], rtol=0, atol=1e-10)
     loss = classifier.eval()(**classifier.collate([three, two])).loss
-    assert loss.item() == pytest.approx(-(np.log(together[0, 2]) + np.log(together[1, 0])) / 2, rel=1e-4)
+    assert loss.item() == pytest.approx(-(np.log(together[0, 2]) + np.log(together[1, 0])) / 2, rel=1e-9)
     assert classifier.fields == ("text",)
 
 

@@ -84,7 +84,7 @@ def test_scores_are_those_of_one_filling_at_a_time(normalization: str) -> None:
                 logs = filling_score(found, f"<extra_id_0>满意。{text}", f"<extra_id_0>{word}<extra_id_1>")
                 own.append(sum(logs) / (len(logs) if normalization == "mean" else 1))
             by_label.append(max(own))
-        torch.testing.assert_close(row, torch.tensor(by_label, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-6)
+        torch.testing.assert_close(row, torch.tensor(by_label, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-10)
 
 
 def test_each_slot_has_a_sentinel_of_its_own() -> None:
@@ -96,14 +96,14 @@ def test_each_slot_has_a_sentinel_of_its_own() -> None:
         )
         for one, two in (("很", "不好"), ("不", "人"))
     ]
-    torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float64).softmax(-1), rtol=0, atol=1e-10)
 
 
 def test_neither_batch_size_nor_order_change_predictions() -> None:
     found = classifier().double()
     together = found.predict_proba(TEXTS)
-    np.testing.assert_allclose(found.predict_proba(TEXTS, batch_size=1), together, atol=1e-6)
-    np.testing.assert_allclose(found.predict_proba(TEXTS[::-1])[::-1], together, atol=1e-6)
+    np.testing.assert_allclose(found.predict_proba(TEXTS, batch_size=1), together, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.predict_proba(TEXTS[::-1])[::-1], together, rtol=0, atol=1e-10)
 
 
 def test_examples_may_bring_candidates_of_their_own() -> None:
@@ -111,7 +111,7 @@ def test_examples_may_bring_candidates_of_their_own() -> None:
     three, two = Example({"text": "天气"}, "2", ("很", "不好", "人")), Example({"text": "酒店"}, "0", ("好", "不"))
     together = found.predict_proba([three, two])
     assert together[1, 2] == 0
-    np.testing.assert_allclose(together[1, :2], found.predict_proba([two])[0], atol=1e-6)
+    np.testing.assert_allclose(together[1, :2], found.predict_proba([two])[0], rtol=0, atol=1e-10)
     with pytest.raises(ValueError, match="needs candidates to choose from"):
         found.predict(["天气"])
 

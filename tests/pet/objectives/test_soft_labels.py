@@ -15,7 +15,7 @@ from tests.pet.objectives.test_trainer import settings
 
 
 def test_at_temperature_one_hard_targets_give_the_cross_entropy() -> None:
-    scores, labels = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
+    scores, labels = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 3, 1, 1, 2])
     teacher = F.one_hot(labels, 4) * 1e4
     torch.testing.assert_close(distillation_loss(scores, teacher, 1.0), F.cross_entropy(scores, labels))
 

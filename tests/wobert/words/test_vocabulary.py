@@ -29,7 +29,7 @@ def test_the_released_vocabulary_comes_out_but_for_ties(shared_models: Path) -> 
 
 
 def _jieba_frequencies() -> dict[str, int]:
-    from nlpkit.wobert.words.segmenters import jieba_dictionary
+    from nlpkit.wobert.words.dictionaries import jieba_dictionary
 
     entries = [line.split(" ") for line in jieba_dictionary().read_text("utf-8").split("\n") if line]
     return {entry[0].lower(): int(entry[1]) for entry in entries}

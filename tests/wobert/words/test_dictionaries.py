@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from nlpkit.wobert import JiebaSegmenter, RjiebaSegmenter, WoBertTokenizer
-from nlpkit.wobert.words.segmenters import with_words
 
 SEGMENTERS = [RjiebaSegmenter, JiebaSegmenter]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -94,33 +93,3 @@ def test_entries_that_can_match_bring_no_warning_nor_do_copies(cls: Any) -> None
 def test_many_dead_lines_are_counted() -> None:
     with pytest.warns(UserWarning, match=r"user_words: 25 lines can never match(.|\n)*and 15 more"):
         RjiebaSegmenter.from_words("\n".join(f"α粒{number}" for number in range(25)))
-
-
-@pytest.mark.parametrize("cls", SEGMENTERS)
-def test_words_given_are_cut_whole_whatever_they_are_made_of(cls: Any) -> None:
-    words = ["量子纠缠", "量子纠缠态", "奥司他韦", "10℃", "from α", "から", "列夫·托尔斯泰", "的的", "天气不"]
-    plain = cls()
-    segmenter = with_words(plain, words)
-    assert all(segmenter.cut(word) == [word] for word in words)
-    text = "我服用奥司他韦，列夫·托尔斯泰在10℃读量子纠缠态"
-    cut = segmenter.cut(text)
-    assert "".join(cut) == text
-    assert {"奥司他韦", "列夫·托尔斯泰", "10℃", "量子纠缠态"} <= set(cut)
-    assert pickle.loads(pickle.dumps(segmenter)).cut(text) == cut
-    assert plain.cut("奥司他韦") == ["奥", "司", "他", "韦"], "the given segmenter stays as it was"
-
-
-def test_a_segmenter_of_ones_own_may_take_words_or_is_refused() -> None:
-    class Fixed:
-        name = "fixed"
-
-        def cut(self, text: str) -> list[str]:
-            return list(text)
-
-    class Taking(Fixed):
-        def with_words(self, words: Any) -> Any:
-            return RjiebaSegmenter.from_words("\n".join(words))
-
-    with pytest.raises(TypeError, match=r"segmenter 'fixed' takes no further words; give it a method with_words"):
-        with_words(Fixed(), ["奥司他韦"])
-    assert with_words(Taking(), ["奥司他韦"]).cut("奥司他韦") == ["奥司他韦"]

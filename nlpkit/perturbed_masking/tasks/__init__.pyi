@@ -1,0 +1,9 @@
+from .constituents import Constituents as Constituents
+from .dependencies import Dependencies as Dependencies
+from .segmentation import Segmentation as Segmentation
+from .task import Decoder as Decoder
+from .task import Example as Example
+from .task import Option as Option
+from .task import Task as Task
+from .task import total as total
+from .task import tune_on_dev as tune_on_dev
