@@ -157,8 +157,11 @@ def test_autocast_and_bf16_weights_work_and_fp16_is_refused(characters: BertToke
         assert words.model.get_input_embeddings().weight.isfinite().all()
     assert mixed.model.dtype == torch.float32
     assert narrow.model.dtype == torch.bfloat16
+    wide = wordify(source.half(), characters, WORDS, distil=TEXTS, steps=3, show_progress=False)
+    assert wide.model.dtype == torch.float32
+    assert wide.model.get_input_embeddings().weight.isfinite().all()
     with pytest.raises(ValueError, match=r"rows cannot be learnt in fp16.*dtype='float32'"):
-        wordify(source.half(), characters, WORDS, distil=TEXTS)
+        distil_rows(wide.model.half(), wide.tokenizer, source, characters, [5], TEXTS)
 
 
 @pytest.mark.parametrize(
