@@ -36,7 +36,7 @@ from nlpkit import model_path
 from nlpkit.data import MaskedTokenCollator
 from nlpkit.files import write_json
 from nlpkit.text_files import read_lines
-from nlpkit.training.precision import fast_arithmetic
+from nlpkit.training import fast_arithmetic, fast_attention
 from nlpkit.wobert import WordModel, build_vocabulary, wordify
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
 from nlpkit.wobert.wordifying.paired_texts import mean_states, read_batches, read_pairs
@@ -49,7 +49,7 @@ OUT = Path(__file__).parent / "results" / "row_distillation"
 SIZE, LINE, STRIDE, HELD_OUT = 20_000, 96, 37, 128
 #: Steps of distillation in each arm; the two of the donor begin from its combinations.
 ARMS = {"random": 0, "mean of pieces": 0, "donor": 0, "distilled": 50, "donor, distilled": 50, "distilled longer": 300}
-ROWS, BLOCK, MASKED, RATE, EVERY = 16, 64, 0.25, 6e-4, 25
+ROWS, BLOCK, MASKED, RATE, EVERY = 16, 64, 0.25, 6e-4, 10
 
 
 @cache
@@ -146,6 +146,7 @@ def pretrain(words: WordModel, arm: str, seed: int, steps: int, work: Path) -> l
         if name.startswith("cls.predictions.transform") and parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.02)
     model = words.model.train()
+    model.config.sparse_prediction = True
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -170,9 +171,9 @@ def pretrain(words: WordModel, arm: str, seed: int, steps: int, work: Path) -> l
         if step == steps:
             break
         torch.manual_seed(1_000_003 * seed + step)  # masks are the step's, in all arms and after a stop
-        with fast_arithmetic():
+        with fast_arithmetic(), fast_attention(model):
             loss = model(**collate(next(batches))).loss
-        loss.backward()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
