@@ -14,6 +14,7 @@ new word touches (context), of stretches with a new word (words), and of mean-po
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -35,7 +36,7 @@ from nlpkit import model_path
 from nlpkit.data import MaskedTokenCollator
 from nlpkit.files import write_json
 from nlpkit.text_files import read_lines
-from nlpkit.training.precision import fast_arithmetic
+from nlpkit.training import fast_arithmetic, fast_attention
 from nlpkit.wobert import WordModel, build_vocabulary, wordify
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
 from nlpkit.wobert.wordifying.paired_texts import mean_states, read_batches, read_pairs
@@ -48,7 +49,7 @@ OUT = Path(__file__).parent / "results" / "row_distillation"
 SIZE, LINE, STRIDE, HELD_OUT = 20_000, 96, 37, 128
 #: Steps of distillation in each arm; the two of the donor begin from its combinations.
 ARMS = {"random": 0, "mean of pieces": 0, "donor": 0, "distilled": 50, "donor, distilled": 50, "distilled longer": 300}
-ROWS, BLOCK, MASKED, RATE, EVERY = 16, 64, 0.25, 6e-4, 25
+ROWS, BLOCK, MASKED, RATE, EVERY = 16, 64, 0.25, 6e-4, 10
 
 
 @cache
@@ -87,14 +88,15 @@ def word_model(arm: str, seed: int) -> WordModel:
     model, tokenizer = encoder()
     steps = ARMS[arm]
     torch.manual_seed(seed)
-    words = wordify(
-        model,
-        tokenizer,
-        vocabulary(),
-        donor=model_path("wobert-mini-zh") if "donor" in arm else None,
-        distil=sample(seed, held_out=False) if steps else None,
-        steps=max(1, steps),
-    )
+    with fast_arithmetic():
+        words = wordify(
+            model,
+            tokenizer,
+            vocabulary(),
+            donor=model_path("wobert-mini-zh") if "donor" in arm else None,
+            distil=sample(seed, held_out=False) if steps else None,
+            steps=max(1, steps),
+        )
     if arm == "random":
         weight = words.model.get_input_embeddings().weight.detach()
         rows = new_ids(words)
@@ -137,14 +139,14 @@ def cosines(words: WordModel, texts: list[str]) -> dict[str, float]:
     return {name: round(torch.cat(parts).mean().item(), 5) for name, parts in found.items()}
 
 
-def pretrain(arm: str, seed: int, steps: int, work: Path) -> list[float]:
+def pretrain(words: WordModel, arm: str, seed: int, steps: int, work: Path) -> list[float]:
     """Held-out loss of masked-LM training, from step 0 on; the head is fresh and the same in all arms."""
-    words = word_model(arm, seed)
     torch.manual_seed(seed)  # the head, after what distillation may have drawn
     for name, parameter in words.model.named_parameters():
         if name.startswith("cls.predictions.transform") and parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.02)
     model = words.model.train()
+    model.config.sparse_prediction = True
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -169,9 +171,9 @@ def pretrain(arm: str, seed: int, steps: int, work: Path) -> list[float]:
         if step == steps:
             break
         torch.manual_seed(1_000_003 * seed + step)  # masks are the step's, in all arms and after a stop
-        with fast_arithmetic():
+        with fast_arithmetic(), fast_attention(model):
             loss = model(**collate(next(batches))).loss
-        loss.backward()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -261,15 +263,17 @@ def main() -> None:
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(cell, ensure_ascii=False) + "\n")
 
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            if (arm, seed, 0) not in done:
-                found = cosines(word_model(arm, seed), sample(seed, held_out=True))
-                keep({"arm": arm, "seed": seed, "cosines": found})
-        for arm in arguments.pretrain_arms if arguments.pretrain else ():
-            if (arm, seed, arguments.pretrain) not in done:
-                losses = pretrain(arm, seed, arguments.pretrain, arguments.work)
-                keep({"arm": arm, "seed": seed, "steps": arguments.pretrain, "losses": losses})
+    for seed, arm in itertools.product(arguments.seeds, arguments.arms):
+        steps = arguments.pretrain if arm in arguments.pretrain_arms else 0
+        wanted = [number for number in {0, steps} if (arm, seed, number) not in done]
+        if not wanted:
+            continue
+        words = word_model(arm, seed)
+        if 0 in wanted:
+            keep({"arm": arm, "seed": seed, "cosines": cosines(words, sample(seed, held_out=True))})
+        if steps in wanted and steps:
+            losses = pretrain(words, arm, seed, steps, arguments.work)
+            keep({"arm": arm, "seed": seed, "steps": steps, "losses": losses})
     summary = summarise(results)
     write_json(arguments.out / "summary.json", summary)
     table = Table("new rows", "seeds", "context", "words", "sentences", title="cosine to the unchanged encoder")

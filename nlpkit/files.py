@@ -96,6 +96,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
+#: Patterns of names that do not stay, for each draft that is being written: those of saves within it, too.
+_REPLACING: dict[Path, set[str]] = {}
+
+
 @contextmanager
 def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder whose files become those of ``destination`` at once, when the block ends without an error.
@@ -132,11 +136,16 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
     target = Path(destination).resolve()
     if in_a_draft(target):  # the outer save makes it whole
         target.mkdir(parents=True, exist_ok=True)
+        _REPLACING.get(target, set()).update(replacing)
         yield target
         return
     with new_draft(target, home_of_drafts(target)) as draft:
-        yield draft
-        publish(draft, target, replacing)
+        _REPLACING[draft] = set(replacing)
+        try:
+            yield draft
+            publish(draft, target, sorted(_REPLACING[draft]))
+        finally:
+            del _REPLACING[draft]
 
 
 @contextmanager

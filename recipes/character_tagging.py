@@ -76,6 +76,7 @@ class TaggingTrainingArguments(FineTuningDefaults, TrainingArguments):
     save_steps: float = 200
     save_total_limit: int | None = 1
     train_sampling_strategy: str = "group_by_length"
+    remove_unused_columns: bool = False  # else the lengths go, by which rows are grouped
 
 
 @dataclass

@@ -128,6 +128,16 @@ def test_a_file_keeps_its_mode_and_its_link(tmp_path: Path) -> None:
     assert drafts(tmp_path) == []
 
 
+def test_what_a_save_within_a_save_replaces_goes_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("tokenizer.json", "model-1.bin", "notes.txt"):
+        (out / name).write_text("old")
+    with whole_folder(out, replacing=["model*"]) as draft, whole_folder(draft, replacing=["tokenizer*"]) as inner:
+        (inner / "tokenizer.txt").write_text("new")
+    assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "tokenizer.txt"]
+
+
 def test_a_save_within_a_save_appears_with_it(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "out") as outer:
         with whole_folder(outer) as inner:

@@ -116,7 +116,7 @@ def expand_to_characters(token_states: Tensor, character_to_token: Tensor) -> Te
         Shape ``(batch, characters, hidden)``; zeros where there is no token.
 
     Raises:
-        ValueError: an index lies beyond the tokens given.
+        ValueError: an index lies beyond the tokens given; on a GPU the device stops instead.
 
     Note:
         One gather; linear maps commute with it, so apply them to the tokens, which are fewer.
@@ -125,14 +125,18 @@ def expand_to_characters(token_states: Tensor, character_to_token: Tensor) -> Te
         >>> expand_to_characters(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[0, 1, 1, -1]])).squeeze(-1)
         tensor([[1., 2., 2., 0.]])
     """
-    if character_to_token.numel() and int(character_to_token.max()) >= token_states.shape[1]:
+    uncovered = (character_to_token == UNCOVERED).unsqueeze(-1)  # (batch, characters, 1)
+    index = character_to_token.clamp(min=0).unsqueeze(-1).expand(-1, -1, token_states.shape[-1])
+    try:
+        states = token_states.gather(1, index)  # (batch, characters, hidden)
+    except RuntimeError as error:  # not looked for before: that would hold up a GPU, and break a compiled graph
+        if character_to_token.device.type != "cpu" or int(character_to_token.max()) < token_states.shape[1]:
+            raise
         raise ValueError(
             f"character_to_token points at token {int(character_to_token.max())}, but token_states holds "
             f"{token_states.shape[1]}; truncate both by the same encoding"
-        )
-    uncovered = (character_to_token == UNCOVERED).unsqueeze(-1)  # (batch, characters, 1)
-    index = character_to_token.clamp(min=0).unsqueeze(-1).expand(-1, -1, token_states.shape[-1])
-    return token_states.gather(1, index).masked_fill(uncovered, 0)  # (batch, characters, hidden)
+        ) from error
+    return states.masked_fill(uncovered, 0)
 
 
 def find_inexpressible_spans(spans: Iterable[Span], offsets: Sequence[tuple[int, int]], length: int) -> list[Span]:

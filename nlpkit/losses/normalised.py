@@ -42,14 +42,44 @@ def cross_entropy(
     Returns:
         The loss in nats per item, shape ``()``; 0 when nothing is labelled.
 
+    Raises:
+        ValueError: a label is no class, or there are not as many labels as rows of scores. On a GPU the device stops
+            instead where a label is no class.
+
     Example:
         >>> cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
         1.386...
     """
     flat_logits = at_least_fp32(logits).flatten(end_dim=-2)
     flat_labels = labels.flatten()
-    total = F.cross_entropy(flat_logits, flat_labels, ignore_index=ignore_index, reduction="sum")
+    try:
+        total = F.cross_entropy(flat_logits, flat_labels, ignore_index=ignore_index, reduction="sum")
+    except (IndexError, RuntimeError, ValueError) as error:
+        fault = _find_fault_of_labels(logits, labels, ignore_index)
+        if fault is None:
+            raise
+        raise ValueError(fault) from error
     return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
+
+
+def _find_fault_of_labels(logits: Tensor, labels: Tensor, ignore_index: int) -> str | None:
+    classes = logits.shape[-1]
+    if labels.numel() != logits.numel() // classes:
+        return (
+            f"labels of shape {tuple(labels.shape)} do not fit scores of shape {tuple(logits.shape)}; "
+            f"give one label for each row of {classes} scores"
+        )
+    if labels.is_floating_point():
+        return f"labels must be class ids (torch.long), not {labels.dtype}"
+    if labels.device.type != "cpu":  # a GPU that met a label out of range has stopped
+        return None
+    outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+    if len(outside) == 0:
+        return None
+    return (
+        f"labels hold {int(outside[0])}, but scores are for {classes} classes: give 0 to {classes - 1}, or "
+        f"{ignore_index} where there is no label; a classifier has as many classes as its num_labels"
+    )
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:

@@ -36,7 +36,6 @@ class FineTuningDefaults:
     weight_decay: float = 0.01
     optim: str = "adamw_torch_fused"
     logging_steps: float = 50
-    remove_unused_columns: bool = False
     use_cpu: bool = not torch.cuda.is_available()
     dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: None | str | list[str] = "none"  # noqa: RUF036 - in this order alone HfArgumentParser can read it (5.23)

@@ -1,6 +1,7 @@
 """WoBERT models: transformers' BERT under ``WoBertConfig``, with losses that stay right under accumulation.
 
-The Trainer hands a model only the columns that its ``forward`` names, so every ``forward`` names them.
+The Trainer hands a model only the columns that its ``forward`` names, so every ``forward`` names them. Heads whose
+labels stand in one column share theirs.
 """
 
 from __future__ import annotations
@@ -16,28 +17,79 @@ from transformers import (
     BertForTokenClassification,
     BertModel,
 )
-from transformers.modeling_outputs import (
-    MaskedLMOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from transformers.modeling_outputs import MaskedLMOutput
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
-from transformers.utils import can_return_tuple
+from transformers.utils import ModelOutput, can_return_tuple
 
 from nlpkit.losses.normalised import binary_cross_entropy, cross_entropy, squared_error
 from nlpkit.wobert.configuration import WoBertConfig
+from nlpkit.wobert.inputs import check_config, explained
 from nlpkit.wobert.saving import SavedWhole
 
 Items = Tensor | int | None
 
 
-class WoBertModel(SavedWhole, BertModel):
+class WoBertMixin(SavedWhole):
+    """What all WoBERT models share: they are saved whole, and made from a configuration of their own."""
+
+    def __init__(self, config: WoBertConfig, *args: Any, **kwargs: Any) -> None:
+        check_config(type(self), config)
+        super().__init__(config, *args, **kwargs)
+
+
+class LabelledHead(WoBertMixin):
+    """Mixin for heads whose labels stand in one column: the scores are those of transformers, the loss is ours.
+
+    Put it before the model's class.
+    """
+
+    @explained
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Items = None,
+        **kwargs: Any,
+    ) -> ModelOutput:
+        """Score classes; the arguments and the output are those of transformers' class of the same head.
+
+        Args:
+            input_ids: and the next four: as for ``WoBertForMaskedLM``.
+            labels: as the class says.
+            num_items_in_batch: labels of the whole optimizer step; ``None`` means of this batch.
+            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
+
+        Returns:
+            ``logits``, in the shape that the class says, and with ``labels`` the ``loss``.
+
+        Raises:
+            ValueError: the model has no rows for an id, or fewer positions than tokens.
+        """
+        output = super().forward(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        if labels is not None:
+            output.loss = self.loss_of(output.logits, labels, num_items_in_batch)
+        return output
+
+    def loss_of(self, logits: Tensor, labels: Tensor, num_items_in_batch: Items) -> Tensor:
+        """The loss of the whole optimizer step's share, shape ``()``."""
+        return cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
+
+
+class WoBertModel(WoBertMixin, BertModel):
     """The encoder."""
 
     config_class = WoBertConfig
+    forward = explained(BertModel.forward)
 
 
-class WoBertForMaskedLM(SavedWhole, BertForMaskedLM):
+class WoBertForMaskedLM(WoBertMixin, BertForMaskedLM):
     """The encoder with the masked-LM head; with ``config.sparse_prediction`` the head runs at labelled positions only.
 
     Source: WoBERT (kexue.fm/archives/7758).
@@ -56,6 +108,7 @@ class WoBertForMaskedLM(SavedWhole, BertForMaskedLM):
 
     config_class = WoBertConfig
 
+    @explained
     @can_return_tuple
     def forward(
         self,
@@ -103,7 +156,7 @@ class WoBertForMaskedLM(SavedWhole, BertForMaskedLM):
         )
 
 
-class WoBertForPreTraining(SavedWhole, BertForPreTraining):
+class WoBertForPreTraining(WoBertMixin, BertForPreTraining):
     """The encoder with the masked-LM head and the next-sentence head.
 
     Note:
@@ -115,6 +168,7 @@ class WoBertForPreTraining(SavedWhole, BertForPreTraining):
 
     config_class = WoBertConfig
 
+    @explained
     @can_return_tuple
     def forward(
         self,
@@ -155,42 +209,17 @@ class WoBertForPreTraining(SavedWhole, BertForPreTraining):
         return output
 
 
-class WoBertForSequenceClassification(SavedWhole, BertForSequenceClassification):
-    """The encoder with a classification or regression head on the pooled first token."""
+class WoBertForSequenceClassification(LabelledHead, BertForSequenceClassification):
+    """The encoder with a classification or regression head on the pooled first token.
+
+    ``labels`` are class ids ``(batch,)``, multi-label targets ``(batch, classes)``, or regression targets; ``logits``
+    have shape ``(batch, classes)``.
+    """
 
     config_class = WoBertConfig
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Items = None,
-        **kwargs: Any,
-    ) -> SequenceClassifierOutput:
-        """Classify texts; the arguments and the output are those of ``BertForSequenceClassification``.
-
-        Args:
-            input_ids: and the next four: as for ``WoBertForMaskedLM``.
-            labels: class ids ``(batch,)``, multi-label targets ``(batch, classes)``, or regression targets.
-            num_items_in_batch: labels of the whole optimizer step; ``None`` means of this batch.
-            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
-
-        Returns:
-            ``logits`` of shape ``(batch, classes)``.
-        """
-        output = super().forward(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
-        )
-        if labels is not None:
-            output.loss = self._loss(output.logits, labels, num_items_in_batch)
-        return output
-
-    def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Items) -> Tensor:
+    def loss_of(self, logits: Tensor, labels: Tensor, num_items_in_batch: Items) -> Tensor:
+        """The loss of the configuration's ``problem_type``, or of the type that the labels suggest, shape ``()``."""
         problem: str | None = self.config.problem_type
         if problem is None:
             whole = labels.dtype in (torch.long, torch.int)
@@ -203,37 +232,11 @@ class WoBertForSequenceClassification(SavedWhole, BertForSequenceClassification)
         return cross_entropy(logits, labels, num_items_in_batch=num_items_in_batch)
 
 
-class WoBertForTokenClassification(SavedWhole, BertForTokenClassification):
-    """The encoder with a classification head on every token."""
+class WoBertForTokenClassification(LabelledHead, BertForTokenClassification):
+    """The encoder with a classification head on every token.
+
+    ``labels`` are class ids, -100 where there is none, shape ``(batch, length)``; ``logits`` have shape
+    ``(batch, length, classes)``.
+    """
 
     config_class = WoBertConfig
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Items = None,
-        **kwargs: Any,
-    ) -> TokenClassifierOutput:
-        """Classify tokens; the arguments and the output are those of ``BertForTokenClassification``.
-
-        Args:
-            input_ids: and the next four: as for ``WoBertForMaskedLM``.
-            labels: class ids, -100 where there is none, shape ``(batch, length)``.
-            num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
-            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
-
-        Returns:
-            ``logits`` of shape ``(batch, length, classes)``.
-        """
-        output = super().forward(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
-        )
-        if labels is not None:
-            output.loss = cross_entropy(output.logits, labels, num_items_in_batch=num_items_in_batch)
-        return output

@@ -8,52 +8,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import BertForMultipleChoice, BertForQuestionAnswering
-from transformers.modeling_outputs import MultipleChoiceModelOutput, QuestionAnsweringModelOutput
+from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.utils import can_return_tuple
 
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.wobert.configuration import WoBertConfig
-from nlpkit.wobert.modeling import Items
-from nlpkit.wobert.saving import SavedWhole
+from nlpkit.wobert.inputs import explained
+from nlpkit.wobert.modeling import Items, LabelledHead, WoBertMixin
 
 
-class WoBertForMultipleChoice(SavedWhole, BertForMultipleChoice):
-    """The encoder with one score for each choice of an answer."""
+class WoBertForMultipleChoice(LabelledHead, BertForMultipleChoice):
+    """The encoder with one score for each choice of an answer.
+
+    ``input_ids`` and the four columns like them have shape ``(batch, choices, length)``, ``labels`` are the numbers of
+    the right choices, shape ``(batch,)``, and ``logits`` have shape ``(batch, choices)``.
+    """
 
     config_class = WoBertConfig
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Items = None,
-        **kwargs: Any,
-    ) -> MultipleChoiceModelOutput:
-        """Choose among texts; the arguments and the output are those of ``BertForMultipleChoice``.
 
-        Args:
-            input_ids: and the next four: as for ``WoBertForMaskedLM``, shape ``(batch, choices, length)``.
-            labels: the number of the right choice, shape ``(batch,)``.
-            num_items_in_batch: labelled questions of the whole optimizer step; ``None`` means of this batch.
-            **kwargs: passed to the encoder; ``return_dict=False`` returns a tuple.
-
-        Returns:
-            ``logits`` of shape ``(batch, choices)``.
-        """
-        output = super().forward(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
-        )
-        if labels is not None:
-            output.loss = cross_entropy(output.logits, labels, num_items_in_batch=num_items_in_batch)
-        return output
-
-
-class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
+class WoBertForQuestionAnswering(WoBertMixin, BertForQuestionAnswering):
     """The encoder with scores of where an answer starts and ends.
 
     Note:
@@ -75,6 +49,7 @@ class WoBertForQuestionAnswering(SavedWhole, BertForQuestionAnswering):
             )
         super().__init__(config)
 
+    @explained
     @can_return_tuple
     def forward(
         self,

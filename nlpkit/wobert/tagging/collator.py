@@ -61,8 +61,8 @@ class CharacterTaggingCollator:
         tokenizer: the word tokenizer of the model.
         label2id: label to class id, as in the model's configuration.
         max_length: tokens a text may have, special tokens included.
-        overlong: what to do with longer texts. ``"raise"`` refuses them; ``"truncate"`` drops the tokens beyond and
-            leaves their characters without a token and without a label, and logs how many texts that befell. To lose
+        overlong: what to do with longer texts. ``"refuse"`` raises an error; ``"truncate"`` drops the tokens beyond,
+            leaves their characters without a token and without a label, and logs how many texts were cut. To lose
             nothing, cut the texts beforehand with ``split_long_example``.
 
     Raises:
@@ -88,10 +88,10 @@ class CharacterTaggingCollator:
         label2id: Mapping[str, int],
         *,
         max_length: int = 512,
-        overlong: Literal["raise", "truncate"] = "raise",
+        overlong: Literal["refuse", "truncate"] = "refuse",
     ) -> None:
-        if overlong not in ("raise", "truncate"):
-            raise ValueError(f"overlong={overlong!r} is unknown; use 'raise' or 'truncate'")
+        if overlong not in ("refuse", "truncate"):
+            raise ValueError(f"overlong={overlong!r} is unknown; use 'refuse' or 'truncate'")
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
         self.max_length, self.overlong = max_length, overlong
         self._character_ids: dict[str, int] = {}
@@ -130,7 +130,7 @@ class CharacterTaggingCollator:
         overlong = [index for index, length in enumerate(lengths) if length > self.max_length]
         if not overlong:
             return encoded
-        if self.overlong == "raise":
+        if self.overlong == "refuse":
             raise ValueError(
                 f"text {overlong[0]} of the batch has {lengths[overlong[0]]} tokens, max_length is {self.max_length}; "
                 "cut it with split_long_example, or drop its end with overlong='truncate'"

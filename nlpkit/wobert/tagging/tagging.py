@@ -18,8 +18,8 @@ from nlpkit.labels.bio_decoding import continue_inside, decode_bio
 from nlpkit.labels.spans import Span, bio_to_spans
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.wobert.configuration import WoBertConfig
-from nlpkit.wobert.modeling import Items, WoBertModel
-from nlpkit.wobert.saving import SavedWhole
+from nlpkit.wobert.inputs import explained
+from nlpkit.wobert.modeling import Items, WoBertMixin, WoBertModel
 from nlpkit.wobert.tagging.collator import CharacterTaggingCollator, split_long_example
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class WoBertCharacterConfig(WoBertConfig):
     use_characters: bool = True
 
 
-class WoBertForCharacterClassification(SavedWhole, BertPreTrainedModel):
+class WoBertForCharacterClassification(WoBertMixin, BertPreTrainedModel):
     """The word encoder with a classification head on every character.
 
     Source: WoBERT (kexue.fm/archives/7758) loses 3 points of F1 in named-entity recognition: a word token that
@@ -91,6 +91,7 @@ class WoBertForCharacterClassification(SavedWhole, BertPreTrainedModel):
         self.classifier = nn.Linear(size, self.num_labels)
         self.post_init()
 
+    @explained
     @can_return_tuple
     def forward(
         self,

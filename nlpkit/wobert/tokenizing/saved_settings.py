@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 
 from nlpkit.files import read_json, write_json
 from nlpkit.wobert.words.segmenters import Segmenter, describe
@@ -67,6 +67,22 @@ def check_size(settings: Mapping[str, Any], vocabulary_file: str | None) -> None
             f"{vocabulary_file} is cut off: it holds {found - in_a_line} whole lines, but {saved} were saved; "
             "copy it again"
         )
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Refuse a ``tokenizer.json`` that cannot be read, before its faults are taken for those of the settings.
+
+    Args:
+        path: the file, from which the vocabulary is to be taken.
+
+    Raises:
+        ValueError: it is damaged or cut off; the message names it.
+    """
+    read_json(path)
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ValueError(f"{path} holds no tokenizer ({error}); save the tokenizer again") from error
 
 
 def complete_settings(

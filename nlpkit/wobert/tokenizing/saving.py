@@ -9,7 +9,12 @@ from typing import Any
 from transformers import TokenizersBackend
 
 from nlpkit.files import read_json, whole_folder, write_text
-from nlpkit.wobert.tokenizing.saved_settings import check_size, complete_settings, read_settings
+from nlpkit.wobert.tokenizing.saved_settings import (
+    check_size,
+    check_tokenizer_file,
+    complete_settings,
+    read_settings,
+)
 from nlpkit.wobert.words.segmenters import JiebaSegmenter, RjiebaSegmenter, Segmenter
 from nlpkit.wobert.words.vocabulary_file import write_vocabulary
 from nlpkit.wobert.words.word_splitter import WordSplitter
@@ -22,6 +27,9 @@ _OF_LOADING = {"token", "cache_dir", "local_files_only", "_is_local", "trust_rem
 #: names is only run with ``trust_remote_code=True``.
 AUTO_MAP = {"AutoTokenizer": ["wobert_tokenizer.WoBertTokenizer", None]}
 _AUTO_FILE = "from nlpkit import WoBertTokenizer\n"
+
+#: What would be read beside the files of a tokenizer that has none of them.
+_OF_OTHERS = ("tokenizer.json", "user_dict.txt", "wobert_tokenizer.py")
 
 
 class SavedWithSegmenter(TokenizersBackend):
@@ -59,6 +67,10 @@ class SavedWithSegmenter(TokenizersBackend):
     ) -> Any:
         # Checked on transformers 5.23.0: what its `_from_pretrained` reads of the settings it takes as arguments.
         path = resolved_vocab_files.pop("tokenizer_config_file", None)
+        if resolved_vocab_files.get("vocab_file") is not None:
+            resolved_vocab_files.pop("tokenizer_file", None)  # of another tokenizer: this one saves none
+        elif resolved_vocab_files.get("tokenizer_file") is not None:
+            check_tokenizer_file(Path(str(resolved_vocab_files["tokenizer_file"])))
         if path is None:
             return super()._from_pretrained(resolved_vocab_files, name, settings, *args, **kwargs)
         settings = read_settings(Path(path))
@@ -78,7 +90,8 @@ class SavedWithSegmenter(TokenizersBackend):
         With ``auto_map``, as ``wordify`` sets it, ``wobert_tokenizer.py`` goes with them: one line.
 
         Args:
-            save_directory: folder, made if it does not exist.
+            save_directory: folder, made if it does not exist. Without a prefix, what another tokenizer left in it
+                and this one would read goes: ``tokenizer.json`` and ``user_dict.txt``.
             *args: those of every transformers tokenizer.
             **kwargs: likewise; with ``push_to_hub=True`` the repository is named after ``save_directory`` where no
                 ``repo_id`` is given.
@@ -88,7 +101,8 @@ class SavedWithSegmenter(TokenizersBackend):
         """
         if kwargs.get("push_to_hub"):
             kwargs.setdefault("repo_id", Path(save_directory).name)
-        with whole_folder(Path(save_directory)) as draft:
+        prefix = kwargs.get("filename_prefix") or (args[1] if len(args) > 1 else None)
+        with whole_folder(Path(save_directory), replacing=() if prefix else _OF_OTHERS) as draft:
             files = super().save_pretrained(str(draft), *args, **kwargs)
             written = sorted(Path(file).relative_to(draft) for file in files)
         return tuple(str(Path(save_directory) / name) for name in written)

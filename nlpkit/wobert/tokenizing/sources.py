@@ -44,17 +44,24 @@ def read_sources(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[
     return sources, is_batched
 
 
-def check_numbers(*, stride: Any, pad_to_multiple_of: Any) -> None:
-    """Refuse numbers that would lose tokens.
+def check_numbers(*, least: int = 1, **numbers: Any) -> None:
+    """Refuse numbers of tokens that would lose some, or fail in the middle of a batch.
 
     Args:
-        stride: tokens that stand in two neighbouring rows.
-        pad_to_multiple_of: what divides the length of a padded batch, or ``None``.
+        least: the smallest that makes sense.
+        **numbers: by the name of their argument; ``None`` is none.
 
     Raises:
-        ValueError: one is negative or no whole number.
+        ValueError: one is no whole number, or too small.
+
+    Example:
+        >>> check_numbers(max_length="4")
+        Traceback (most recent call last):
+        ValueError: max_length='4' must be a whole number of tokens, at least 1
     """
-    for name, value, least in (("stride", stride, 0), ("pad_to_multiple_of", pad_to_multiple_of or 1, 1)):
+    for name, value in numbers.items():
+        if value is None:
+            continue
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
             raise ValueError(f"{name}={value!r} must be a whole number of tokens, at least {least}")
 

@@ -67,8 +67,9 @@ class WoBertTokenizer(SavedWithSegmenter):
         [(0, 0), (0, 1), (1, 2), (0, 0)]
     """
 
-    # Checked on transformers 5.23.0: `__call__`, `encode` and `tokenize` all come to `_encode_plus`, `decode` to
-    # `_decode`, `add_tokens` to `_add_tokens`; `from_pretrained` passes the files named here under these keywords.
+    # Checked on transformers 5.23.0: `__call__`, `encode` and `tokenize` all come to `_encode_plus`, they and `pad` to
+    # `_get_padding_truncation_strategies`, `decode` to `_decode`, `add_tokens` to `_add_tokens`; `from_pretrained`
+    # passes the files named here under these keywords.
     vocab_files_names = _FILES
     model_input_names = _INPUTS
     model: Any = WordPiece
@@ -92,6 +93,9 @@ class WoBertTokenizer(SavedWithSegmenter):
         if vocab is None:
             where = kwargs.get("name_or_path") or "the arguments"
             raise ValueError(f"no vocabulary in {where}; give vocab=file or dict, or a folder with vocab.txt")
+        for name, value in (("do_lower_case", do_lower_case), ("cut_vocabulary_words", cut_vocabulary_words)):
+            if not isinstance(value, bool):  # "no" would be a yes
+                raise ValueError(f"{name}={value!r} must be True or False")
         vocabulary = dict(vocab) if isinstance(vocab, Mapping) else read_vocabulary(vocab)
         special = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
         try:
@@ -108,7 +112,7 @@ class WoBertTokenizer(SavedWithSegmenter):
         self._tokenizer = _backend(vocabulary, str(unk_token), str(cls_token), str(sep_token))
         self.cache: dict[bool, TextReader] = {}  # fingerprints of datasets leave out what is called so
         kwargs.pop(SIZE, None)
-        kwargs.setdefault("model_max_length", 512)
+        check_numbers(model_max_length=kwargs.setdefault("model_max_length", 512))
         super().__init__(
             fallback=fallback,
             do_lower_case=do_lower_case,
@@ -151,6 +155,18 @@ class WoBertTokenizer(SavedWithSegmenter):
             )
         return readers[split_special_tokens]
 
+    def _get_padding_truncation_strategies(
+        self, padding: Any = False, truncation: Any = None, max_length: Any = None, pad_to_multiple_of: Any = None,
+        verbose: bool = True, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        # Every call, `encode` and `pad` come here first, and transformers calculates with what it is given.
+        check_numbers(
+            max_length=max_length, pad_to_multiple_of=pad_to_multiple_of, model_max_length=self.model_max_length
+        )
+        return super()._get_padding_truncation_strategies(
+            padding, truncation, max_length, pad_to_multiple_of, verbose, **kwargs
+        )
+
     def _encode_plus(
         self,
         text: Any,
@@ -174,7 +190,7 @@ class WoBertTokenizer(SavedWithSegmenter):
         split_special_tokens: bool | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
-        check_numbers(stride=stride, pad_to_multiple_of=pad_to_multiple_of)
+        check_numbers(least=0, stride=stride)
         split_special = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         text_reader = self._reader(split_special)
         reader = PresplitReader(text_reader) if is_split_into_words else text_reader

@@ -1,4 +1,4 @@
-"""Whether a word model reads texts of old tokens as its source does: found out by running both."""
+"""How a source reads texts, and whether a word model reads them as its source does: found out by running both."""
 
 from __future__ import annotations
 
@@ -10,10 +10,33 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from nlpkit.wobert.wordifying.source_model import layer_list, room_for_tokens
+from nlpkit.wobert.wordifying.source_model import layer_list, no_encoder, room_for_tokens
 
 #: Tokens of one row, its ends included.
 _LENGTH = 8
+
+
+def check_direction(source: PreTrainedModel, tokenizer: Any) -> None:
+    """Refuse a model whose first tokens know nothing of the last, whatever it is called.
+
+    Args:
+        source: the model.
+        tokenizer: its own.
+
+    Raises:
+        TypeError: it reads from left to right.
+        ValueError: it cannot be run on ids and an attention mask alone.
+    """
+    special = set(tokenizer.all_special_ids)
+    plain = [number for number in range(len(tokenizer)) if number not in special]
+    start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    one, other = (plain[0], plain[-1]) if len(plain) > 1 else (start, end)
+    rows = torch.tensor([[start, one, one, end], [start, one, other, end]])
+    states = _read_source(_copy(source), rows, tokenizer.pad_token_id, [0])["states of texts"]
+    if states.dim() == 2 and len(states) == rows.numel():  # one for each token
+        before = states.view(2, rows.shape[1], -1)[:, :2]
+        if _relative_difference(*before) < 1e-6:
+            raise no_encoder(source, "which reads from left to right")
 
 
 def find_disagreement(
@@ -49,13 +72,7 @@ def find_disagreement(
     old_pad, new_pad = special[0]
     kept = [number for number, row in enumerate(pieces) if len(row) == 1]
     columns = [pieces[number][0] for number in kept], kept
-    try:
-        before = _readings(keep_layers(_copy(source), layers), old_ids, old_pad, columns[0])
-    except Exception as error:  # whatever a model raises that wants other inputs
-        raise ValueError(
-            f"wordify runs both models on a few tokens to see that they agree, but {type(source).__name__} fails on "
-            f"input_ids and attention_mask alone: {error}"
-        ) from error
+    before = _read_source(keep_layers(_copy(source), layers), old_ids, old_pad, columns[0])
     words = _copy(target)
     new_rows: Any = words.get_input_embeddings().weight
     old_rows: Any = source.get_input_embeddings().weight
@@ -108,6 +125,16 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> PreTrai
     return model
 
 
+def _read_source(source: PreTrainedModel, ids: Tensor, pad: int, columns: Sequence[int]) -> dict[str, Tensor]:
+    try:
+        return _readings(source, ids, pad, columns)
+    except Exception as error:  # whatever a model raises that wants other inputs
+        raise ValueError(
+            f"wordify runs both models on a few tokens to see that they agree, but {type(source).__name__} fails on "
+            f"input_ids and attention_mask alone: {error}"
+        ) from error
+
+
 @torch.no_grad()
 def _readings(model: PreTrainedModel, ids: Tensor, pad: int, columns: Sequence[int]) -> dict[str, Tensor]:
     """What a model makes of rows without and with padding: states, and logits over chosen columns."""
@@ -120,14 +147,21 @@ def _readings(model: PreTrainedModel, ids: Tensor, pad: int, columns: Sequence[i
         ("texts", torch.ones_like(kept), {"input_ids": ids}),
         ("padded texts", kept, {"input_ids": ids.where(kept, pad), "attention_mask": kept.long()}),
     ):
-        states = model.base_model(**inputs)[0]
+        states = _run(model.base_model, inputs)[0]
         found[f"states of {batch}"] = states[mask] if states.shape[:2] == mask.shape else states
         if model.base_model is not model:
-            output: Any = model(**inputs)
+            output = _run(model, inputs)
             logits = output.get("logits", output.get("prediction_logits"))
             if logits is not None and logits.dim() == 3 and logits.shape[-1] > max(columns):
                 found[f"logits of {batch}"] = logits[mask][:, list(columns)]
     return found
+
+
+def _run(model: Any, inputs: dict[str, Tensor]) -> Any:
+    """What a model answers, if it draws numbers (as LSH attention does) the same ones each time."""
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        return model(**inputs)
 
 
 def _relative_difference(before: Tensor, after: Tensor) -> float:

@@ -24,7 +24,11 @@ _BY_LAYER = ("layer_types", "attention_window")
 def special_ids(
     config: PreTrainedConfig, tokenizer: Any, ids: Mapping[str, int], pieces: Sequence[tuple[int, ...]]
 ) -> dict[str, int | None]:
-    """The configuration's ``..._token_id`` settings in the new vocabulary; ``None`` for tokens that are gone."""
+    """The configuration's ``..._token_id`` settings in the new vocabulary; ``None`` for tokens that are gone.
+
+    Raises:
+        ValueError: the model cannot do without a token that is gone.
+    """
     new_ids = {row[0]: number for number, row in reversed(list(enumerate(pieces))) if len(row) == 1}
     new_ids |= {getattr(tokenizer, role): ids[token] for token, role in reversed(SPECIAL_ROLES.items())}
     settings = {
@@ -32,6 +36,14 @@ def special_ids(
         for name, value in config.to_dict().items()
         if name.endswith("_token_id") and isinstance(value, int)
     }
+    for name in [name for name, value in settings.items() if value is None]:
+        try:
+            setattr(copy.copy(config), name, None)
+        except Exception as error:  # huggingface_hub's, of settings that must be whole numbers
+            token = tokenizer.convert_ids_to_tokens(getattr(config, name))
+            raise ValueError(
+                f"{type(config).__name__} needs a {name}, which is {token!r} in the source; add it to the vocabulary"
+            ) from error
     return settings | {"pad_token_id": ids["[PAD]"]}
 
 
@@ -83,15 +95,18 @@ def _build(
         setattr(config, name, value)
     config.tie_word_embeddings = is_tied(model)
     target = target_class(config)
-    target.to(dtype=model.dtype, device=model.device).train(model.training)  # type: ignore[call-arg]
+    # What is saved as float16 would be loaded, and then trained, in float16.
+    dtype = torch.float32 if model.dtype == torch.float16 else model.dtype
+    target.to(dtype=dtype, device=model.device).train(model.training)  # type: ignore[call-arg]
     expected = target.state_dict()
     missing = expected.keys() - state.keys()
     misfits = [name for name, tensor in state.items() if name in expected and expected[name].shape != tensor.shape]
     misfits += [name for name in missing if not name.startswith("cls.predictions.")]
     if misfits:
+        fewer = " and with these layers only" if "num_hidden_layers" in settings else ""
         raise TypeError(
             f"{type(model).__name__} has weights that wordify cannot carry over to {target_class.__name__} of another "
-            f"vocabulary: {', '.join(sorted(misfits))}"
+            f"vocabulary{fewer}: {', '.join(sorted(misfits))}"
         )
     target.load_state_dict(state, strict=False)
     dropped = tuple(dict.fromkeys(part_name(name) for name in state if name not in expected))

@@ -7,20 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from nlpkit.training.attention import fast_attention
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
+from nlpkit.wobert.wordifying.learnt_rows import LearntRows
 from nlpkit.wobert.wordifying.paired_texts import Reading, mean_states, read_batches, read_pairs
-from nlpkit.wobert.wordifying.source_model import tables
 
 _WARM_UP = 5
-_SHARE_MASKED = 0.15
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DistillationReport:
     Args:
         steps: optimizer steps.
         texts: texts that the steps read, repeated ones counted again.
-        rows_seen: new rows whose words occurred; the others stay as they were.
+        rows_seen: new rows whose words occurred; the others have only what all words share.
         losses: loss of each step: squared distance of the states over their mean square.
     """
 
@@ -57,7 +57,7 @@ def distil_rows(
     texts: Iterable[str],
     *,
     steps: int = 50,
-    batch_size: int = 32,
+    batch_size: int = 64,
     learning_rate: float = 0.05,
     max_length: int = 128,
     learn_bias: bool = True,
@@ -69,8 +69,10 @@ def distil_rows(
     Source: Token Distillation (arXiv 2505.20133), for encoders. Both models read a text in their own tokens; wherever
     both tokenizations end a token, a stretch of text ends, and the loss is the squared distance of the stretches' mean
     last states, divided by the teacher's mean square. All stretches count, those without new words too: their states
-    depend on the new rows around them. Where the model has a masked-LM head with a bias, the entries of the new rows
-    are learnt beside, by the loss of masked words, of which nothing else gets a gradient.
+    depend on the new rows around them. A new row is where it began, plus linear maps of its pieces' old rows that all
+    words share (one map per place in the word, so that order tells), plus a part of its own: words that occur once, or
+    never, gain from all others. Where the model has a masked-LM head with a bias, the entries of the new rows are
+    learnt beside, by the loss of masked words, of which nothing else gets a gradient.
 
     Args:
         model: the word model; changed in place, in nothing but the rows and bias entries of ``new_ids``.
@@ -98,8 +100,8 @@ def distil_rows(
 
     Note:
         Works under ``torch.autocast``; the same seed and texts give the same rows on the same machine. Memory: one
-        batch's activations, the new rows four times in fp32, and ``16 x batch_size`` texts. A step costs about as
-        much as a fine-tuning step and a half.
+        batch's activations, the new rows five times in fp32, the teacher's embedding once, and ``16 x batch_size``
+        texts. A step costs about as much as a fine-tuning step and a half.
     """
     _check(model, teacher_tokenizer, new_ids, texts)
     for name, value in (("steps", steps), ("batch_size", batch_size), ("learning_rate", learning_rate)):
@@ -107,7 +109,9 @@ def distil_rows(
             raise ValueError(f"{name} must be positive, got {value}")
     pairs = islice(read_pairs(texts, tokenizer, teacher_tokenizer, new_ids, max_length), steps * batch_size)
     readings = read_batches(pairs, batch_size, tokenizer, teacher_tokenizer, random.Random(seed))
-    learnt = _LearntRows(model, new_ids, learn_bias)
+    pieces = find_pieces(dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])), teacher_tokenizer)
+    old_rows: Any = teacher.get_input_embeddings().weight
+    learnt = LearntRows(model, new_ids, [pieces[number] for number in new_ids], old_rows, learn_bias)
     optimizer = torch.optim.Adam(learnt.groups(learning_rate))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / _WARM_UP) * (1 - step / steps)
@@ -115,7 +119,7 @@ def distil_rows(
     masks = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     bar = tqdm(readings, "distilling rows", total=steps, unit=" steps", disable=None if show_progress else True)
-    with _frozen(model, teacher), learnt.in_place(), bar:
+    with _frozen(model, teacher), fast_attention(model), learnt.in_place(), bar:
         for reading in bar:
             reading = reading.to(model.device)
             loss = _state_loss(model, teacher, reading)
@@ -137,73 +141,6 @@ def _state_loss(model: PreTrainedModel, teacher: PreTrainedModel, reading: Readi
     states = encoder(**reading.new).last_hidden_state
     found = mean_states(states, reading.new_stretches, reading.number)
     return (found - wanted).square().mean() / wanted.square().mean()
-
-
-class _LearntRows:
-    """Rows of a model's embedding, and entries of its output bias, while they are learnt."""
-
-    def __init__(self, model: PreTrainedModel, ids: Sequence[int], learn_bias: bool) -> None:
-        self.model: Any = model
-        self.ids = torch.tensor(ids, device=model.device)
-        self.embedding = cast(nn.Embedding, model.get_input_embeddings())
-        weight = self.embedding.weight.detach()
-        wide = torch.promote_types(weight.dtype, torch.float32)
-        self.rows = nn.Parameter(weight[self.ids].to(wide))  # (new, hidden)
-        self.places = torch.full((len(weight),), -1, device=model.device)
-        self.places[self.ids] = torch.arange(len(ids), device=model.device)
-        self.seen = torch.zeros(len(ids), dtype=torch.bool, device=model.device)
-        self.scale = weight.to(wide).square().mean().sqrt().item()
-        names, state = tables(model, "vocab_size"), model.state_dict()
-        self.biases = [state[name] for name in sorted(names) if state[name].dim() == 1] if learn_bias else []
-        self.shift = nn.Parameter(self.rows.new_zeros(len(ids)))
-        self.first_bias: Tensor | None = self.biases[0][self.ids].to(wide) if self.biases else None
-
-    def groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Parameter groups: the rows at a rate in units of the embedding's scale, the bias at the rate itself."""
-        rows = {"params": [self.rows], "lr": learning_rate * self.scale}
-        return [rows, {"params": [self.shift], "lr": learning_rate}] if self.biases else [rows]
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The embedding gives the learnt rows, and passes gradients to them."""
-
-        def give(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            places = self.places[inputs[0]]
-            return torch.where(places[..., None] >= 0, self.rows[places.clamp(min=0)].to(output.dtype), output)
-
-        handle = self.embedding.register_forward_hook(give)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def bias_loss(self, reading: Reading, mask_id: int, generator: torch.Generator) -> Tensor:
-        """Loss of masked words, of which only the bias of new rows gets a gradient; 0 without a bias to learn."""
-        if self.first_bias is None:
-            return self.shift.sum() * 0
-        ids = reading.new["input_ids"]
-        drawn = torch.rand(ids.shape, generator=generator).to(ids.device) < _SHARE_MASKED
-        masked = drawn & (reading.new_stretches >= 0)
-        if not masked.any():
-            return self.shift.sum() * 0
-        inputs = reading.new | {"input_ids": ids.masked_fill(masked, mask_id)}
-        with torch.no_grad():
-            logits = self.model(**inputs).logits[masked].to(self.shift.dtype)  # (masked, V)
-        # The model's own bias has moved already by as much as was written.
-        moved = self.biases[0][self.ids].to(self.shift.dtype) - self.first_bias
-        shift = logits.new_zeros(logits.shape[-1]).index_add(0, self.ids, self.shift - moved)
-        return F.cross_entropy(logits + shift, ids[masked])
-
-    @torch.no_grad()
-    def write(self, reading: Reading) -> None:
-        """Give the model what has been learnt; rows that no text has shown stay as they were, bit for bit."""
-        places = self.places[reading.new["input_ids"]]
-        self.seen[places[places >= 0]] = True
-        ids = self.ids[self.seen]
-        self.embedding.weight[ids] = self.rows[self.seen].to(self.embedding.weight.dtype)
-        if self.first_bias is not None:
-            for bias in self.biases:
-                bias[self.ids] = (self.first_bias + self.shift).to(bias.dtype)
 
 
 @contextmanager

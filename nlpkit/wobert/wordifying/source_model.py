@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES
@@ -16,13 +16,15 @@ from nlpkit.wobert.wordifying.embedding_surgery import SPECIAL_ROLES
 
 
 def check_source(model: Any, tokenizer: Any) -> None:
-    """Refuse what is no masked LM or encoder, and a tokenizer that is not the model's."""
-    if not isinstance(model, PreTrainedModel) or not _is_masked_lm_type(model.config):
-        raise TypeError(
-            "wordify needs a BERT-like masked LM or encoder of transformers (BERT, RoBERTa, XLM-R, CamemBERT, "
-            f"ELECTRA, ALBERT, DistilBERT, ...), got {type(model).__name__}"
-        )
-    embedding: Any = model.get_input_embeddings()
+    """Refuse what is no encoder with a table of tokens, and a tokenizer that is not the model's."""
+    if not isinstance(model, PreTrainedModel):
+        raise no_encoder(model, "which is no model of transformers")
+    if model.config.is_encoder_decoder:
+        raise no_encoder(model, "which has a decoder")
+    embedding = _input_embedding(model)
+    missing = [name for name in ("vocab_size", "num_hidden_layers") if not hasattr(model.config, name)]
+    if embedding is None or missing:
+        raise no_encoder(model, f"which has no {missing[0] if missing else 'table of tokens'}")
     if not isinstance(embedding, torch.nn.Embedding) or not embedding.weight.is_floating_point():
         raise TypeError(
             f"the input embedding of {type(model).__name__} is {type(embedding).__name__}; "
@@ -43,9 +45,19 @@ def check_source(model: Any, tokenizer: Any) -> None:
             )
 
 
-def _is_masked_lm_type(config: PreTrainedConfig) -> bool:
-    known = config.model_type in BERT_TYPES + ROBERTA_TYPES or type(config) in MODEL_FOR_MASKED_LM_MAPPING
-    return known and not config.is_encoder_decoder and not getattr(config, "is_decoder", False)
+def no_encoder(model: Any, reason: str) -> TypeError:
+    """The error for models of other kinds."""
+    return TypeError(
+        "wordify needs a BERT-like masked LM or encoder of transformers (BERT, RoBERTa, XLM-R, CamemBERT, "
+        f"ELECTRA, ALBERT, DistilBERT, ...), got {type(model).__name__}, {reason}"
+    )
+
+
+def _input_embedding(model: PreTrainedModel) -> Any:
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:  # as of models that read bytes
+        return None
 
 
 def check_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> tuple[int, ...]:

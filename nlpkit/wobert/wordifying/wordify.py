@@ -15,7 +15,7 @@ from nlpkit.sources import find_model
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.tokenizing.saving import AUTO_MAP
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
-from nlpkit.wobert.wordifying.agreement import keep_layers
+from nlpkit.wobert.wordifying.agreement import check_direction, keep_layers
 from nlpkit.wobert.wordifying.building import build_alike, layer_settings, special_ids, start_head_bias
 from nlpkit.wobert.wordifying.embedding_surgery import (
     SPECIAL_ROLES,
@@ -77,7 +77,8 @@ def wordify(
 
     Args:
         model: a BERT-like masked LM or encoder. BERT and RoBERTa (XLM-R, CamemBERT) become ``WoBertForMaskedLM``;
-            ModernBERT, DeBERTa, ELECTRA, ALBERT, Longformer and other masked LMs keep their class.
+            ModernBERT, DeBERTa, ELECTRA, ALBERT, Longformer, DPR and other models that read in both directions keep
+            their class.
         tokenizer: the model's own tokenizer: WordPiece, SentencePiece or byte-level BPE.
         vocabulary: the word vocabulary in BERT's conventions: token to id, tokens in order, or a file of one token a
             line. ``nlpkit.build_vocabulary`` makes one.
@@ -98,10 +99,12 @@ def wordify(
         show_progress: show bars.
 
     Returns:
-        The word model (same dtype, device and mode as ``model``, which stays as it was), its tokenizer and a report.
+        The word model, its tokenizer and a report. The model has the device, the mode and, except float16, the dtype
+        of ``model``, which stays as it was; it is float32 beside float16, in which training diverges.
 
     Raises:
-        TypeError: ``model`` is no transformers model of these kinds, or ``texts`` is one string.
+        TypeError: ``model`` is no transformers model of these kinds, as it reads from left to right or has a decoder;
+            or ``texts`` is one string.
         ValueError: the tokenizer is another model's, or lacks a special token; the vocabulary is broken or lacks
             one; ``layers`` is empty, unordered, repeats or leaves the model; weights or counts make no sense; the word
             model would read old tokens otherwise than the source does, or the source cannot be run to find out.
@@ -131,6 +134,7 @@ def wordify(
         6 1 (0, 2)
     """
     check_source(model, tokenizer)
+    check_direction(model, tokenizer)
     kept_layers = check_layers(model, layers)
     words = WoBertTokenizer(
         _as_mapping(vocabulary),

@@ -119,7 +119,7 @@ def test_batches_with_labels_here_and_none_there_are_refused() -> None:
 
 
 def test_unknown_way_with_overlong_texts_is_refused() -> None:
-    with pytest.raises(ValueError, match="overlong='split' is unknown; use 'raise' or 'truncate'"):
+    with pytest.raises(ValueError, match="overlong='split' is unknown; use 'refuse' or 'truncate'"):
         CharacterTaggingCollator(TOKENIZER, LABELS, overlong="split")  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertTokenizer
 
 from nlpkit import WoBertTokenizer
 
@@ -102,7 +102,8 @@ def test_broken_segmenter_settings_name_their_file(saved: Path, segmenter: Any) 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"fallback": "no"}, {"added_tokens_decoder": {"0": "x"}}, {"added_tokens_decoder": {"x": {"content": "a"}}},
+    [{"fallback": "no"}, {"model_max_length": "x"}, {"model_max_length": -1}, {"do_lower_case": "no"},
+     {"added_tokens_decoder": {"0": "x"}}, {"added_tokens_decoder": {"x": {"content": "a"}}},
      {"added_tokens_decoder": []}, {"added_tokens_decoder": {"0": {"contents": "x"}}}, {"unk_token": "[NONE]"}],
 )  # fmt: skip
 def test_broken_settings_name_a_file(saved: Path, settings: dict[str, Any]) -> None:
@@ -124,6 +125,38 @@ def test_a_vocabulary_that_was_lengthened_by_hand_is_taken(saved: Path) -> None:
     with (saved / "vocab.txt").open("a", encoding="utf-8") as file:
         file.write("新词\n")
     assert "新词" in WoBertTokenizer.from_pretrained(saved).get_vocab()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"model": {}}'])
+@pytest.mark.parametrize("load", [WoBertTokenizer, AutoTokenizer])
+def test_a_damaged_vocabulary_file_of_another_tokenizer_is_named(
+    small_vocabulary: dict[str, int], tmp_path: Path, load: Any, content: str
+) -> None:
+    BertTokenizer(vocab=small_vocabulary).save_pretrained(tmp_path)
+    change(tmp_path, tokenizer_class="WoBertTokenizer")
+    assert load.from_pretrained(tmp_path).get_vocab() == small_vocabulary
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ValueError, match=str(tmp_path / "tokenizer.json")):
+        load.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("load", [WoBertTokenizer, AutoTokenizer])
+def test_what_another_tokenizer_left_in_the_folder_changes_nothing(
+    small_vocabulary: dict[str, int], tmp_path: Path, load: Any
+) -> None:
+    words, out = tmp_path / "words.txt", tmp_path / "out"
+    words.write_text("天气不错 100000\n", "utf-8")
+    other = {token: number for number, token in enumerate("[PAD] [UNK] [CLS] [SEP] [MASK] 天气不错 今 天".split())}
+    BertTokenizer(vocab=other).save_pretrained(out)
+    WoBertTokenizer(other, segmenter="jieba", user_dict=words).save_pretrained(out)
+    (out / "notes.txt").write_text("mine")
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    tokenizer.save_pretrained(out)
+    assert {path.name for path in out.iterdir()} == {"notes.txt", "tokenizer_config.json", "vocab.txt"}
+    assert load.from_pretrained(out)("今天天气不错")["input_ids"] == tokenizer("今天天气不错")["input_ids"]
+    BertTokenizer(vocab=other).save_pretrained(tmp_path / "bert")
+    (out / "tokenizer.json").write_bytes((tmp_path / "bert" / "tokenizer.json").read_bytes())
+    assert load.from_pretrained(out).get_vocab() == small_vocabulary
 
 
 def test_what_goes_to_the_hub_is_what_is_saved(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,38 @@ def test_numbers_that_would_lose_tokens_are_refused(tokenizer: WoBertTokenizer, 
     for more in ({}, {"truncation": True, "max_length": 4, "return_overflowing_tokens": True, "padding": True}):
         with pytest.raises(ValueError, match=name):
             tokenizer("今天天气不错", **more, **settings)
+
+
+@pytest.mark.parametrize("length", ["4", -1, 0, 2.5, 4.0, True, [4]])
+def test_lengths_that_are_no_numbers_of_tokens_are_refused(tokenizer: WoBertTokenizer, length: Any) -> None:
+    message = re.escape(f"max_length={length!r} must be a whole number of tokens, at least 1")
+    for more in ({}, {"truncation": True}, {"padding": "max_length"}, {"padding": True, "pad_to_multiple_of": 8}):
+        with pytest.raises(ValueError, match=message):
+            tokenizer("今天天气不错", max_length=length, **more)
+        with pytest.raises(ValueError, match=message):
+            tokenizer.encode("今天天气不错", max_length=length, **more)
+    with pytest.raises(ValueError, match=message):
+        tokenizer.pad({"input_ids": [[1, 2]]}, padding="max_length", max_length=length)
+    assert len(tokenizer("今天天气不错", max_length=np.int64(4))["input_ids"]) == 4
+
+
+@pytest.mark.parametrize("length", ["x", -1, 0, 512.0, True, [3]])
+def test_a_limit_of_the_model_that_is_no_number_of_tokens_is_refused(
+    small_vocabulary: dict[str, int], length: Any
+) -> None:
+    message = re.escape(f"model_max_length={length!r} must be a whole number of tokens, at least 1")
+    with pytest.raises(ValueError, match=message):
+        WoBertTokenizer(small_vocabulary, model_max_length=length)
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    tokenizer.model_max_length = length
+    with pytest.raises(ValueError, match=message):
+        tokenizer("今天", truncation=True)
+
+
+@pytest.mark.parametrize("name", ["do_lower_case", "cut_vocabulary_words"])
+def test_a_no_in_words_is_no_yes(small_vocabulary: dict[str, int], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}='no' must be True or False"):
+        WoBertTokenizer(small_vocabulary, **{name: "no"})
 
 
 @pytest.mark.parametrize("normalized", [False, True])

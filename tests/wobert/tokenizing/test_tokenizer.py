@@ -7,10 +7,12 @@ import json
 import pickle
 import subprocess
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jieba
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -129,6 +131,14 @@ def test_a_word_is_a_segment(tokenizer: WoBertTokenizer) -> None:
     assert encoding.char_to_word(6) == 2
     assert encoding.char_to_token(6) == 6
     assert encoding.word_to_tokens(9) is None
+
+
+def test_hangul_is_read_letter_by_letter_as_the_reference_does(small_vocabulary: dict[str, int]) -> None:
+    # jieba, which released WoBERTs were trained with, cuts each letter of the normalised syllable off: no ## piece.
+    letters = unicodedata.normalize("NFD", "한국")
+    assert [*jieba.cut(letters, HMM=False)] == list(letters)
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*small_vocabulary, *letters]))}
+    assert WoBertTokenizer(vocabulary).tokenize("한국") == list(letters)
 
 
 def test_offsets_point_into_the_original_text(tokenizer: WoBertTokenizer) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizer, ElectraForMaskedLM, PreTrainedModel
 
 from nlpkit.wobert import WordModel, distil_rows, wordify
+from nlpkit.wobert.wordifying.learnt_rows import LearntRows
 from nlpkit.wobert.wordifying.paired_texts import mean_states, read_pairs, shared_stretches
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -93,17 +94,43 @@ def test_only_new_rows_and_their_bias_change_bit_for_bit(characters: BertTokeniz
     assert not learnt.model.training
 
 
-def test_rows_of_words_that_no_text_holds_stay_as_they_were(characters: BertTokenizer) -> None:
+def test_words_that_no_text_holds_change_by_what_all_words_share(characters: BertTokenizer) -> None:
     source = small()
     plain = wordify(source, characters, WORDS)
     learnt = wordify(source, characters, WORDS, distil=["今天好", "今天很好"], steps=4, show_progress=False)
     ids = learnt.tokenizer.get_vocab()
     old, new = (words.model.get_input_embeddings().weight for words in (plain, learnt))
     assert not torch.equal(new[ids["今天"]], old[ids["今天"]])
-    assert torch.equal(new[ids["酒店"]], old[ids["酒店"]])
+    assert not torch.equal(new[ids["酒店"]], old[ids["酒店"]])
     assert learnt.report.distillation is not None
     assert learnt.report.distillation.rows_seen == 1
-    assert "4 steps on 128 texts with 1 of the new rows; loss" in str(learnt.report)
+    assert "4 steps on 256 texts with 1 of the new rows; loss" in str(learnt.report)
+
+
+def test_a_learnt_row_is_its_beginning_the_maps_of_its_pieces_and_its_own_part(characters: BertTokenizer) -> None:
+    source = small().double()
+    words = wordify(source, characters, WORDS)
+    ids = [words.tokenizer.get_vocab()[word] for word in NEW]
+    old = source.get_input_embeddings().weight.detach()
+    pieces = [characters.convert_tokens_to_ids(list(word)) for word in NEW]
+    learnt = LearntRows(words.model, ids, pieces, old, learn_bias=False)
+    before = words.model.get_input_embeddings().weight.detach()[ids]
+    every = torch.arange(len(NEW))
+    assert torch.equal(learnt.rows(every), before)
+    for parameter in (learnt.own, learnt.maps, learnt.offset):
+        torch.nn.init.normal_(parameter)
+    for place, row in enumerate(pieces):
+        expected = before[place] + learnt.own[place] + learnt.offset
+        for number, piece in enumerate(row):
+            expected = expected + old[piece] @ learnt.maps[number]
+        torch.testing.assert_close(learnt.rows(every)[place], expected, rtol=0, atol=1e-12)
+    with learnt.in_place():
+        given = words.model.get_input_embeddings()(torch.tensor([[*ids, 5]]))
+        words.model.get_input_embeddings()(torch.tensor([[ids[2], 5, ids[2]]])).sum().backward()
+    assert learnt.own.grad is not None
+    assert learnt.own.grad.any(dim=1).tolist() == [False, False, True, False], "only what a text shows"
+    torch.testing.assert_close(given[0, :-1], learnt.rows(every), rtol=0, atol=1e-12)
+    assert torch.equal(given[0, -1], words.model.get_input_embeddings().weight[5])
 
 
 @pytest.mark.parametrize("cls", [BertForMaskedLM, ElectraForMaskedLM])
@@ -157,8 +184,11 @@ def test_autocast_and_bf16_weights_work_and_fp16_is_refused(characters: BertToke
         assert words.model.get_input_embeddings().weight.isfinite().all()
     assert mixed.model.dtype == torch.float32
     assert narrow.model.dtype == torch.bfloat16
+    wide = wordify(source.half(), characters, WORDS, distil=TEXTS, steps=3, show_progress=False)
+    assert wide.model.dtype == torch.float32
+    assert wide.model.get_input_embeddings().weight.isfinite().all()
     with pytest.raises(ValueError, match=r"rows cannot be learnt in fp16.*dtype='float32'"):
-        wordify(source.half(), characters, WORDS, distil=TEXTS)
+        distil_rows(wide.model.half(), wide.tokenizer, source, characters, [5], TEXTS)
 
 
 @pytest.mark.parametrize(
