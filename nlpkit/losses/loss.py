@@ -70,6 +70,28 @@ class Loss(nn.Module):
             return outputs
         return outputs[0] if isinstance(outputs, tuple) else outputs["logits"]
 
+    def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Items of each term in a batch, ``"loss"`` alone; 0 where the batch has no labels."""
+        return {"loss": self.items(self.labels_of(batch)) if self._has_labels(batch) else torch.tensor(0)}
+
+    def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of a batch's loss, ``"loss"`` alone.
+
+        Args:
+            outputs: what a model returned.
+            batch: with the labels, or without them: then the loss is 0.
+            items: of the whole optimizer step; where there are none, those of the batch count.
+
+        Returns:
+            Tensors of shape ``()``.
+        """
+        if not self._has_labels(batch):
+            return {"loss": self.logits_of(outputs).sum() * 0.0}
+        return {"loss": self(outputs, self.labels_of(batch), num_items_in_batch=items.get("loss"))}
+
+    def _has_labels(self, batch: Mapping[str, Any]) -> bool:
+        return all(batch.get(column) is not None for column in self.columns)
+
     def items(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """How many items count.
 

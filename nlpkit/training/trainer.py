@@ -92,12 +92,10 @@ class TechniquesMixin(Trainer):
 
     def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
         assert self.task_loss is not None
-        counts: dict[str, Tensor] = {"loss": torch.zeros((), device=device)}
+        counts: dict[str, Tensor] = {}
         for batch in batches:
-            if all(column in batch for column in self.task_loss.columns):
-                counts["loss"] = counts["loss"] + self.task_loss.items(self.task_loss.labels_of(batch)).to(device)
-            for technique in self._active():
-                for name, count in technique.items(batch).items():
+            for found in (self.task_loss.items_of(batch), *(technique.items(batch) for technique in self._active())):
+                for name, count in found.items():
                     counts[name] = counts.get(name, 0) + count.to(device)
         if self.args.world_size > 1:
             summed = self.accelerator.reduce(torch.stack([count.double() for count in counts.values()]), "sum")
@@ -142,17 +140,14 @@ class TechniquesMixin(Trainer):
         training = model.training and num_items_in_batch is not None
         items: Mapping[str, Tensor] = num_items_in_batch if training else {}
         outputs = self.outputs_of(inputs, model)
-        if all(column in inputs for column in self.task_loss.columns):
-            labels = self.task_loss.labels_of(inputs)
-            terms = {"loss": self.task_loss(outputs, labels, num_items_in_batch=items.get("loss"))}
-        else:
-            terms = {"loss": self.task_loss.logits_of(outputs).sum() * 0.0}
-        if not training:
-            return (terms["loss"], outputs) if return_outputs else terms["loss"]
-        for technique in reversed(self._active()):
-            terms = technique.terms(terms, outputs, inputs, items)
-        self._log_terms(terms)
-        loss = self._scaled(torch.stack(list(terms.values())).sum() if len(terms) > 1 else terms["loss"])
+        terms = self.task_loss.terms(outputs, inputs, items)
+        if training:
+            for technique in reversed(self._active()):
+                terms = technique.terms(terms, outputs, inputs, items)
+            self._log_terms(terms)
+        first, *others = terms.values()
+        loss = torch.stack([first, *others]).sum() if others else first
+        loss = self._scaled(loss) if training else loss
         return (loss, outputs) if return_outputs else loss
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
