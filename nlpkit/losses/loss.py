@@ -64,6 +64,10 @@ class Loss(nn.Module):
         """The labels in a batch."""
         return batch[self.columns[0]]
 
+    def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model is to be given of a batch: all but the labels, so that it computes no loss itself."""
+        return {name: value for name, value in batch.items() if name not in self.columns}
+
     def logits_of(self, outputs: Any) -> Tensor:
         """The logits in what a model returns: a tensor, a tuple that begins with one, or an output of transformers."""
         if isinstance(outputs, Tensor):

@@ -40,7 +40,8 @@ class FGM(Technique):
 
     def prepare(self, trainer: TechniquesMixin) -> None:
         """Finds the embedding."""
-        self._module: nn.Module = trainer.model.get_input_embeddings() if self.at is None else self.at
+        model: Any = trainer.model
+        self._module: nn.Module = model.get_input_embeddings() if self.at is None else self.at
         if self.at is None and not any(p.requires_grad for p in self._module.parameters()):
             raise ValueError(
                 "FGM: the input embedding is frozen, so no gradient reaches its output; name a module behind it that "

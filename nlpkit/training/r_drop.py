@@ -58,7 +58,7 @@ class RDrop(Technique):
         labels = loss.align_labels(loss.labels_of(batch))
         logits = loss.align_logits(loss.logits_of(outputs), labels)
         pairs = at_least_fp32(logits)[self._chosen(batch)].unflatten(0, (2, -1))  # (2, pairs, ..., classes)
-        if self._trainer.model.training and len(pairs[0]) and torch.equal(pairs[0], pairs[1]):
+        if len(pairs[0]) and torch.equal(pairs[0], pairs[1]):
             raise ValueError(
                 "R-Drop: both passes are equal to the bit, so the model has no dropout (many decoders and ModernBERT "
                 "have none by default): set its dropout probabilities, e.g. hidden_dropout_prob=0.1"

@@ -15,7 +15,7 @@ from transformers import Seq2SeqTrainer, Trainer
 
 from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
-from nlpkit.training.model_inputs import inputs_without_labels
+from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
 from nlpkit.training.technique import Batch, Run, Technique, Terms
@@ -50,11 +50,11 @@ class TechniquesMixin(Trainer):
         for place, technique in enumerate(techniques):
             if not isinstance(technique, Technique):
                 raise TypeError(f"techniques[{place}] is a {type(technique).__name__}, not a Technique")
-        self.task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
+        self._task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
         self.techniques = list(techniques)
         super().__init__(*args, **kwargs)
-        self._head_loss = self.task_loss is None
-        self._items: dict[str, Tensor] = {}
+        self._head_loss = self._task_loss is None
+        self._items: Any = {}  # of the step that is running, by term
         self._weight, self._prefix = 1.0, ""
         self._logged: Terms = {}
         self._steps_logged = 0
@@ -62,6 +62,13 @@ class TechniquesMixin(Trainer):
             self.add_callback(technique)
         for technique in self.techniques:
             technique.prepare(self)
+
+    @property
+    def task_loss(self) -> Loss:
+        """The loss of the task; a head's own is known once the first batch has come."""
+        if self._task_loss is None:
+            raise RuntimeError("the loss of the model's own head is known once the first batch has come")
+        return self._task_loss
 
     # --- before a step: the micro-batches and what they are averaged over ---------------------------------------
 
@@ -72,8 +79,8 @@ class TechniquesMixin(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
-        if self.task_loss is None:
-            self.task_loss = self._stock_loss(batches[0])
+        if self._task_loss is None:
+            self._task_loss = self._stock_loss(batches[0])
         for technique in self._active():
             batches = [technique.batch(batch) for batch in batches]
         return batches, self._count(batches, device)
@@ -91,7 +98,6 @@ class TechniquesMixin(Trainer):
             )
 
     def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
-        assert self.task_loss is not None
         counts: dict[str, Tensor] = {}
         for batch in batches:
             for found in (self.task_loss.items_of(batch), *(technique.items(batch) for technique in self._active())):
@@ -135,8 +141,8 @@ class TechniquesMixin(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The loss of a micro-batch: in training the sum of all terms, in evaluation the task's own."""
-        if self.task_loss is None:
-            self.task_loss = self._stock_loss(inputs)
+        if self._task_loss is None:
+            self._task_loss = self._stock_loss(inputs)
         training = model.training and num_items_in_batch is not None
         items: Mapping[str, Tensor] = num_items_in_batch if training else {}
         outputs = self.outputs_of(inputs, model)
@@ -152,8 +158,8 @@ class TechniquesMixin(Trainer):
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
-        assert self.task_loss is not None
-        inputs = inputs_without_labels(self.model, batch, self.task_loss.columns)
+        inner: Any = self.model
+        inputs = model_inputs(inner, batch, self.task_loss)
         return (self._running if model is None else model)(**inputs)
 
     def backward_term(self, name: str, term: Tensor) -> Tensor:
@@ -181,9 +187,10 @@ class TechniquesMixin(Trainer):
         made = self.optimizer is None
         optimizer: Any = super().create_optimizer(model)
         if made:
+            trained: Any = self.model if model is None else model
             for technique in self.techniques:
-                optimizer.param_groups = technique.groups(model or self.model, optimizer.param_groups)
-            own = [] if self.task_loss is None else [p for p in self.task_loss.parameters() if p.requires_grad]
+                optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
+            own = [] if self._task_loss is None else [p for p in self._task_loss.parameters() if p.requires_grad]
             if own:
                 optimizer.add_param_group({**optimizer.param_groups[0], "params": own, "weight_decay": 0.0})
         return optimizer
@@ -219,8 +226,8 @@ class TechniquesMixin(Trainer):
 
     def _state(self) -> dict[str, Tensor]:
         parts = {f"{place}": technique.state_dict() for place, technique in enumerate(self.techniques)}
-        if self.task_loss is not None:
-            parts["loss"] = self.task_loss.state_dict()
+        if self._task_loss is not None:
+            parts["loss"] = self._task_loss.state_dict()
         return {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
 
     def _load_state(self, state: dict[str, Tensor]) -> None:
@@ -229,8 +236,8 @@ class TechniquesMixin(Trainer):
 
         for place, technique in enumerate(self.techniques):
             technique.load_state_dict(part(f"{place}."))
-        if self.task_loss is not None and part("loss."):
-            self.task_loss.load_state_dict(part("loss."))
+        if self._task_loss is not None and part("loss."):
+            self._task_loss.load_state_dict(part("loss."))
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):
