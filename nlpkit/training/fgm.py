@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nlpkit.training.technique import Batch, Items, Run, Technique
-
-if TYPE_CHECKING:
-    from nlpkit.training.trainer import TechniquesMixin
+from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 
 
 class FGM(Technique):
@@ -38,7 +35,7 @@ class FGM(Technique):
     def __init__(self, epsilon: float = 1.0, weight: float = 1.0, at: nn.Module | None = None) -> None:
         self.epsilon, self.weight, self.at = epsilon, weight, at
 
-    def prepare(self, trainer: TechniquesMixin) -> None:
+    def prepare(self, trainer: Host) -> None:
         """Finds the embedding."""
         model: Any = trainer.model
         self._module: nn.Module = model.get_input_embeddings() if self.at is None else self.at

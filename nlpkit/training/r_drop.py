@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.training.technique import Batch, Items, Technique, Terms
-
-if TYPE_CHECKING:
-    from nlpkit.training.trainer import TechniquesMixin
+from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
 class RDrop(Technique):
@@ -40,7 +37,7 @@ class RDrop(Technique):
     def __init__(self, weight: float = 1.0, unlabelled: bool = False) -> None:
         self.weight, self.unlabelled = weight, unlabelled
 
-    def prepare(self, trainer: TechniquesMixin) -> None:
+    def prepare(self, trainer: Host) -> None:
         """Needs the trainer's loss, which knows where logits and labels are."""
         self._trainer = trainer
 

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
-if TYPE_CHECKING:
-    from nlpkit.training.trainer import TechniquesMixin
+from nlpkit.losses.loss import Loss
 
 Batch = dict[str, Any]
 #: Parts of the loss by name, each divided by its items of the whole optimizer step.
 Terms = dict[str, Tensor]
 #: Numbers of items of the whole optimizer step, by the name of what is averaged over them.
 Items = Mapping[str, Tensor]
+
+
+class Host(Protocol):
+    """What techniques use of the Trainer that they have joined."""
+
+    model: Any
+    args: TrainingArguments
+
+    @property
+    def task_loss(self) -> Loss:
+        """The loss of the task; a head's own is known once the first batch has come."""
+
+    def running(self, weight: float, name: str) -> AbstractContextManager[None]:
+        """Passes within have another weight in the loss, and another name in the log."""
+
+    def outputs_of(self, batch: Batch) -> Any:
+        """What the model returns for a batch without its labels."""
+
+    def backward_term(self, name: str, term: Tensor) -> Tensor:
+        """Add the gradient of a term that is divided by its items, and log it."""
 
 
 class Run:
@@ -27,7 +47,7 @@ class Run:
         trainer: whose pass it is.
     """
 
-    def __init__(self, once: Callable[[Batch], Tensor], trainer: TechniquesMixin) -> None:
+    def __init__(self, once: Callable[[Batch], Tensor], trainer: Host) -> None:
         self._once, self._trainer = once, trainer
 
     def __call__(self, batch: Batch, *, weight: float = 1.0, name: str = "") -> Tensor:
@@ -93,7 +113,7 @@ class Technique(TrainerCallback):
         """Whether it acts on the step that is about to begin."""
         return self.weight != 0
 
-    def prepare(self, trainer: TechniquesMixin) -> None:
+    def prepare(self, trainer: Host) -> None:
         """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``."""
 
     def batch(self, batch: Batch) -> Batch:
