@@ -28,7 +28,7 @@ def test_from_a_corpus_to_a_folder_that_loads(call: Call, small_vocabulary: dict
     arguments = ["--corpus", str(tmp_path / "*.txt"), "--size", "200", "--layers", "0,2", "--distil", "2"]
     report = call("wordify", str(tmp_path / "source"), str(tmp_path / "words"), *arguments)
     assert "layers       3 -> 2: 0, 2" in report
-    assert "distilled    2 steps on 64 texts" in report
+    assert "distilled    2 steps on 128 texts" in report
     saved = json.loads((tmp_path / "words" / "wordify.json").read_text("utf-8"))
     tokenizer = WoBertTokenizer.from_pretrained(tmp_path / "words")
     model = WoBertForMaskedLM.from_pretrained(tmp_path / "words")
