@@ -1,3 +1,9 @@
+from .function_loss import FunctionLoss as FunctionLoss
+from .loss import Loss as Loss
 from .normalised import binary_cross_entropy as binary_cross_entropy
 from .normalised import cross_entropy as cross_entropy
 from .normalised import squared_error as squared_error
+from .standard import BinaryCrossEntropyLoss as BinaryCrossEntropyLoss
+from .standard import CrossEntropyLoss as CrossEntropyLoss
+from .standard import SpanLoss as SpanLoss
+from .standard import SquaredErrorLoss as SquaredErrorLoss

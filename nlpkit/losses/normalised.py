@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.loss import at_least_fp32
+
 
 def divide_by_items(total: Tensor, items: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
     """Divide a summed loss by the step's item count, or by the local one; no items give 0, attached to the graph.
@@ -21,11 +23,6 @@ def divide_by_items(total: Tensor, items: Tensor, num_items_in_batch: Tensor | i
     """
     count = items.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=total.device)
     return total / count.clamp(min=1)
-
-
-def at_least_fp32(scores: Tensor) -> Tensor:
-    """Scores in fp32, or in fp64 where they are already."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def cross_entropy(

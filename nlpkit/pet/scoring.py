@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.losses.loss import at_least_fp32
 
 #: What pads slots, words and groups of words.
 PADDING = -1

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction
 
-from nlpkit.losses.normalised import at_least_fp32
-from nlpkit.training.precision import refuse_fp16_training
+from nlpkit.losses.loss import at_least_fp32
+from nlpkit.losses.standard import CrossEntropyLoss
+from nlpkit.training.trainer import TechniqueTrainer
 
 
 def sums_by_row(logits: Tensor, labels: Tensor) -> Tensor:
@@ -55,12 +56,12 @@ def metrics_by_domain(prediction: EvalPrediction, names: Sequence[str]) -> dict[
     return metrics
 
 
-class MaskedLMTrainer(Trainer):
+class MaskedLMTrainer(TechniqueTrainer):
     """A Trainer whose evaluation needs no memory for logits and reports each domain.
 
     Args:
         domain_names: the names of the ``"domain"`` numbers that evaluation batches carry.
-        **kwargs: as for ``transformers.Trainer``.
+        **kwargs: as for ``TechniqueTrainer``, techniques among them; the loss is cross-entropy.
 
     Raises:
         ValueError: on training, the model's parameters are fp16.
@@ -71,13 +72,9 @@ class MaskedLMTrainer(Trainer):
     """
 
     def __init__(self, *, domain_names: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(compute_metrics=lambda found: metrics_by_domain(found, domain_names), **kwargs)
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as ``transformers.Trainer`` does; refuses fp16 parameters."""
-        if isinstance(self.model, nn.Module):
-            refuse_fp16_training(self.model)
-        return super().train(*args, **kwargs)
+        super().__init__(
+            compute_metrics=lambda found: metrics_by_domain(found, domain_names), loss=CrossEntropyLoss(), **kwargs
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         # Checked on transformers 5.23.0: what is not listed here is removed before the collator sees it.
@@ -86,8 +83,8 @@ class MaskedLMTrainer(Trainer):
         self._signature_columns: Any = [*columns, "draw", "domain"]
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss; the domain is none of its inputs."""
-        inputs.pop("domain", None)
+        """As ``TechniqueTrainer`` does; the domain is none of the model's inputs."""
+        inputs = {name: value for name, value in inputs.items() if name != "domain"}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def prediction_step(

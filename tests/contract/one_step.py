@@ -1,23 +1,32 @@
-"""One optimizer step of a case under the Trainer; run by torchrun in the test with two processes."""
+"""One optimizer step of a case under a Trainer; run by torchrun in the tests with two processes."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from nlpkit.training import TechniqueTrainer
 from tests.contract.cases import CASES, Case
+from tests.contract.stock_heads import HEADS
+
+#: By name: the Trainer of transformers, and the one of nlpkit, for every case that a test may want in two processes.
+TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer}
 
 
-def gradient(case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor]:
+def gradient(
+    case: Case, batch_size: int, accumulation: int, trainer: str = "plain", settings: Any = None, **arguments: Any
+) -> dict[str, Tensor]:
     """The fp64 gradient of one step over the case's eight rows, read off a step of plain SGD with rate 1."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
+        training = TrainingArguments(
             output_dir=folder,
             max_steps=1,
             per_device_train_batch_size=batch_size,
@@ -33,18 +42,31 @@ def gradient(case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor
             remove_unused_columns=False,
             train_sampling_strategy="sequential",
             ddp_find_unused_parameters=False,
+            **arguments,
         )
         model = case.model().double()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        Trainer(
-            model, arguments, train_dataset=case.rows(), data_collator=lambda rows: case.collate(rows, None)
+        TRAINERS[trainer](
+            model,
+            training,
+            train_dataset=case.rows(),
+            data_collator=lambda rows: case.collate(rows, None),
+            **(settings or {}),
         ).train()
         return {name: before[name] - tensor for name, tensor in model.state_dict().items()}
 
 
+def main(trainer: str, folder: str, names: Sequence[str]) -> None:
+    """Gradients of two processes of four rows, in one micro-batch, two and four, counted over processes or not."""
+    for case in [case for case in [*CASES, *HEADS] if case.name in names]:
+        for batch_size in (4, 2, 1):
+            for average in (True, False):
+                found = gradient(case, batch_size, 4 // batch_size, trainer, average_tokens_across_devices=average)
+                if torch.distributed.get_rank() == 0:
+                    file = Path(folder, f"{case.name} {batch_size} {average}.safetensors")
+                    save_file({key: tensor.contiguous() for key, tensor in found.items()}, file)
+
+
 if __name__ == "__main__":
-    name, target = sys.argv[1:]
-    found = gradient(next(case for case in CASES if case.name == name), batch_size=4, accumulation=1)
-    if torch.distributed.get_rank() == 0:
-        save_file({key: tensor.contiguous() for key, tensor in found.items()}, Path(target))
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
     torch.distributed.destroy_process_group()

@@ -61,9 +61,9 @@ def test_accumulated_steps_equal_one_large_batch(case: Case) -> None:
 def test_two_processes_equal_one(case: Case, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
     command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
-    target = tmp_path / "gradient.safetensors"
-    subprocess.run([*command, case.name, str(target)], check=True, cwd=ROOT, env=environment(), capture_output=True)
-    assert_same(load_file(target), gradient(case, 8, 1))
+    command += ["plain", str(tmp_path), case.name]
+    subprocess.run(command, check=True, cwd=ROOT, env=environment(), capture_output=True)
+    assert_same(load_file(tmp_path / f"{case.name} 4 True.safetensors"), gradient(case, 8, 1))
 
 
 @each_case

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.losses.loss import at_least_fp32
 from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
 from nlpkit.pet.clozes.cloze import ClozeEncoder
 from nlpkit.pet.clozes.cloze_batch import ClozeCollator

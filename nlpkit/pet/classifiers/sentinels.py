@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
-from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.losses.loss import at_least_fp32
 from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
 from nlpkit.pet.clozes.cloze import ClozeEncoder
 from nlpkit.pet.clozes.cloze_batch import pad_clozes, pad_integers

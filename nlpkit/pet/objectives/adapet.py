@@ -94,6 +94,11 @@ class AdapetLoss(Objective[PetClassifier]):
         masked["is_right"] = torch.tensor(wanted)
         return joined(batch, masked)
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Of the terms, for the log."""
+        return ("label", "label_conditioning")
+
     def items(self, batch: Batch) -> Tensor:
         """Numbers of labelled examples and of masked tokens, ``(2,)``."""
         return torch.stack([(batch["labels"] != -100).sum(), (batch["mlm_labels"] != -100).sum()])

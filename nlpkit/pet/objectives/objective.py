@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from nlpkit.losses.loss import Loss
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.training_rows import TrainingRow
 
@@ -46,6 +48,11 @@ class Objective(nn.Module, Generic[C]):
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
         """The inputs of ``forward``."""
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Of the terms, in their order, for the log."""
+        return ("loss",)
+
     @abstractmethod
     def items(self, batch: Batch) -> Tensor:
         """Items of each term in a batch, shape ``(terms,)``."""
@@ -67,10 +74,42 @@ class Objective(nn.Module, Generic[C]):
             **batch: what ``collate`` returned.
 
         Returns:
-            ``loss``, shape ``()``, in nats.
+            ``loss``, shape ``()``, in nats, and the ``terms`` that it is the sum of.
         """
         items = self.items(batch) if num_items_in_batch is None else num_items_in_batch
-        return {"loss": self.terms(batch, items).sum()}
+        terms = self.terms(batch, items)
+        return {"loss": terms.sum(), "terms": terms}
+
+
+class ObjectiveTerms(Loss):
+    """The terms of an objective, as the Trainer takes them: the objective is the model, and returns them as sums.
+
+    Args:
+        objective: that is trained.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, objective: Objective[Any]) -> None:
+        super().__init__()
+        self._objective = (objective,)  # not a submodule: its weights are the model's
+
+    def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch, and one item for each term, by which nothing is divided yet."""
+        (objective,) = self._objective
+        return dict(batch) | {"num_items_in_batch": torch.ones_like(objective.items(dict(batch)))}
+
+    def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Items of each term in a batch."""
+        (objective,) = self._objective
+        return dict(zip(objective.term_names, objective.items(dict(batch)), strict=True))
+
+    def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each term's sum over its items of the whole step."""
+        (objective,) = self._objective
+        counts = items or self.items_of(batch)
+        named = zip(objective.term_names, outputs["terms"], strict=True)
+        return {name: total / counts[name].clamp(min=1) for name, total in named}
 
 
 class ObjectiveWrapper(Objective[C]):

@@ -55,6 +55,11 @@ class PetLoss(Objective[PetClassifier]):
         clozes = encoder.encode(unlabelled, [1] * encoder.pattern.slots)
         return joined(batch, self.masker.mask(clozes, draws))
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Of the terms, for the log."""
+        return ("label", "masked_lm") if self.uses_unlabelled else ("label",)
+
     def items(self, batch: Batch) -> Tensor:
         """Numbers of labelled examples and of masked tokens, ``(2,)``, or the first alone at ``alpha`` = 1."""
         counts = [(batch["labels"] != -100).sum()]

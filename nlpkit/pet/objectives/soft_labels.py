@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.normalised import at_least_fp32, divide_by_items
+from nlpkit.losses.loss import at_least_fp32
+from nlpkit.losses.normalised import divide_by_items
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.objectives.objective import Batch, Objective

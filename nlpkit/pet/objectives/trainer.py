@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
     TrainingArguments,
 )
@@ -27,10 +24,12 @@ from transformers import (
 from nlpkit.files import read_json, whole_folder, write_json
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example, label_number
-from nlpkit.pet.objectives.objective import Objective
+from nlpkit.pet.objectives.objective import Objective, ObjectiveTerms
 from nlpkit.pet.training_rows import TrainingRows
-from nlpkit.training.attention import SDPA_IN_FP32
+from nlpkit.training.attention import fast_attention
 from nlpkit.training.precision import bf16_is_fast, refuse_fp16_training
+from nlpkit.training.technique import Technique
+from nlpkit.training.trainer import TechniqueTrainer
 
 _WEIGHTS = "model.safetensors"
 
@@ -62,7 +61,7 @@ class PetTrainingArguments(TrainingArguments):
     report_to: str = "none"
 
 
-class PetTrainer(Trainer):
+class PetTrainer(TechniqueTrainer):
     """Trains an objective's classifier and keeps the weights that do best on the evaluation examples.
 
     Args:
@@ -72,6 +71,7 @@ class PetTrainer(Trainer):
         eval_dataset: examples with labels; they choose among the evaluated steps by accuracy, then by loss. ``None``:
             the last step wins.
         unlabelled: texts for objectives that use them.
+        techniques: those that need no single matrix of logits, such as FGM; see ``TechniqueTrainer``.
         processing_class: saved with every checkpoint, as ``transformers.Trainer`` does.
         compute_metrics: further metrics of the scores and the numbers of the labels, ``-100`` where unknown.
         callbacks: as for ``transformers.Trainer``, like the following two.
@@ -87,7 +87,7 @@ class PetTrainer(Trainer):
     """
 
     # Checked on transformers 5.23.0: `_save` and `_load_from_checkpoint` write and read a checkpoint's weights;
-    # `_get_num_items_in_batch` counts once per optimizer step; `evaluate` returns what callbacks see.
+    # `evaluate` returns what callbacks see.
 
     model: Any
 
@@ -99,6 +99,7 @@ class PetTrainer(Trainer):
         eval_dataset: Sequence[Example] | None = None,
         unlabelled: Sequence[Example] = (),
         *,
+        techniques: Sequence[Technique] = (),
         processing_class: PreTrainedTokenizerBase | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[TrainerCallback] | None = None,
@@ -126,6 +127,8 @@ class PetTrainer(Trainer):
             ),
             eval_dataset=list(eval_dataset) if eval_dataset else None,
             data_collator=model.collate,
+            loss=ObjectiveTerms(model),
+            techniques=techniques,
             processing_class=processing_class,
             compute_metrics=compute_metrics,
             callbacks=callbacks,
@@ -142,18 +145,12 @@ class PetTrainer(Trainer):
         """Train as ``transformers.Trainer`` does, then load the best weights and finish the objective."""
         if not (args or kwargs.get("resume_from_checkpoint")):
             shutil.rmtree(self.best_folder, ignore_errors=True)
-        with _fast_attention(self.model.classifier.model):
+        with fast_attention(self.model.classifier.model):
             output = super().train(*args, **kwargs)
         if (self.best_folder / _WEIGHTS).is_file() and self.eval_dataset is not None:
             load_model(self.model, self.best_folder / _WEIGHTS)
         self.model.finish()
         return output
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        items = torch.stack([self.model.items(batch) for batch in batch_samples]).sum(dim=0).to(device)
-        if self.args.world_size > 1:
-            items = self.accelerator.gather(items[None]).sum(dim=0)
-        return items
 
     def evaluate(
         self,
@@ -221,20 +218,6 @@ class PetTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_model(self.model if model is None else model, Path(resume_from_checkpoint) / _WEIGHTS)
-
-
-@contextmanager
-def _fast_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Fused attention with a backward pass that is fast in bf16 on CPUs; the model is as before after the block."""
-    before = model.config._attn_implementation
-    if before != "sdpa":
-        yield
-        return
-    model.set_attn_implementation(SDPA_IN_FP32)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def accuracy_and_loss(scores: Tensor, labels: Tensor) -> dict[str, float]:

@@ -1,0 +1,48 @@
+"""A user's own function as a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlpkit.losses.loss import Loss
+
+
+class FunctionLoss(Loss):
+    """A function of outputs and labels, as ``Trainer(compute_loss_func=...)`` takes it; items are labels beside -100.
+
+    Args:
+        function: called with ``outputs``, ``labels`` and ``num_items_in_batch=``, by which it must divide a sum.
+        shift: whether the function shifts labels, so that the first of each row is no item.
+
+    Example:
+        >>> def hinge(outputs, labels, num_items_in_batch=None):
+        ...     return (1 - outputs * labels).clamp(min=0).sum() / num_items_in_batch
+        >>> FunctionLoss(hinge)(torch.tensor([0.5, 2.0]), torch.tensor([1.0, -1.0])).item()
+        1.75
+    """
+
+    def __init__(self, function: Callable[..., Tensor], shift: bool = False) -> None:
+        super().__init__()
+        self.function, self.shift = function, shift
+
+    def align_labels(self, labels: Tensor) -> Tensor:
+        """All labels, or those from the second position on."""
+        return labels[..., 1:] if self.shift else labels
+
+    def forward(
+        self,
+        outputs: Any,
+        labels: Tensor,
+        *,
+        mask: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """What the function returns; see ``Loss.forward``."""
+        if mask is not None:
+            raise ValueError("a function of outputs and labels takes no mask: set the labels to -100 instead")
+        items = self.items(labels).clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return self.function(outputs, labels, num_items_in_batch=torch.as_tensor(items, device=labels.device))

@@ -1,0 +1,149 @@
+"""What every loss is here: a sum over items in fp32, divided by the items of the whole optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+def at_least_fp32(scores: Tensor) -> Tensor:
+    """Scores in fp32, or in fp64 where they are already."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+class Loss(nn.Module):
+    """A loss that is a sum over items, each with a label of its own.
+
+    A subclass gives ``values``, the losses of items that have a label, and whatever else differs from a softmax over
+    classes: which labels count (``valid``), how logits and labels stand to each other (``align_logits``,
+    ``align_labels``), where labels and logits come from (``columns``, ``labels_of``, ``logits_of``).
+
+    Note:
+        A ``Loss`` is what ``Trainer(compute_loss_func=...)`` takes, and right there too: the Trainer multiplies by the
+        number of processes. ``TechniqueTrainer(loss=...)`` counts the items itself, by ``items``.
+
+    Example:
+        >>> class AbsoluteError(Loss):
+        ...     def values(self, logits, labels):
+        ...         return (logits - labels).abs()
+        >>> AbsoluteError()(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 4.0, -100.0])).item()
+        1.5
+    """
+
+    #: The columns of a batch that hold labels.
+    columns: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each item that has a label.
+
+        Args:
+            logits: in fp32 or better, shape ``(items, ...)``.
+            labels: shape ``(items, ...)``, none of them -100.
+
+        Returns:
+            Nats, or whatever the loss is measured in, shape ``(items,)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define values(logits, labels)")
+
+    def valid(self, labels: Tensor) -> Tensor:
+        """Which items count, of labels as ``align_labels`` returns them; by default those whose label is not -100."""
+        return labels != -100
+
+    def align_labels(self, labels: Tensor) -> Tensor:
+        """Labels of the items, in the order of ``align_logits``."""
+        return labels
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits of the items, given the aligned labels; the first dimensions are those of ``valid(labels)``."""
+        return logits
+
+    def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """The labels in a batch."""
+        return batch[self.columns[0]]
+
+    def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model is to be given of a batch: all but the labels, so that it computes no loss itself."""
+        return {name: value for name, value in batch.items() if name not in self.columns}
+
+    def logits_of(self, outputs: Any) -> Tensor:
+        """The logits in what a model returns: a tensor, a tuple that begins with one, or an output of transformers."""
+        if isinstance(outputs, Tensor):
+            return outputs
+        return outputs[0] if isinstance(outputs, tuple) else outputs["logits"]
+
+    def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Items of each term in a batch, ``"loss"`` alone; 0 where the batch has no labels."""
+        return {"loss": self.items(self.labels_of(batch)) if self._has_labels(batch) else torch.tensor(0)}
+
+    def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of a batch's loss, ``"loss"`` alone.
+
+        Args:
+            outputs: what a model returned.
+            batch: with the labels, or without them: then the loss is 0.
+            items: of the whole optimizer step; where there are none, those of the batch count.
+
+        Returns:
+            Tensors of shape ``()``.
+        """
+        if not self._has_labels(batch):
+            return {"loss": self.logits_of(outputs).sum() * 0.0}
+        return {"loss": self(outputs, self.labels_of(batch), num_items_in_batch=items.get("loss"))}
+
+    def _has_labels(self, batch: Mapping[str, Any]) -> bool:
+        return all(batch.get(column) is not None for column in self.columns)
+
+    def items(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How many items count.
+
+        Args:
+            labels: as ``labels_of`` returns them.
+            mask: further items to leave out, ``False`` there, of the shape of the labels before alignment.
+
+        Returns:
+            Their number, shape ``()``.
+        """
+        return self._chosen(labels, mask)[1].sum()
+
+    def forward(
+        self,
+        outputs: Any,
+        labels: Tensor,
+        *,
+        mask: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The sum over the items of a batch, divided by those of the whole optimizer step.
+
+        Args:
+            outputs: logits, or what a model returned.
+            labels: as ``labels_of`` returns them.
+            mask: further items to leave out, ``False`` there.
+            num_items_in_batch: items of all micro-batches (and processes) of the step; ``None`` means of this batch.
+
+        Returns:
+            The loss, shape ``()``; 0, attached to the graph, where no item counts.
+
+        Raises:
+            ValueError: logits and labels are of different shapes.
+        """
+        labels, chosen = self._chosen(labels, mask)
+        logits = self.align_logits(self.logits_of(outputs), labels)
+        if logits.shape[: chosen.dim()] == chosen.shape:
+            logits = logits[chosen]
+        elif logits.dim() != 2 or len(logits) != chosen.sum():  # heads with sparse_prediction choose themselves
+            raise ValueError(
+                f"{type(self).__name__}: logits of shape {tuple(logits.shape)} do not fit labels of shape "
+                f"{tuple(labels.shape)}"
+            )
+        total = self.values(at_least_fp32(logits), labels[chosen]).sum()
+        items = chosen.sum() if num_items_in_batch is None else num_items_in_batch
+        return total / torch.as_tensor(items, device=total.device).clamp(min=1)
+
+    def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        aligned = self.align_labels(labels)
+        chosen = self.valid(aligned)
+        return aligned, chosen if mask is None else chosen & self.align_labels(mask).bool()

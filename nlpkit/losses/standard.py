@@ -1,0 +1,101 @@
+"""The losses that the stock heads of transformers mean, right under accumulation and over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlpkit.losses.loss import Loss
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax cross-entropy of class indices: sequences, tokens, masked tokens, or the next token.
+
+    Args:
+        shift: logits at a position are for the label at the next one, as in causal language models.
+        label_smoothing: share of the target that is spread over all classes.
+
+    Example:
+        >>> CrossEntropyLoss()(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
+        1.386...
+    """
+
+    def __init__(self, shift: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.shift, self.label_smoothing = shift, label_smoothing
+
+    def align_labels(self, labels: Tensor) -> Tensor:
+        """All labels, or those from the second position on."""
+        return labels[..., 1:] if self.shift else labels
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """All logits, or those to the last position but one; tokens that a soft prompt put before are left out."""
+        if not self.shift:
+            return logits
+        return logits[..., -labels.shape[-1] - 1 : -1, :]
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy in nats, shape ``(items,)``."""
+        return F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=self.label_smoothing)
+
+
+class BinaryCrossEntropyLoss(Loss):
+    """Sigmoid cross-entropy of each cell of a label matrix, averaged over the cells.
+
+    Example:
+        >>> BinaryCrossEntropyLoss()(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, -100.0]])).item()
+        0.693...
+    """
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy in nats, shape ``(cells,)``."""
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+
+
+class SquaredErrorLoss(Loss):
+    """Squared error of each number that a regression head gives.
+
+    Example:
+        >>> SquaredErrorLoss()(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).item()
+        2.0
+    """
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Without the last dimension, where it is the only number of a row."""
+        return logits.squeeze(-1) if logits.dim() > labels.dim() else logits
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Squared error, shape ``(numbers,)``."""
+        return (logits - labels.to(logits.dtype)).square()
+
+
+class SpanLoss(Loss):
+    """Cross-entropy of the first and the last token of an answer, averaged over both.
+
+    Positions beyond the input count for nothing: answers that were cut off.
+
+    Example:
+        >>> scores = {"start_logits": torch.zeros(2, 4), "end_logits": torch.zeros(2, 4)}
+        >>> SpanLoss()(scores, torch.tensor([[0, 3], [1, 2]])).item()
+        1.386...
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
+
+    def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """First and last positions, shape ``(batch, 2)``, -100 where they lie beyond the input."""
+        length = batch["input_ids"].shape[1]
+        positions = torch.stack([batch[name].flatten() for name in self.columns], dim=1)
+        return torch.where((positions >= 0) & (positions < length), positions, -100)
+
+    def logits_of(self, outputs: Any) -> Tensor:
+        """Scores of first and last positions, shape ``(batch, 2, length)``."""
+        return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy in nats, shape ``(positions,)``."""
+        return F.cross_entropy(logits, labels, reduction="none")

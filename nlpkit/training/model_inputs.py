@@ -1,0 +1,33 @@
+"""What a model is given so that it computes logits and no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from nlpkit.losses.loss import Loss
+from nlpkit.training.stock_losses import with_head
+
+
+def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict[str, Any]:
+    """A batch without its labels, and with what an encoder-decoder would have made of them.
+
+    Args:
+        model: any model, or PEFT's wrapper around one.
+        batch: inputs and labels.
+        loss: knows which columns are labels.
+
+    Returns:
+        Inputs of the model. Heads that run at labelled positions only (``sparse_prediction``) keep the labels.
+    """
+    inner = with_head(model)
+    if getattr(getattr(inner, "config", None), "sparse_prediction", False):
+        return dict(batch)
+    inputs = loss.inputs_of(batch)
+    prepare = getattr(inner, "prepare_decoder_input_ids_from_labels", None)
+    given = inputs.keys() & {"decoder_input_ids", "decoder_inputs_embeds"}
+    if prepare is not None and not given and batch.get("labels") is not None:
+        inputs["decoder_input_ids"] = prepare(labels=batch["labels"])
+    return inputs

@@ -1,0 +1,129 @@
+"""The loss that a stock head of transformers means, told by the kind of head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.models.auto import modeling_auto
+
+from nlpkit.losses.loss import Loss
+from nlpkit.losses.standard import BinaryCrossEntropyLoss, CrossEntropyLoss, SpanLoss, SquaredErrorLoss
+
+#: Heads by the tables in which transformers' Auto classes list them; the first that holds a class decides.
+_TABLES = {
+    "next token": ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",),
+    "tokens": (
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+        "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
+        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+        "MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES",
+    ),
+    "sequence": ("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",),
+    "span": ("MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",),
+}
+
+
+def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
+    """The loss of a model's own head, computed right whatever the micro-batches and processes.
+
+    Args:
+        model: any model with a head that transformers' Auto classes know, or a subclass of one, such as a ladder;
+            PEFT's wrapper around one.
+        label_smoothing: of the losses over classes.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: the head is not known; the message says how to give its loss.
+
+    Example:
+        >>> from transformers import BertConfig, BertForMaskedLM
+        >>> stock_loss(BertForMaskedLM(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1,
+        ...                                       num_attention_heads=2, intermediate_size=8)))
+        CrossEntropyLoss()
+    """
+    inner = with_head(model)
+    kind = next((kind for cls in type(inner).__mro__ if (kind := _kind(cls.__name__, inner))), None)
+    if kind == "span":
+        return SpanLoss()
+    if kind == "sequence":
+        return _sequence_loss(inner, label_smoothing)
+    if kind is not None:
+        return CrossEntropyLoss(shift=kind == "next token", label_smoothing=label_smoothing)
+    raise ValueError(f"the loss of {type(inner).__name__} is not known: {_WAY_OUT}")
+
+
+def checked_stock_loss(model: nn.Module, batch: Mapping[str, Any], label_smoothing: float = 0.0) -> Loss:
+    """``stock_loss``, after the head's own loss of a batch has shown that it is this one.
+
+    Args:
+        model: as for ``stock_loss``, or what data parallelism has made of it; run once, in evaluation mode.
+        batch: a batch with labels, where the model is.
+        label_smoothing: of the losses over classes.
+
+    Returns:
+        The loss. ``config.problem_type`` is set by the head, as it is whenever it sees labels.
+
+    Raises:
+        ValueError: the head is not known, or its loss of this batch is another one, as that of a model which adds a
+            term of its own.
+    """
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        outputs = model(**batch)
+    model.train(was_training)
+    loss = stock_loss(getattr(model, "module", model), label_smoothing)
+    plain = stock_loss(getattr(model, "module", model))
+    labels = plain.labels_of(batch)
+    if plain.items(labels) == 0:
+        return loss
+    own, theirs = plain(outputs, labels).item(), float(outputs["loss"])
+    tolerance = 1e-3 if plain.logits_of(outputs).dtype in (torch.float32, torch.float64) else 5e-2
+    if abs(own - theirs) > tolerance * max(1.0, abs(theirs)):
+        raise ValueError(
+            f"the head of {type(with_head(model)).__name__} has a loss of {theirs:.4f} where {plain} has {own:.4f}: "
+            f"it adds something of its own; {_WAY_OUT}"
+        )
+    return loss
+
+
+def with_head(model: Any) -> Any:
+    """The model that has the head, out of the wrappers of data parallelism and PEFT."""
+    model = getattr(model, "module", model)
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+_WAY_OUT = (
+    "give loss=CrossEntropyLoss(), another class of nlpkit.losses, or a function of (outputs, labels, "
+    "num_items_in_batch=...)"
+)
+
+
+def _kind(name: str, model: Any) -> str | None:
+    for kind, tables in _TABLES.items():
+        if any(name in _names(table) for table in tables):
+            if kind == "next token" and model.config.is_encoder_decoder:
+                return "tokens"
+            return kind
+    return None
+
+
+def _names(table: str) -> set[str]:
+    names: set[str] = set()
+    for name in getattr(modeling_auto, table).values():
+        names.update([name] if isinstance(name, str) else name)
+    return names
+
+
+def _sequence_loss(model: Any, label_smoothing: float) -> Loss:
+    kind = model.config.problem_type
+    if kind == "regression" or (kind is None and model.config.num_labels == 1):
+        return SquaredErrorLoss()
+    if kind == "multi_label_classification":
+        return BinaryCrossEntropyLoss()
+    return CrossEntropyLoss(label_smoothing=label_smoothing)

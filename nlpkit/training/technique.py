@@ -1,0 +1,154 @@
+"""What a training technique is: a callback of the Trainer with a few more methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainingArguments
+
+from nlpkit.losses.loss import Loss
+
+Batch = dict[str, Any]
+#: Parts of the loss by name, each divided by its items of the whole optimizer step.
+Terms = dict[str, Tensor]
+#: Numbers of items of the whole optimizer step, by the name of what is averaged over them.
+Items = Mapping[str, Tensor]
+
+
+class Host(Protocol):
+    """What techniques use of the Trainer that they have joined."""
+
+    model: Any
+    args: TrainingArguments
+
+    @property
+    def task_loss(self) -> Loss:
+        """The loss of the task; a head's own is known once the first batch has come."""
+
+    def running(self, weight: float, name: str) -> AbstractContextManager[None]:
+        """Passes within have another weight in the loss, and another name in the log."""
+
+    def outputs_of(self, batch: Batch) -> Any:
+        """What the model returns for a batch without its labels."""
+
+    def backward_term(self, name: str, term: Tensor) -> Tensor:
+        """Add the gradient of a term that is divided by its items, and log it."""
+
+
+class Run:
+    """One forward and backward pass of a micro-batch, as ``Technique.step`` gets it.
+
+    Args:
+        once: runs a batch, all techniques further in included.
+        trainer: whose pass it is.
+    """
+
+    def __init__(self, once: Callable[[Batch], Tensor], trainer: Host) -> None:
+        self._once, self._trainer = once, trainer
+
+    def __call__(self, batch: Batch, *, weight: float = 1.0, name: str = "") -> Tensor:
+        """Add the gradient of a batch's loss.
+
+        Args:
+            batch: may be run again; it is not changed.
+            weight: of this pass in the loss.
+            name: of this pass in the log, before the names of its terms.
+
+        Returns:
+            The loss without its graph, shape ``()``.
+        """
+        with self._trainer.running(weight, name):
+            return self._once(batch)
+
+    def forward(self, batch: Batch) -> Any:
+        """What the model returns for a batch without its labels."""
+        return self._trainer.outputs_of(batch)
+
+    def backward(self, name: str, term: Tensor) -> Tensor:
+        """Add the gradient of a term, divided by its items, and log it by its name; returns it without its graph."""
+        return self._trainer.backward_term(name, term)
+
+
+class Technique(TrainerCallback):
+    """A training technique: a ``TrainerCallback`` with more methods, all of which may be left as they are.
+
+    In each phase of a step the techniques act in the order of the Trainer's list, the first outermost:
+
+    - ``batch`` changes a micro-batch before anything is counted, the first technique first;
+    - ``step`` wraps its forward and backward passes, the first technique around the second;
+    - ``terms`` adds to the terms of its loss or changes them, the last technique first, so that the first one sees
+      what all others have made of it;
+    - the callback's own events (``on_pre_optimizer_step`` and so on) come in the order of the list.
+
+    A subclass has a ``weight``; with weight 0 it is not there: the step is that of the plain Trainer, bit for bit. In
+    evaluation no technique acts.
+
+    Example:
+        >>> class EntropyBonus(Technique):
+        ...     def items(self, batch):
+        ...         return {self.name: (batch["labels"] != -100).sum()}
+        ...     def terms(self, terms, outputs, batch, items):
+        ...         entropy = torch.distributions.Categorical(logits=outputs["logits"]).entropy()
+        ...         total = entropy[batch["labels"] != -100].sum()
+        ...         return terms | {self.name: -self.weight * total / items[self.name]}
+        >>> EntropyBonus().name
+        'entropy_bonus'
+    """
+
+    #: What the loss of an item depends on: itself, the others of its micro-batch, or those of the optimizer step.
+    scope: ClassVar[Literal["row", "micro-batch", "step"]] = "row"
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of its terms and items, and in the log: the class in snake case."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+
+    @property
+    def active(self) -> bool:
+        """Whether it acts on the step that is about to begin."""
+        return self.weight != 0
+
+    def prepare(self, trainer: Host) -> None:
+        """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``."""
+
+    def batch(self, batch: Batch) -> Batch:
+        """The micro-batch to train on; tensors are where the data loader left them."""
+        return batch
+
+    def items(self, batch: Batch) -> dict[str, Tensor]:
+        """Items of its own in a micro-batch, by name; they are summed over the step and its processes."""
+        return {}
+
+    def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
+        """The terms of the loss of a micro-batch.
+
+        Args:
+            terms: those made so far, ``"loss"`` first: the task's own.
+            outputs: of the model.
+            batch: what the model was given, and the labels.
+            items: of the whole optimizer step: ``"loss"`` are those of the task.
+
+        Returns:
+            All terms, each of shape ``()``; their sum is the loss.
+        """
+        return terms
+
+    def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
+        """Run a micro-batch, once or more; returns its loss without graph, shape ``()``."""
+        return run(batch)
+
+    def groups(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups."""
+        return groups
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold so that training goes on as if it had not stopped."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what ``state_dict`` gave."""

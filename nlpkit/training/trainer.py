@@ -1,0 +1,248 @@
+"""One Trainer whose loss is right under accumulation and over processes, and that techniques join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Seq2SeqTrainer, Trainer
+
+from nlpkit.losses.function_loss import FunctionLoss
+from nlpkit.losses.loss import Loss
+from nlpkit.training.model_inputs import model_inputs
+from nlpkit.training.precision import refuse_fp16_training
+from nlpkit.training.stock_losses import checked_stock_loss
+from nlpkit.training.technique import Batch, Run, Technique, Terms
+
+_STATE = "techniques.safetensors"
+
+
+class TechniquesMixin(Trainer):
+    """What makes a Trainer's loss right, and lets techniques change it; see ``TechniqueTrainer``.
+
+    Args:
+        *args: as for the Trainer.
+        loss: of the task; ``None`` takes the one that the model's own head means.
+        techniques: in the order of application, outermost first.
+        **kwargs: as for the Trainer.
+    """
+
+    # Checked on transformers 5.23.0: `_run_epoch` hands what `get_batch_samples` returns to `training_step`, and
+    # nothing else looks at the number of items; `_save_checkpoint` and `_load_from_checkpoint` keep a step's state.
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: Loss | Callable[..., Tensor] | None = None,
+        techniques: Sequence[Technique] = (),
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError("give compute_loss_func as loss=, whose items are counted over the whole step")
+        for place, technique in enumerate(techniques):
+            if not isinstance(technique, Technique):
+                raise TypeError(f"techniques[{place}] is a {type(technique).__name__}, not a Technique")
+        self._task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
+        self.techniques = list(techniques)
+        super().__init__(*args, **kwargs)
+        self._head_loss = self._task_loss is None
+        self._items: Any = {}  # of the step that is running, by term
+        self._weight, self._prefix = 1.0, ""
+        self._logged: Terms = {}
+        self._steps_logged = 0
+        for technique in self.techniques:
+            self.add_callback(technique)
+        for technique in self.techniques:
+            technique.prepare(self)
+
+    @property
+    def task_loss(self) -> Loss:
+        """The loss of the task; a head's own is known once the first batch has come."""
+        if self._task_loss is None:
+            raise RuntimeError("the loss of the model's own head is known once the first batch has come")
+        return self._task_loss
+
+    # --- before a step: the micro-batches and what they are averaged over ---------------------------------------
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], Any]:
+        """The micro-batches of a step, as techniques make them, and the step's items by term."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not batches:
+            return batches, None
+        if self._task_loss is None:
+            self._task_loss = self._stock_loss(batches[0])
+        for technique in self._active():
+            batches = [technique.batch(batch) for batch in batches]
+        return batches, self._count(batches, device)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> None:
+        return None  # counted by term, for training only; a batch of evaluation has its own items
+
+    def _active(self) -> list[Technique]:
+        return [technique for technique in self.techniques if technique.active]
+
+    def _stock_loss(self, batch: Batch) -> Loss:
+        with self.compute_loss_context_manager():
+            return checked_stock_loss(
+                self.model_wrapped, self._prepare_inputs(dict(batch)), self.args.label_smoothing_factor
+            )
+
+    def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
+        counts: dict[str, Tensor] = {}
+        for batch in batches:
+            for found in (self.task_loss.items_of(batch), *(technique.items(batch) for technique in self._active())):
+                for name, count in found.items():
+                    counts[name] = counts.get(name, 0) + count.to(device)
+        if self.args.world_size > 1:
+            summed = self.accelerator.reduce(torch.stack([count.double() for count in counts.values()]), "sum")
+            counts = dict(zip(counts, summed, strict=True))
+        return {name: count.clamp(min=1) for name, count in counts.items()}
+
+    # --- a micro-batch -------------------------------------------------------------------------------------------
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """One micro-batch, with its passes in the order of the techniques."""
+        self._items = num_items_in_batch or {}
+        inputs = self._prepare_inputs(inputs)
+        self._running = model
+        run: Callable[[Batch], Tensor] = partial(self._plain_step, model)
+        for technique in reversed(self._active()):
+            run = partial(technique.step, Run(run, self), model, items=self._items)
+        return run(inputs)
+
+    def _plain_step(self, model: nn.Module, batch: Batch) -> Tensor:
+        return super().training_step(model, dict(batch), self._items)
+
+    @contextmanager
+    def running(self, weight: float, name: str) -> Iterator[None]:
+        """Passes within have another weight in the loss, and another name in the log."""
+        before = self._weight, self._prefix
+        self._weight, self._prefix = before[0] * weight, before[1] + (f"{name}/" if name else "")
+        try:
+            yield
+        finally:
+            self._weight, self._prefix = before
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The loss of a micro-batch: in training the sum of all terms, in evaluation the task's own."""
+        if self._task_loss is None:
+            self._task_loss = self._stock_loss(inputs)
+        training = model.training and num_items_in_batch is not None
+        items: Mapping[str, Tensor] = num_items_in_batch if training else {}
+        outputs = self.outputs_of(inputs, model)
+        terms = self.task_loss.terms(outputs, inputs, items)
+        if training:
+            for technique in reversed(self._active()):
+                terms = technique.terms(terms, outputs, inputs, items)
+            self._log_terms(terms)
+        first, *others = terms.values()
+        loss = torch.stack([first, *others]).sum() if others else first
+        loss = self._scaled(loss) if training else loss
+        return (loss, outputs) if return_outputs else loss
+
+    def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
+        """What the model returns for a batch without its labels, of which no loss is computed inside."""
+        inner: Any = self.model
+        inputs = model_inputs(inner, batch, self.task_loss)
+        return (self._running if model is None else model)(**inputs)
+
+    def backward_term(self, name: str, term: Tensor) -> Tensor:
+        """Add the gradient of a term that is divided by its items, and log it."""
+        self._log_terms({name: term})
+        loss = self._scaled(term)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        """Divided by the items of all processes; data parallelism then averages the gradients over them."""
+        factor = self._weight * self.accelerator.num_processes
+        return loss if factor == 1.0 else loss * factor
+
+    # --- around steps --------------------------------------------------------------------------------------------
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as the Trainer does; refuses fp16 parameters."""
+        if isinstance(self.model, nn.Module):
+            refuse_fp16_training(self.model)
+        return super().train(*args, **kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The Trainer's optimizer with the groups that techniques make, and the parameters of the loss."""
+        made = self.optimizer is None
+        optimizer: Any = super().create_optimizer(model)
+        if made:
+            trained: Any = self.model if model is None else model
+            for technique in self.techniques:
+                optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
+            own = [] if self._task_loss is None else [p for p in self._task_loss.parameters() if p.requires_grad]
+            if own:
+                optimizer.add_param_group({**optimizer.param_groups[0], "params": own, "weight_decay": 0.0})
+        return optimizer
+
+    def _log_terms(self, terms: Terms) -> None:
+        for name, term in terms.items():
+            key, value = self._prefix + name, term.detach() * self._weight
+            self._logged[key] = self._logged[key] + value if key in self._logged else value
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log as the Trainer does; training logs also hold each term, where there is more than one."""
+        if "loss" in logs and self._logged:
+            names = sorted(self._logged)
+            sums = self.accelerator.reduce(torch.stack([self._logged[name].double() for name in names]), "sum")
+            steps = max(1, self.state.global_step - self._steps_logged)
+            if len(names) > 1:
+                values = dict(zip(names, (sums / steps).tolist(), strict=True))
+                logs |= {name if name != "loss" else "task_loss": value for name, value in values.items()}
+            self._logged, self._steps_logged = {}, self.state.global_step
+        super().log(logs, *args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        super()._save_checkpoint(*args, **kwargs)
+        if self.args.should_save and (state := self._state()):
+            folder = Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"
+            save_file(state, folder / _STATE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        file = Path(resume_from_checkpoint) / _STATE
+        if file.is_file():
+            self._load_state(load_file(file))
+
+    def _state(self) -> dict[str, Tensor]:
+        parts = {f"{place}": technique.state_dict() for place, technique in enumerate(self.techniques)}
+        if self._task_loss is not None:
+            parts["loss"] = self._task_loss.state_dict()
+        return {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
+
+    def _load_state(self, state: dict[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+
+        for place, technique in enumerate(self.techniques):
+            technique.load_state_dict(part(f"{place}."))
+        if self._task_loss is not None and part("loss."):
+            self._task_loss.load_state_dict(part("loss."))
+
+
+class TechniqueTrainer(TechniquesMixin, Trainer):
+    """``transformers.Trainer`` with a loss that is right, and with training techniques."""
+
+
+class TechniqueSeq2SeqTrainer(TechniquesMixin, Seq2SeqTrainer):
+    """``transformers.Seq2SeqTrainer``, likewise."""

@@ -1,0 +1,66 @@
+"""Heads of transformers under our Trainer: the gradient of a step is one, however the step is cut."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.contract.cases import Case
+from tests.contract.one_step import gradient
+from tests.contract.stock_heads import HEADS
+
+ROOT = Path(__file__).resolve().parents[2]
+each_head = pytest.mark.parametrize("case", HEADS, ids=str)
+
+
+def whole(case: Case) -> dict[str, Tensor]:
+    return gradient(case, 8, 1, "ours")
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-10) -> None:
+    assert found.keys() == expected.keys()
+    assert any(tensor.abs().max() > 1e-6 for tensor in expected.values()), "nothing was learnt"
+    for name, tensor in expected.items():
+        torch.testing.assert_close(
+            found[name], tensor, rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@each_head
+def test_one_batch_has_the_gradient_of_the_head_itself(case: Case) -> None:
+    model = case.model().double()
+    model(**case.collate(case.rows(), None)).loss.backward()
+    own = {name: parameter.grad for name, parameter in model.named_parameters()}
+    found = {name: tensor for name, tensor in whole(case).items() if name in own}
+    # Some heads of transformers compute their loss in fp32 whatever they are given.
+    assert_same(found, own, tolerance=1e-5)
+
+
+@each_head
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(2, 4), (3, 3)], ids=["2x4", "3x3 with a short last one"])
+def test_accumulated_steps_equal_one_large_batch(case: Case, batch_size: int, accumulation: int) -> None:
+    assert_same(gradient(case, batch_size, accumulation, "ours"), whole(case))
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    names = [case.name for case in HEADS]
+    done = subprocess.run(
+        [*command, "ours", str(tmp_path), *names], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for case in HEADS:
+        expected = whole(case)
+        for batch_size in (4, 2, 1):
+            for average in (True, False):
+                assert_same(load_file(tmp_path / f"{case.name} {batch_size} {average}.safetensors"), expected)
