@@ -89,7 +89,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(Path(path).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or cut off: it is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; it holds a {type(value).__name__}")
@@ -171,6 +171,8 @@ def only_writer(folder: str | Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         holder = path.read_text(errors="replace") or "(unknown)"
+        if holder == str(os.getpid()):
+            raise BlockingIOError(f"this process is writing to {folder} already; give another folder") from None
         raise BlockingIOError(
             f"process {holder} is writing to {folder}; wait for it to end, or give another folder"
         ) from None

@@ -314,3 +314,14 @@ def test_the_holder_of_a_folder_may_be_unreadable(tmp_path: Path) -> None:
         (tmp_path / ".lock").write_bytes(b"\xff")
         with pytest.raises(BlockingIOError, match="is writing to"), only_writer(tmp_path):
             pass
+
+
+def test_a_folder_that_this_process_holds_is_no_other_processs(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(BlockingIOError, match=r"this process is writing to .* already"):
+        only_writer(tmp_path).__enter__()
+
+
+def test_json_that_nests_without_end_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"a\.json is damaged or cut off"):
+        read_json(tmp_path / "a.json")

@@ -69,6 +69,8 @@ def wordify(
     from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary, count_tokens
     from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 
+    files = find_text_files(corpus) if corpus else []
+    shares = parse_shares(share or [], sorted({domain_of(file) for file in files}), "--share")
     config = find_file(source, "config.json")
     if config is None:
         raise FileNotFoundError(f"{source} holds no config.json; give the folder of a transformers model")
@@ -80,8 +82,6 @@ def wordify(
     set_seed(seed)
     model = (AutoModelForMaskedLM if has_head else AutoModel).from_pretrained(place, dtype="float32")
 
-    files = find_text_files(corpus) if corpus else []
-    shares = parse_shares(share or [], sorted({domain_of(file) for file in files}), "--share")
     if vocabulary is not None:
         tokens = read_vocabulary(vocabulary)
     else:
@@ -102,7 +102,7 @@ def wordify(
         cut_vocabulary_words=cut_vocabulary_words,
         donor=donor,
         # Twice as many as a run reads at most, since lines without a new word are passed over.
-        distil=list(islice(_by_turns(files, shares), 64 * distil)) if distil else None,
+        distil=list(islice(_by_turns(files, shares), 128 * distil)) if distil else None,
         steps=distil or 1,
     )
     with whole_folder(destination) as draft:

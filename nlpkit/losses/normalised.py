@@ -50,6 +50,11 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
         1.386...
     """
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} do not fit scores of shape {tuple(logits.shape)}; "
+            f"give one label for each row of {logits.shape[-1]} scores"
+        )
     flat_logits = at_least_fp32(logits).flatten(end_dim=-2)
     flat_labels = labels.flatten()
     try:
@@ -64,12 +69,7 @@ def cross_entropy(
 
 def _find_fault_of_labels(logits: Tensor, labels: Tensor, ignore_index: int) -> str | None:
     classes = logits.shape[-1]
-    if labels.numel() != logits.numel() // classes:
-        return (
-            f"labels of shape {tuple(labels.shape)} do not fit scores of shape {tuple(logits.shape)}; "
-            f"give one label for each row of {classes} scores"
-        )
-    if labels.is_floating_point():
+    if labels.dtype != torch.long:
         return f"labels must be class ids (torch.long), not {labels.dtype}"
     if labels.device.type != "cpu":  # a GPU that met a label out of range has stopped
         return None
@@ -94,6 +94,12 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: 
         The loss in nats per cell, shape ``()``.
     """
     scores = at_least_fp32(logits)
+    if labels.shape != scores.shape:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} ({labels.dtype}) do not fit scores of shape "
+            f"{tuple(scores.shape)}; give a number for each class of several (multi-label), or class ids (torch.long) "
+            "of one class each"
+        )
     total = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction="sum")
     return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
 

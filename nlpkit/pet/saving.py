@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from nlpkit.files import read_json
 from nlpkit.pet.clozes.pattern import Pattern
@@ -28,10 +31,18 @@ def load_in_fp32(kind: Any, source: str, hub: Mapping[str, Any], **settings: Any
 
     Returns:
         What ``from_pretrained`` does.
+
+    Raises:
+        ValueError: its weights or their index are damaged; the message names the folder.
     """
     # Checked on transformers 5.23.0: it looks for an adapter's config without these, online if need be.
     adapter = {name: hub[name] for name in ("cache_dir", "local_files_only", "subfolder") if name in hub}
-    return kind.from_pretrained(source, dtype="float32", adapter_kwargs=adapter, **hub, **settings)
+    try:
+        return kind.from_pretrained(source, dtype="float32", adapter_kwargs=adapter, **hub, **settings)
+    except (SafetensorError, JSONDecodeError) as error:
+        raise ValueError(
+            f"the weights in {source} are damaged or cut off ({error}); save or fetch them again"
+        ) from error
 
 
 def read_settings(
@@ -73,7 +84,9 @@ def _read(file: Path, known: tuple[str, ...]) -> dict[str, Any]:
                 raise ValueError(f"{name} cannot be {value!r}")
         pattern, verbalizer = Pattern(settings["pattern"]), settings["verbalizer"]
         settings["verbalizer"] = verbalizer = None if verbalizer is None else Verbalizer(**verbalizer)
-        if settings.get("prior") and len(settings["prior"]) != len(verbalizer.labels if verbalizer else ()):
+        if settings.get("prior") is not None and len(settings["prior"]) != len(
+            verbalizer.labels if verbalizer else ()
+        ):
             raise ValueError(f"prior has {len(settings['prior'])} numbers, not one per label")
         if len(settings.get("soft_token_ids", ())) != pattern.soft_tokens:
             raise ValueError(f"soft_token_ids are not the {pattern.soft_tokens} of pattern {pattern.template!r}")

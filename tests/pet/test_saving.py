@@ -147,6 +147,7 @@ def test_what_is_pushed_to_the_hub_loads_again(
         ({"max_length": True}, "max_length cannot be True"),
         ({"prior": 0.5}, "prior cannot be 0.5"),
         ({"prior": [0.1, "0.2", 0.7]}, "prior cannot be"),
+        ({"prior": []}, "prior has 0 numbers, not one per label"),
         ({"prior": [0.5, 0.5]}, "prior has 2 numbers, not one per label"),
         ({"soft_token_ids": [1.5]}, r"soft_token_ids cannot be \[1.5\]"),
         ({"soft_token_ids": [7]}, "soft_token_ids are not the 0 of pattern"),
@@ -163,6 +164,15 @@ def test_broken_settings_are_one_error_that_names_the_file(
     with pytest.raises(ValueError, match=message) as found:
         PetClassifier.from_pretrained(tmp_path)
     assert str(file) in str(found.value)
+
+
+@pytest.mark.parametrize("left", [0, 40, 4_000])
+def test_weights_that_were_cut_off_are_named(left: int, small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    small_classifier(small_vocabulary).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"the weights in {tmp_path} are damaged or cut off"):
+        PetClassifier.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["pattern", "verbalizer"])

@@ -155,6 +155,13 @@ def test_a_berts_configuration_is_refused_before_it_fails_with_labels() -> None:
         ("WoBertForSequenceClassification", torch.tensor([0, 2]), "labels hold 2, but scores are for 2 classes"),
         ("WoBertForMultipleChoice", torch.tensor([0, 1]), "labels hold 1, but scores are for 1 classes: give 0 to 0"),
         ("WoBertForTokenClassification", IDS[:, :7] * 0, r"labels of shape \(2, 7\) do not fit .* \(2, 8, 2\)"),
+        ("WoBertForTokenClassification", IDS.T * 0, r"labels of shape \(8, 2\) do not fit .* \(2, 8, 2\)"),
+        (
+            "WoBertForSequenceClassification",
+            torch.tensor([0.0, 1.0]),
+            r"\(torch.float32\) do not .*multi-label",
+        ),
+        ("WoBertForSequenceClassification", torch.tensor([0, 1]).int(), r"class ids \(torch.long\), not torch.int32"),
         ("WoBertForTokenClassification", IDS * 0.0, r"labels must be class ids \(torch.long\), not torch.float32"),
     ],
 )

@@ -17,26 +17,30 @@ _LENGTH = 8
 
 
 def check_direction(source: PreTrainedModel, tokenizer: Any) -> None:
-    """Refuse a model whose first tokens know nothing of the last, whatever it is called.
+    """Refuse a model whose first tokens know nothing of later ones, whatever it is called.
 
     Args:
         source: the model.
         tokenizer: its own.
 
     Raises:
-        TypeError: it reads from left to right.
+        TypeError: it reads from left to right, or each token by itself.
         ValueError: it cannot be run on ids and an attention mask alone.
     """
     special = set(tokenizer.all_special_ids)
     plain = [number for number in range(len(tokenizer)) if number not in special]
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
     one, other = (plain[0], plain[-1]) if len(plain) > 1 else (start, end)
-    rows = torch.tensor([[start, one, one, end], [start, one, other, end]])
+    rows = torch.tensor([[start, one, one, end], [start, one, other, end], [start, other, one, end]])
     states = _read_source(_copy(source), rows, tokenizer.pad_token_id, [0])["states of texts"]
-    if states.dim() == 2 and len(states) == rows.numel():  # one for each token
-        before = states.view(2, rows.shape[1], -1)[:, :2]
-        if _relative_difference(*before) < 1e-6:
-            raise no_encoder(source, "which reads from left to right")
+    if states.dim() != 2 or len(states) != rows.numel():  # not one for each token
+        return
+    plain_row, later_differs, earlier_differs = states.view(3, rows.shape[1], -1)
+    if _relative_difference(plain_row[:2], later_differs[:2]) >= 1e-6:
+        return
+    if _relative_difference(plain_row[2:], earlier_differs[2:]) >= 1e-6:
+        raise no_encoder(source, "which reads from left to right")
+    raise no_encoder(source, "which reads each token by itself here; does it lack kernels of its own?")
 
 
 def find_disagreement(

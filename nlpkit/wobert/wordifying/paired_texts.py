@@ -102,7 +102,7 @@ def read_pairs(
 
     Raises:
         TypeError: what is no text.
-        ValueError: no texts, none with a new word, or an iterator that has ended.
+        ValueError: no texts, none with a new word, a lone surrogate in one, or an iterator that has ended.
     """
     wanted = frozenset(new_ids)
     used = 0
@@ -111,6 +111,10 @@ def read_pairs(
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"distil must hold texts, but text {read} is a {type(text).__name__}")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"text {read} of distil is no Unicode text: {error.reason}") from error
             read += 1
             pair = _pair(text, tokenizer, teacher_tokenizer, max_length)
             if not wanted.isdisjoint(pair.new["input_ids"]):

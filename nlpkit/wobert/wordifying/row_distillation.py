@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
 from nlpkit.wobert.wordifying.learnt_rows import LearntRows
 from nlpkit.wobert.wordifying.paired_texts import Reading, mean_states, read_batches, read_pairs
+from nlpkit.wobert.wordifying.source_model import room_for_tokens
 
 _WARM_UP = 5
 
@@ -59,7 +61,7 @@ def distil_rows(
     steps: int = 50,
     batch_size: int = 64,
     learning_rate: float = 0.05,
-    max_length: int = 128,
+    max_length: int | None = None,
     learn_bias: bool = True,
     seed: int = 0,
     show_progress: bool = True,
@@ -85,7 +87,8 @@ def distil_rows(
         steps: optimizer steps.
         batch_size: texts per step.
         learning_rate: step width of Adam at its height, in units of the embedding's root mean square.
-        max_length: of the teacher's tokens per text; what is longer is cut off.
+        max_length: of the teacher's tokens per text; what is longer is cut off. ``None`` means 128, or fewer where a
+            model has fewer positions.
         learn_bias: learn the new entries of the output bias, if there is one; of no use to a head drawn at random.
         seed: of the order of the texts and of the masks.
         show_progress: show a bar with the loss.
@@ -94,19 +97,26 @@ def distil_rows(
         Figures of the run.
 
     Raises:
-        TypeError: ``texts`` is one string or holds what is no string; the teacher's tokenizer has no offsets.
-        ValueError: no texts, no text with a new word, a number of steps, a batch size or a rate that is not positive,
-            fp16 weights, or an iterator of texts that ends before the steps do.
+        TypeError: ``texts`` is one string, a table or a mapping, or holds what is no string; the teacher's tokenizer
+            has no offsets.
+        ValueError: no texts, no text with a new word, a number of steps or a batch size that is no positive whole
+            number, a rate that is not positive, fp16 weights, a model that passes no gradient to its embedding in
+            evaluation mode, or an iterator of texts that ends before the steps do.
 
     Note:
         Works under ``torch.autocast``; the same seed and texts give the same rows on the same machine. Memory: one
         batch's activations, the new rows five times in fp32, the teacher's embedding once, and ``16 x batch_size``
         texts. A step costs about as much as a fine-tuning step and a half.
     """
-    _check(model, teacher_tokenizer, new_ids, texts)
-    for name, value in (("steps", steps), ("batch_size", batch_size), ("learning_rate", learning_rate)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    check_distillation(model, tokenizer, teacher_tokenizer, texts, steps, batch_size)
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+    if not len(new_ids):
+        raise ValueError(
+            "there are no new rows to learn: every token of the vocabulary is one of the old model's, or unknown to it"
+        )
+    if max_length is None:
+        max_length = min(128, *(room for each in (model, teacher) if (room := room_for_tokens(each)) is not None))
     pairs = islice(read_pairs(texts, tokenizer, teacher_tokenizer, new_ids, max_length), steps * batch_size)
     readings = read_batches(pairs, batch_size, tokenizer, teacher_tokenizer, random.Random(seed))
     pieces = find_pieces(dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])), teacher_tokenizer)
@@ -119,7 +129,7 @@ def distil_rows(
     masks = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     bar = tqdm(readings, "distilling rows", total=steps, unit=" steps", disable=None if show_progress else True)
-    with _frozen(model, teacher), fast_attention(model), learnt.in_place(), bar:
+    with torch.enable_grad(), _frozen(model, teacher), fast_attention(model), learnt.in_place(), bar:
         for reading in bar:
             reading = reading.to(model.device)
             loss = _state_loss(model, teacher, reading)
@@ -135,10 +145,10 @@ def distil_rows(
 
 def _state_loss(model: PreTrainedModel, teacher: PreTrainedModel, reading: Reading) -> Tensor:
     with torch.no_grad():
-        states = teacher.base_model(**reading.old).last_hidden_state
+        states = teacher.base_model(**reading.old)[0]  # whatever return_dict says
         wanted = mean_states(states, reading.old_stretches, reading.number)  # (stretches, hidden)
     encoder: Any = model.base_model
-    states = encoder(**reading.new).last_hidden_state
+    states = encoder(**reading.new)[0]
     found = mean_states(states, reading.new_stretches, reading.number)
     return (found - wanted).square().mean() / wanted.square().mean()
 
@@ -161,9 +171,32 @@ def _frozen(*models: PreTrainedModel) -> Iterator[None]:
             model.train(mode)
 
 
-def _check(model: PreTrainedModel, teacher_tokenizer: Any, new_ids: Sequence[int], texts: Iterable[str]) -> None:
-    if isinstance(texts, str):
-        raise TypeError("distil is one str; give a list of texts, e.g. [text]")
+def check_distillation(
+    model: PreTrainedModel, tokenizer: Any, teacher_tokenizer: Any, texts: Any, steps: Any, batch_size: Any = 1
+) -> None:
+    """Refuse what no row can be learnt from, before any work is done.
+
+    Args:
+        model: the word model, or the model that it will be made from.
+        tokenizer: its tokenizer.
+        teacher_tokenizer: the old model's.
+        texts: as for ``distil_rows``; so are the others.
+        steps: likewise.
+        batch_size: likewise.
+
+    Raises:
+        TypeError: as of ``distil_rows``.
+        ValueError: likewise.
+    """
+    if isinstance(texts, str | Path):
+        raise TypeError(f"distil is one {type(texts).__name__}; give a list of texts, e.g. [text]")
+    if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+        raise TypeError(f"distil is a {type(texts).__name__}; give the texts alone, e.g. distil[column]")
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"distil is no iterable of texts, but {texts!r}")
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     if not getattr(teacher_tokenizer, "is_fast", False):
         raise TypeError(
             f"{type(teacher_tokenizer).__name__} gives no offsets, by which the texts' tokens are matched; load the "
@@ -171,5 +204,25 @@ def _check(model: PreTrainedModel, teacher_tokenizer: Any, new_ids: Sequence[int
         )
     if model.dtype == torch.float16:
         raise ValueError("rows cannot be learnt in fp16, whose gradients vanish: load the model with dtype='float32'")
-    if not len(new_ids):
-        raise ValueError("there are no new rows to learn: every token of the vocabulary is a token of the old model")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("rows are learnt by gradients: call this outside of torch.inference_mode()")
+    _check_gradient(model, tokenizer)
+
+
+def _check_gradient(model: PreTrainedModel, tokenizer: Any) -> None:
+    """Refuse models that cannot be trained in evaluation mode, in which both models are compared."""
+    encoder: Any = model.base_model
+    ids = torch.tensor([[tokenizer.cls_token_id, tokenizer.sep_token_id]], device=model.device)
+    with torch.enable_grad(), _frozen(model):
+        shift = torch.zeros(1, device=model.device, requires_grad=True)
+        handle = encoder.get_input_embeddings().register_forward_hook(lambda _, __, out: out + shift.to(out.dtype))
+        try:
+            states = encoder(input_ids=ids)[0]
+            torch.autograd.grad(states.float().square().sum(), shift)
+        except Exception as error:  # whatever a model raises that trains otherwise
+            raise ValueError(
+                f"distil= passes gradients through the model in evaluation mode, which {type(model).__name__} does "
+                f"not allow ({error}); leave distil= out"
+            ) from error
+        finally:
+            handle.remove()

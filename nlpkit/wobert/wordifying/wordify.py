@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
@@ -27,7 +28,7 @@ from nlpkit.wobert.wordifying.embedding_surgery import (
 )
 from nlpkit.wobert.wordifying.matching_pursuit import Combinations, donor_combinations
 from nlpkit.wobert.wordifying.report import WordifyReport, compare_tokenizers
-from nlpkit.wobert.wordifying.row_distillation import distil_rows
+from nlpkit.wobert.wordifying.row_distillation import check_distillation, distil_rows
 from nlpkit.wobert.wordifying.source_model import (
     check_layers,
     check_source,
@@ -135,6 +136,8 @@ def wordify(
     """
     check_source(model, tokenizer)
     check_direction(model, tokenizer)
+    if distil is not None and model.dtype != torch.float16:  # what comes of that is float32
+        check_distillation(model, tokenizer, tokenizer, distil, steps)
     kept_layers = check_layers(model, layers)
     words = WoBertTokenizer(
         _as_mapping(vocabulary),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
+    BertForMaskedLM,
     BertGenerationDecoder,
     BertGenerationEncoder,
     BertLMHeadModel,
@@ -104,6 +105,7 @@ def test_encoders_of_other_tasks_read_kept_tokens_as_before_and_load_again(name:
 @pytest.mark.parametrize(
     ("model_class", "kind", "settings", "reason"),
     [
+        (BertForMaskedLM, "WordPiece", {"num_hidden_layers": 0}, "which reads each token by itself here"),
         (GPT2LMHeadModel, "BPE", {}, "which reads from left to right"),
         (Qwen2ForCausalLM, "BPE", {"num_key_value_heads": 2}, "which reads from left to right"),
         (MambaForCausalLM, "BPE", {}, "which reads from left to right"),

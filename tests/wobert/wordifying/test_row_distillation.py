@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertTokenizer, ElectraForMaskedLM, PreTrainedModel
+from transformers import (
+    BertForMaskedLM,
+    BertTokenizer,
+    DPRConfig,
+    DPRQuestionEncoder,
+    ElectraForMaskedLM,
+    PreTrainedModel,
+    ReformerConfig,
+    ReformerForMaskedLM,
+)
 
 from nlpkit.wobert import WordModel, distil_rows, wordify
 from nlpkit.wobert.wordifying.learnt_rows import LearntRows
@@ -197,8 +206,13 @@ def test_autocast_and_bf16_weights_work_and_fp16_is_refused(characters: BertToke
         ([], 2, ValueError, "distil holds no texts"),
         (["很好，好", "好"], 2, ValueError, "none of the 2 texts of distil holds a new word"),
         (iter(TEXTS), 2, ValueError, "distil is an iterator that ended after 5 texts with a new word"),
-        (TEXTS, 0, ValueError, "steps must be positive, got 0"),
-        (TEXTS, -1, ValueError, "steps must be positive, got -1"),
+        (TEXTS, 0, ValueError, "steps must be a positive whole number, got 0"),
+        (TEXTS, -1, ValueError, "steps must be a positive whole number, got -1"),
+        (TEXTS, 1.5, ValueError, "steps must be a positive whole number, got 1.5"),
+        (TEXTS, True, ValueError, "steps must be a positive whole number, got True"),
+        ({"text": "今天"}, 2, TypeError, "distil is a dict; give the texts alone"),
+        (5, 2, TypeError, "distil is no iterable of texts, but 5"),
+        (["今天", "天气\ud800"], 2, ValueError, "text 1 of distil is no Unicode text: surrogates not allowed"),
         ("今天", 2, TypeError, "distil is one str; give a list of texts"),
         (["今天", None], 2, TypeError, "distil must hold texts, but text 1 is a NoneType"),
     ],
@@ -208,6 +222,39 @@ def test_what_nothing_can_be_learnt_from_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         wordify(small(), characters, WORDS, distil=texts, steps=steps, show_progress=False)
+
+
+def test_texts_are_cut_to_the_positions_of_the_model(characters: BertTokenizer) -> None:
+    learnt = wordify(small(), characters, WORDS, distil=["今天酒店很好，" * 30], steps=1, show_progress=False)
+    assert learnt.report.distillation is not None
+
+
+def test_models_that_return_tuples_or_several_states_are_taught(characters: BertTokenizer) -> None:
+    tuples = small()
+    tuples.config.return_dict = False
+    settings = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    encoder = DPRQuestionEncoder(DPRConfig(**{name: getattr(tuples.config, name) for name in settings}))
+    for source in (tuples, encoder):
+        learnt = wordify(source, characters, WORDS, distil=TEXTS, steps=1, show_progress=False)
+        assert learnt.report.distillation is not None
+
+
+def test_gradients_are_needed_and_a_model_without_them_is_refused_before_the_work(characters: BertTokenizer) -> None:
+    source = small()
+    with torch.no_grad():
+        wordify(source, characters, WORDS, distil=TEXTS, steps=1, show_progress=False)
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"call this outside of torch\.inference_mode"):
+        wordify(source, characters, WORDS, distil=TEXTS, steps=1)
+    lsh = ReformerForMaskedLM(
+        ReformerConfig(
+            vocab_size=16, hidden_size=16, num_attention_heads=2, attention_head_size=8, feed_forward_size=16,
+            attn_layers=["local"], local_attn_chunk_length=4, axial_pos_embds=False, max_position_embeddings=64,
+            is_decoder=False,
+        )
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"distil= passes gradients .*, which ReformerForMaskedLM does not allow"):
+        wordify(lsh, characters, WORDS, distil=TEXTS, steps=1)
+    assert wordify(lsh, characters, WORDS).report.distillation is None
 
 
 def test_a_vocabulary_without_new_words_has_nothing_to_learn(characters: BertTokenizer) -> None:
