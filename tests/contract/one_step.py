@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -57,14 +58,14 @@ def gradient(
 
 
 def main(trainer: str, folder: str, names: Sequence[str]) -> None:
-    """Gradients of two processes of four rows, in one micro-batch, two and four, counted over processes or not."""
-    for case in [case for case in [*CASES, *HEADS] if case.name in names]:
-        for batch_size in (4, 2, 1):
-            for average in (True, False):
-                found = gradient(case, batch_size, 4 // batch_size, trainer, average_tokens_across_devices=average)
-                if torch.distributed.get_rank() == 0:
-                    file = Path(folder, f"{case.name} {batch_size} {average}.safetensors")
-                    save_file({key: tensor.contiguous() for key, tensor in found.items()}, file)
+    """Gradients of two processes of four rows; ours in one micro-batch, two and four, counted over processes or not."""
+    cuts = list(itertools.product((4, 2, 1), (True, False))) if trainer == "ours" else [(4, True)]
+    cases = [case for case in [*CASES, *HEADS] if case.name in names]
+    for case, (batch_size, average) in itertools.product(cases, cuts):
+        found = gradient(case, batch_size, 4 // batch_size, trainer, average_tokens_across_devices=average)
+        if torch.distributed.get_rank() == 0:
+            file = Path(folder, f"{case.name} {batch_size} {average}.safetensors")
+            save_file({key: tensor.contiguous() for key, tensor in found.items()}, file)
 
 
 if __name__ == "__main__":
