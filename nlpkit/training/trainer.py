@@ -53,7 +53,6 @@ class TechniquesMixin(Trainer):
         self._task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
         self.techniques = list(techniques)
         super().__init__(*args, **kwargs)
-        self._head_loss = self._task_loss is None
         self._items: Any = {}  # of the step that is running, by term
         self._weight, self._prefix = 1.0, ""
         self._logged: Terms = {}
@@ -69,8 +68,6 @@ class TechniquesMixin(Trainer):
         if self._task_loss is None:
             raise RuntimeError("the loss of the model's own head is known once the first batch has come")
         return self._task_loss
-
-    # --- before a step: the micro-batches and what they are averaged over ---------------------------------------
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -107,8 +104,6 @@ class TechniquesMixin(Trainer):
             summed = self.accelerator.reduce(torch.stack([count.double() for count in counts.values()]), "sum")
             counts = dict(zip(counts, summed, strict=True))
         return {name: count.clamp(min=1) for name, count in counts.items()}
-
-    # --- a micro-batch -------------------------------------------------------------------------------------------
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """One micro-batch, with its passes in the order of the techniques."""
@@ -173,8 +168,6 @@ class TechniquesMixin(Trainer):
         """Divided by the items of all processes; data parallelism then averages the gradients over them."""
         factor = self._weight * self.accelerator.num_processes
         return loss if factor == 1.0 else loss * factor
-
-    # --- around steps --------------------------------------------------------------------------------------------
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as the Trainer does; refuses fp16 parameters."""

@@ -58,7 +58,7 @@ def gradient(
 
 
 def main(trainer: str, folder: str, names: Sequence[str]) -> None:
-    """Gradients of two processes of four rows; ours in one micro-batch, two and four, counted over processes or not."""
+    """Gradients of two processes of four rows; ours in one, two and four micro-batches, counted over both or not."""
     cuts = list(itertools.product((4, 2, 1), (True, False))) if trainer == "ours" else [(4, True)]
     cases = [case for case in [*CASES, *HEADS] if case.name in names]
     for case, (batch_size, average) in itertools.product(cases, cuts):
