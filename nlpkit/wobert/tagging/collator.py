@@ -178,7 +178,8 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
 
     Returns:
         Pieces with ``text`` and, if the example has any, ``labels``; joined they are the whole again. They end after
-        a sentence where one ends in the second half of a piece, else between two tokens.
+        a sentence where one ends in the second half of a piece, else between two tokens; within a token only where
+        spans leave no other place.
 
     Raises:
         ValueError: a span is too long to fit, or ``max_length`` leaves no room for text.
@@ -212,7 +213,9 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
 
 def _choose_cut(text: str, labels: list[str] | None, start: int, limit: int, borders: list[int]) -> int:
     """The best place to cut in ``(start, limit]``, by preference the end of a sentence."""
-    free = [cut for cut in borders if cut > start and (labels is None or not labels[cut].startswith("I-"))]
+    places = range(start + 1, min(limit + 1, len(text)))
+    whole = [cut for cut in places if labels is None or not labels[cut].startswith("I-")]
+    free = [cut for cut in whole if cut in borders] or whole
     if not free:
         raise ValueError(f"a span that begins at or before character {start} is too long to fit in max_length tokens")
     ends = [cut for cut in free if cut > (start + limit) // 2 and text[cut - 1] in _SENTENCE_ENDS]

@@ -139,6 +139,13 @@ def test_pieces_fit_join_to_the_whole_and_keep_spans_together(text: str, length:
     assert split_long_example({"text": text}, TOKENIZER, 1000) == [{"text": text}]
 
 
+def test_spans_that_end_within_one_token_are_parted_there() -> None:
+    example = {"text": "1한1111한", "spans": [Span(0, 1, "X"), Span(1, 3, "X"), Span(5, 7, "X")]}
+    pieces = split_long_example(example, TOKENIZER, 8)
+    assert [piece["text"] for piece in pieces] == ["1", "한111", "1한"]
+    assert [len(bio_to_spans(piece["labels"])) for piece in pieces] == [1, 1, 1]
+
+
 def test_long_texts_are_cut_after_sentences_when_one_ends_in_the_second_half() -> None:
     pieces = split_long_example({"text": "天气不错。今天天气不错"}, TOKENIZER, 6)
     assert [piece["text"] for piece in pieces] == ["天气不错。", "今天天气不错"]
