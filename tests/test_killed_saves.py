@@ -152,10 +152,12 @@ def test_kills_at_any_moment_leave_one_version_whole(name: str, tmp_path: Path) 
         assert server.stdin is not None
         assert server.stdout is not None
         turn = 2 * float(server.stdout.readline())  # seconds in which both versions are saved
-        for _ in range(KILLS):
+        for kill in range(10 * KILLS):
+            if kill >= KILLS and found == set(VERSIONS) and left:
+                break
             print(file=server.stdin, flush=True)
             writer = int(server.stdout.readline())
-            time.sleep(chance.random() * turn)
+            time.sleep(chance.random() * turn * (1 + kill / KILLS))  # on a busy machine a save takes longer
             os.kill(writer, signal.SIGKILL)
             assert server.stdout.readline() == "killed\n"
             left += any(".draft-" in path.name for path in tmp_path.iterdir())
