@@ -16,26 +16,26 @@ class RDrop(Technique):
 
     Source: R-Drop, arXiv 2106.14448, equation 4, and kexue.fm/archives/8496, whose code this equals: the loss is the
     mean cross-entropy of both passes plus ``weight / 4 * (KL(p || q) + KL(q || p))``, averaged over items. The paper's
-    alpha, beside the *sum* of the two cross-entropies, is the same number; the ``--alpha`` of the authors' code
-    corresponds to half of it, and grows with the batch.
+    alpha, beside the *sum* of the two cross-entropies, is the same number.
 
     Args:
         weight: the paper's alpha; 4 in the post.
 
     Raises:
-        ValueError: in training, where both passes agree to the bit: the model has no dropout.
+        ValueError: in training, where both passes agree to the bit, since the model has no dropout; or where the loss
+            is none over logits and labels, as PET's objectives.
 
     Note:
-        A step takes about twice as long, and holds twice the rows' activations. Rows without a label (all -100) have
-        no divergence either; ``unlabelled=True`` has it for them, too, which makes R-Drop semi-supervised.
+        A step takes about twice as long, and holds twice the rows' activations. Items without a label (-100) have
+        no divergence either.
 
     Example:
         >>> RDrop(weight=4.0).name
         'r_drop'
     """
 
-    def __init__(self, weight: float = 1.0, unlabelled: bool = False) -> None:
-        self.weight, self.unlabelled = weight, unlabelled
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
 
     def prepare(self, trainer: Host) -> None:
         """Needs the trainer's loss, which knows where logits and labels are."""
@@ -64,9 +64,9 @@ class RDrop(Technique):
 
     def _chosen(self, batch: Batch) -> Tensor:
         loss = self._trainer.task_loss
-        labels = loss.align_labels(loss.labels_of(batch))
-        valid = loss.valid(labels)
-        return torch.ones_like(valid) if self.unlabelled else valid
+        if not loss.columns:
+            raise ValueError(f"R-Drop compares logits by their labels, and {type(loss).__name__} names no labels")
+        return loss.valid(loss.align_labels(loss.labels_of(batch)))
 
 
 def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nlpkit.losses import CrossEntropyLoss
 from nlpkit.training import FGM, RDrop, Technique
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
@@ -96,6 +97,17 @@ def test_without_weight_the_step_is_the_plain_one_bit_for_bit(name: str) -> None
 def test_r_drop_without_dropout_is_refused() -> None:
     with pytest.raises(ValueError, match=r"R-Drop: both passes are equal to the bit, so the model has no dropout"):
         gradient(HEADS_TRIED[0], 8, 1, "ours", {"techniques": [RDrop()]})
+
+
+def test_r_drop_beside_a_loss_without_labels_is_refused() -> None:
+    class Own(CrossEntropyLoss):
+        columns = ()
+
+        def items_of(self, batch: Any) -> dict[str, Tensor]:
+            return {"loss": torch.tensor(1)}
+
+    with pytest.raises(ValueError, match=r"R-Drop compares logits by their labels, and Own names no labels"):
+        gradient(HEADS_TRIED[0], 8, 1, "ours", {"techniques": [RDrop()], "loss": Own()})
 
 
 def test_an_adversary_at_frozen_embeddings_is_refused_and_acts_behind_them() -> None:
