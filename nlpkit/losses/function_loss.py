@@ -33,16 +33,11 @@ class FunctionLoss(Loss):
         """All labels, or those from the second position on."""
         return labels[..., 1:] if self.shift else labels
 
-    def forward(
-        self,
-        outputs: Any,
-        labels: Tensor,
-        *,
-        mask: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
+    def average(
+        self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """What the function returns; see ``Loss.forward``."""
+        """What the function returns; see ``Loss.average``."""
         if mask is not None:
             raise ValueError("a function of outputs and labels takes no mask: set the labels to -100 instead")
-        items = self.items(labels).clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        items = self.items(labels).clamp(min=1) if items is None else items
         return self.function(outputs, labels, num_items_in_batch=torch.as_tensor(items, device=labels.device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ class Loss(nn.Module):
 
     Note:
         A ``Loss`` is what ``Trainer(compute_loss_func=...)`` takes, and right there too: the Trainer multiplies by the
-        number of processes. ``TechniqueTrainer(loss=...)`` counts the items itself, by ``items``.
+        number of processes, and its count of labels becomes one of items by ``labels_per_item``.
+        ``TechniqueTrainer(loss=...)`` counts the items itself, by ``items``.
 
     Example:
         >>> class AbsoluteError(Loss):
@@ -35,6 +36,8 @@ class Loss(nn.Module):
 
     #: The columns of a batch that hold labels.
     columns: ClassVar[tuple[str, ...]] = ("labels",)
+    #: What the loss of an item depends on: itself alone, or the others of its micro-batch too (``BatchLoss``).
+    scope: ClassVar[Literal["row", "micro-batch"]] = "row"
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each item that has a label.
@@ -91,7 +94,7 @@ class Loss(nn.Module):
         """
         if not self._has_labels(batch):
             return {"loss": self.logits_of(outputs).sum() * 0.0}
-        return {"loss": self(outputs, self.labels_of(batch), num_items_in_batch=items.get("loss"))}
+        return {"loss": self.average(outputs, self.labels_of(batch), items.get("loss"))}
 
     def _has_labels(self, batch: Mapping[str, Any]) -> bool:
         return all(batch.get(column) is not None for column in self.columns)
@@ -122,13 +125,37 @@ class Loss(nn.Module):
             outputs: logits, or what a model returned.
             labels: as ``labels_of`` returns them.
             mask: further items to leave out, ``False`` there.
-            num_items_in_batch: items of all micro-batches (and processes) of the step; ``None`` means of this batch.
+            num_items_in_batch: labels beside -100 in all micro-batches (and processes) of the step, as
+                ``transformers.Trainer`` counts them: cells, where labels are a matrix; ``None`` means of this batch.
 
         Returns:
             The loss, shape ``()``; 0, attached to the graph, where no item counts.
 
         Raises:
             ValueError: logits and labels are of different shapes.
+        """
+        items: Tensor | float | None = num_items_in_batch
+        if items is not None and (per_item := self.labels_per_item(labels)) > 1:
+            items = items / per_item
+        return self.average(outputs, labels, items, mask)
+
+    def labels_per_item(self, labels: Tensor) -> int:
+        """Labels that make up one item: 1, or the classes of a multi-label row."""
+        return 1
+
+    def average(
+        self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The sum over the items of a batch, divided by ``items``, those of the whole optimizer step.
+
+        Args:
+            outputs: logits, or what a model returned.
+            labels: as ``labels_of`` returns them.
+            items: as ``items`` counts them, summed over the step; ``None`` means of this batch.
+            mask: further items to leave out, ``False`` there.
+
+        Returns:
+            As ``forward``.
         """
         labels, chosen = self._chosen(labels, mask)
         logits = self.align_logits(self.logits_of(outputs), labels)
@@ -140,7 +167,7 @@ class Loss(nn.Module):
                 f"{tuple(labels.shape)}"
             )
         total = self.values(at_least_fp32(logits), labels[chosen]).sum()
-        items = chosen.sum() if num_items_in_batch is None else num_items_in_batch
+        items = chosen.sum() if items is None else items
         return total / torch.as_tensor(items, device=total.device).clamp(min=1)
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -35,8 +35,14 @@ class Host(Protocol):
     def outputs_of(self, batch: Batch) -> Any:
         """What the model returns for a batch without its labels."""
 
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The loss of a batch, all terms included, with its graph."""
+
     def backward_term(self, name: str, term: Tensor) -> Tensor:
         """Add the gradient of a term that is divided by its items, and log it."""
+
+    def log_term(self, name: str, term: Tensor) -> None:
+        """Add to what is logged by a name at the next log."""
 
 
 class Run:
@@ -68,9 +74,17 @@ class Run:
         """What the model returns for a batch without its labels."""
         return self._trainer.outputs_of(batch)
 
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch with its graph, shape ``()``: all terms, divided by the step's items; no ``step``."""
+        return self._trainer.loss_of(batch)
+
     def backward(self, name: str, term: Tensor) -> Tensor:
         """Add the gradient of a term, divided by its items, and log it by its name; returns it without its graph."""
         return self._trainer.backward_term(name, term)
+
+    def log(self, name: str, term: Tensor) -> None:
+        """Log a number, divided by its items, by its name: summed over a step, averaged over the steps of a log."""
+        self._trainer.log_term(name, term)
 
 
 class Technique(TrainerCallback):
@@ -79,6 +93,7 @@ class Technique(TrainerCallback):
     In each phase of a step the techniques act in the order of the Trainer's list, the first outermost:
 
     - ``batch`` changes a micro-batch before anything is counted, the first technique first;
+    - ``begin`` sees all micro-batches of the step before the first one runs, the first technique first;
     - ``step`` wraps its forward and backward passes, the first technique around the second;
     - ``terms`` adds to the terms of its loss or changes them, the last technique first, so that the first one sees
       what all others have made of it;
@@ -101,6 +116,8 @@ class Technique(TrainerCallback):
 
     #: What the loss of an item depends on: itself, the others of its micro-batch, or those of the optimizer step.
     scope: ClassVar[Literal["row", "micro-batch", "step"]] = "row"
+    #: Whether it makes one batch of a step's micro-batches, so that losses over a batch are right.
+    joins_micro_batches: ClassVar[bool] = False
     weight: float = 1.0
 
     @property
@@ -123,6 +140,9 @@ class Technique(TrainerCallback):
     def items(self, batch: Batch) -> dict[str, Tensor]:
         """Items of its own in a micro-batch, by name; they are summed over the step and its processes."""
         return {}
+
+    def begin(self, run: Run, model: nn.Module, batches: Sequence[Batch], items: Items) -> None:
+        """Look at the whole step of this process before its first micro-batch runs."""
 
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """The terms of the loss of a micro-batch.

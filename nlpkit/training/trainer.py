@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Seq2SeqTrainer, Trainer
 
 from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
+from nlpkit.training.checkpoints import load_state, save_state
 from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
 from nlpkit.training.technique import Batch, Run, Technique, Terms
-
-_STATE = "techniques.safetensors"
 
 
 class TechniquesMixin(Trainer):
@@ -57,6 +55,10 @@ class TechniquesMixin(Trainer):
         self._weight, self._prefix = 1.0, ""
         self._logged: Terms = {}
         self._steps_logged = 0
+        self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
+        if self._task_loss is not None:
+            self._task_loss.to(self.args.device)
+        self._refuse_coupled_parts()
         for technique in self.techniques:
             self.add_callback(technique)
         for technique in self.techniques:
@@ -69,6 +71,18 @@ class TechniquesMixin(Trainer):
             raise RuntimeError("the loss of the model's own head is known once the first batch has come")
         return self._task_loss
 
+    def _refuse_coupled_parts(self) -> None:
+        """A loss over a batch is another one over its parts."""
+        if self.args.gradient_accumulation_steps == 1 or any(t.joins_micro_batches for t in self.techniques):
+            return
+        for part in (self._task_loss, *self.techniques):
+            if part is not None and part.scope == "micro-batch":
+                raise ValueError(
+                    f"{type(part).__name__} couples the rows of a batch, so that gradient_accumulation_steps="
+                    f"{self.args.gradient_accumulation_steps} would train on another loss: set it to 1, or add the "
+                    "technique GradCache(), which makes one batch of a step's micro-batches"
+                )
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Any]:
@@ -80,6 +94,7 @@ class TechniquesMixin(Trainer):
             self._task_loss = self._stock_loss(batches[0])
         for technique in self._active():
             batches = [technique.batch(batch) for batch in batches]
+        self._step_begins = batches
         return batches, self._count(batches, device)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> None:
@@ -111,9 +126,28 @@ class TechniquesMixin(Trainer):
         inputs = self._prepare_inputs(inputs)
         self._running = model
         run: Callable[[Batch], Tensor] = partial(self._plain_step, model)
-        for technique in reversed(self._active()):
+        active = self._active()
+        if self._step_begins:
+            batches, self._step_begins = self._step_begins, []
+            for technique in active:
+                technique.begin(Run(run, self), model, [self._prepare_inputs(batch) for batch in batches], self._items)
+        for technique in reversed(active):
             run = partial(technique.step, Run(run, self), model, items=self._items)
-        return run(inputs)
+        loss = run(inputs)
+        if self.accelerator.sync_gradients:
+            self._reduce_gradients_of_loss()
+        return loss
+
+    def _reduce_gradients_of_loss(self) -> None:
+        """The parameters of a loss are not the model's, so data parallelism leaves them alone."""
+        if self.args.world_size == 1:
+            return
+        for parameter in self._parameters_of_loss():
+            found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = self.accelerator.reduce(found, "mean")
+
+    def _parameters_of_loss(self) -> list[nn.Parameter]:
+        return [] if self._task_loss is None else [p for p in self._task_loss.parameters() if p.requires_grad]
 
     def _plain_step(self, model: nn.Module, batch: Batch) -> Tensor:
         return super().training_step(model, dict(batch), self._items)
@@ -143,13 +177,22 @@ class TechniquesMixin(Trainer):
         outputs = self.outputs_of(inputs, model)
         terms = self.task_loss.terms(outputs, inputs, items)
         if training:
-            for technique in reversed(self._active()):
-                terms = technique.terms(terms, outputs, inputs, items)
+            terms = self._with_techniques(terms, outputs, inputs)
             self._log_terms(terms)
-        first, *others = terms.values()
-        loss = torch.stack([first, *others]).sum() if others else first
-        loss = self._scaled(loss) if training else loss
+        loss = self._scaled(_sum(terms)) if training else _sum(terms)
         return (loss, outputs) if return_outputs else loss
+
+    def _with_techniques(self, terms: Terms, outputs: Any, batch: Batch) -> Terms:
+        for technique in reversed(self._active()):
+            terms = technique.terms(terms, outputs, batch, self._items)
+        return terms
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The loss of a micro-batch in training, all terms included, with its graph."""
+        with self.compute_loss_context_manager():
+            outputs = self.outputs_of(batch)
+            terms = self.task_loss.terms(outputs, batch, self._items)
+            return _sum(self._with_techniques(terms, outputs, batch))
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
@@ -183,10 +226,13 @@ class TechniquesMixin(Trainer):
             trained: Any = self.model if model is None else model
             for technique in self.techniques:
                 optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
-            own = [] if self._task_loss is None else [p for p in self._task_loss.parameters() if p.requires_grad]
-            if own:
+            if own := self._parameters_of_loss():
                 optimizer.add_param_group({**optimizer.param_groups[0], "params": own, "weight_decay": 0.0})
         return optimizer
+
+    def log_term(self, name: str, term: Tensor) -> None:
+        """Add to what is logged by a name at the next log."""
+        self._log_terms({name: term})
 
     def _log_terms(self, terms: Terms) -> None:
         for name, term in terms.items():
@@ -207,30 +253,18 @@ class TechniquesMixin(Trainer):
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         super()._save_checkpoint(*args, **kwargs)
-        if self.args.should_save and (state := self._state()):
+        if self.args.should_save:
             folder = Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"
-            save_file(state, folder / _STATE)
+            save_state(folder, self.techniques, self._task_loss)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        file = Path(resume_from_checkpoint) / _STATE
-        if file.is_file():
-            self._load_state(load_file(file))
+        load_state(Path(resume_from_checkpoint), self.techniques, self._task_loss)
 
-    def _state(self) -> dict[str, Tensor]:
-        parts = {f"{place}": technique.state_dict() for place, technique in enumerate(self.techniques)}
-        if self._task_loss is not None:
-            parts["loss"] = self._task_loss.state_dict()
-        return {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
 
-    def _load_state(self, state: dict[str, Tensor]) -> None:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-
-        for place, technique in enumerate(self.techniques):
-            technique.load_state_dict(part(f"{place}."))
-        if self._task_loss is not None and part("loss."):
-            self._task_loss.load_state_dict(part("loss."))
+def _sum(terms: Terms) -> Tensor:
+    first, *others = terms.values()
+    return torch.stack([first, *others]).sum() if others else first
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):

@@ -1,0 +1,1 @@
+"""Losses over embeddings: pairs, classes, and agreement without negatives."""

@@ -1,0 +1,1 @@
+"""Losses for rare classes, and surrogates of accuracy and F1."""

@@ -1,0 +1,1 @@
+"""What is scheduled, logged and kept while a model trains."""

@@ -1,0 +1,1 @@
+"""Terms beside the task's loss, and changes to the loss itself."""

@@ -1,0 +1,1 @@
+"""How parameters are grouped, frozen, averaged and moved."""

@@ -1,0 +1,113 @@
+"""Every loss under our Trainer and the plain one: one gradient however a step is cut, and all numbers finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nlpkit.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss, SpanLoss, SquaredErrorLoss
+from tests.contract.cases import Case
+from tests.contract.one_step import gradient
+from tests.contract.stock_heads import HEADS
+from tests.contract.test_stock_heads import assert_same
+
+_BY_NAME = {case.name: case for case in HEADS}
+ROWS, TOKENS, MULTI_LABEL = (
+    _BY_NAME[name] for name in ("BertForSequenceClassification", "BertForTokenClassification", "multi-label")
+)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A loss, and heads with rows that it is for."""
+
+    make: Callable[[], Loss]
+    cases: tuple[Case, ...]
+    #: Whether the plain Trainer counts what the loss divides by.
+    plain_counts: bool = True
+    #: Whether the head's own logits leave padding out.
+    masks_padding: bool = True
+
+
+#: One line per loss.
+LOSSES = {
+    "cross-entropy": Tried(CrossEntropyLoss, (ROWS, TOKENS)),
+    "label smoothing": Tried(lambda: CrossEntropyLoss(label_smoothing=0.1), (TOKENS,)),
+    "next token": Tried(lambda: CrossEntropyLoss(shift=True), (_BY_NAME["LlamaForCausalLM"],)),
+    "binary": Tried(BinaryCrossEntropyLoss, (MULTI_LABEL,)),
+    "squared error": Tried(SquaredErrorLoss, (_BY_NAME["regression"],)),
+    "span": Tried(SpanLoss, (_BY_NAME["BertForQuestionAnswering"],), plain_counts=False, masks_padding=False),
+}
+EACH = [pytest.param(tried, case, id=f"{name}-{case}") for name, tried in LOSSES.items() for case in tried.cases]
+each_loss = pytest.mark.parametrize(("tried", "case"), EACH)
+
+
+def step(tried: Tried, case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor]:
+    return gradient(case, batch_size, accumulation, "ours", {"loss": tried.make()})
+
+
+@each_loss
+def test_accumulated_steps_equal_one_large_batch(tried: Tried, case: Case) -> None:
+    whole = step(tried, case, 8, 1)
+    assert_same(step(tried, case, 2, 4), whole)
+    assert_same(step(tried, case, 3, 3), whole)
+
+
+@each_loss
+def test_the_plain_trainer_takes_it_for_compute_loss_func(tried: Tried, case: Case) -> None:
+    if not tried.plain_counts:
+        pytest.skip("the plain Trainer counts labels only where they are called labels")
+    plain = gradient(case, 2, 4, "plain", {"compute_loss_func": tried.make()})
+    assert_same(plain, step(tried, case, 8, 1))
+
+
+@each_loss
+def test_padding_changes_nothing(tried: Tried, case: Case) -> None:
+    if not tried.masks_padding:
+        pytest.skip("this head of transformers lets padding compete with the answer")
+    model, loss = case.model().double().eval(), tried.make()
+    short, long = (case.collate(case.rows(), length) for length in (None, 20))
+    values = [loss.terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (short, long)]
+    torch.testing.assert_close(*values, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("scale", [20.0, 1e4])
+@each_loss
+def test_extreme_logits_stay_finite(tried: Tried, case: Case, scale: float, dtype: torch.dtype) -> None:
+    loss, batch = tried.make(), case.collate(case.rows(), None)
+    outputs: dict[str, Any] = dict(case.model().eval()(**loss.inputs_of(batch)))
+    noise = torch.Generator().manual_seed(0)
+    drawn = {
+        name: (torch.randn(value.shape, generator=noise) * scale).to(dtype).requires_grad_()
+        for name, value in outputs.items()
+        if name.endswith("logits")
+    }
+    value = loss.terms(drawn, batch, {})["loss"]
+    value.backward()
+    assert value.dtype == torch.float32 and value.isfinite()
+    for logits in drawn.values():
+        assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+@each_loss
+def test_rows_without_labels_give_nothing_attached_to_the_graph(tried: Tried, case: Case) -> None:
+    loss, batch = tried.make(), case.collate(case.rows(), None)
+    unlabelled = {name: torch.full_like(batch[name], -100) for name in loss.columns}
+    outputs = dict(case.model().train()(**loss.inputs_of(batch)))
+    value = loss.terms(outputs, {**batch, **unlabelled}, {})["loss"]
+    assert value.item() == 0.0 and value.requires_grad
+    assert loss.items_of({**batch, **unlabelled})["loss"] == 0
+
+
+@each_loss
+def test_a_batch_of_one_and_the_same_row_again(tried: Tried, case: Case) -> None:
+    model, loss, row = case.model().double().eval(), tried.make(), case.rows()[0]
+    one, two = (case.collate([row] * number, None) for number in (1, 2))
+    values = [loss.terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (one, two)]
+    torch.testing.assert_close(*values, rtol=0, atol=1e-12)
