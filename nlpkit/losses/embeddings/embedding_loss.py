@@ -78,6 +78,15 @@ class EmbeddingLoss(BatchLoss):
         """1, or 2 where views are told apart."""
         return labels.shape[1] if labels.dim() == 2 else 1
 
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings as they are."""
+        if logits.dim() != 2:
+            raise ValueError(
+                f"{type(self).__name__} is over embeddings of shape (batch, dim), and these have shape "
+                f"{tuple(logits.shape)}: pool them, which nlpkit.TechniqueTrainer does by the attention mask"
+            )
+        return logits
+
     def logits_of(self, outputs: Any) -> Tensor:
         """Embeddings, or states that are still to be pooled."""
         return outputs if isinstance(outputs, Tensor) else _first(outputs)

@@ -165,5 +165,7 @@ def test_states_are_pooled_without_padding() -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"temperature=0: cosines are divided by it"):
         InfoNCELoss(temperature=0)
+    with pytest.raises(ValueError, match=r"is over embeddings of shape \(batch, dim\), and these have shape"):
+        InfoNCELoss()(torch.ones(2, 3, 4), torch.tensor([0, 0]))
     with pytest.raises(ValueError, match=r"pooling='max': give 'mean' or 'first'"):
         InfoNCELoss(pooling="max")  # type: ignore[arg-type]
