@@ -111,7 +111,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"InfoNCELoss couples the rows of a batch.*technique GradCache\(\)"):
         gradient(EMBEDDINGS, 2, 4, "ours", {"loss": InfoNCELoss()})
     with pytest.raises(ValueError, match=r"InfoNCELoss couples the rows of a batch, and this batch has 2 of the step"):
-        gradient(EMBEDDINGS, 2, 4, "plain", {"compute_loss_func": InfoNCELoss()})
+        InfoNCELoss()(torch.ones(2, 3), torch.tensor([0, 0]), num_items_in_batch=8)
     with pytest.raises(ValueError, match=r"GradCache holds the gradients of one pass, and FGM runs batches in"):
         step(EMBEDDINGS, 2, 4, InfoNCELoss(), FGM())
     with pytest.raises(ValueError, match=r"GradCache is for losses that couple the rows of a batch"):
