@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from nlpkit.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss, SpanLoss, SquaredErrorLoss
+from nlpkit.losses import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    LogBalancedLoss,
+    Loss,
+    SpanLoss,
+    SparseZLPRLoss,
+    SquaredErrorLoss,
+    ZLPRLoss,
+)
 from tests.contract.cases import Case
 from tests.contract.one_step import gradient
-from tests.contract.stock_heads import HEADS
+from tests.contract.stock_heads import HEADS, listed_rows
 from tests.contract.test_stock_heads import assert_same
 
 _BY_NAME = {case.name: case for case in HEADS}
 ROWS, TOKENS, MULTI_LABEL = (
     _BY_NAME[name] for name in ("BertForSequenceClassification", "BertForTokenClassification", "multi-label")
 )
+
+LISTS = replace(MULTI_LABEL, name="lists", rows=listed_rows)
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,8 @@ class Tried:
     plain_counts: bool = True
     #: Whether the head's own logits leave padding out.
     masks_padding: bool = True
+    #: Whether a row of -100 is one to which no class applies, and counts.
+    counts_every_row: bool = False
 
 
 #: One line per loss.
@@ -41,6 +54,12 @@ LOSSES = {
     "next token": Tried(lambda: CrossEntropyLoss(shift=True), (_BY_NAME["LlamaForCausalLM"],)),
     "binary": Tried(BinaryCrossEntropyLoss, (MULTI_LABEL,)),
     "squared error": Tried(SquaredErrorLoss, (_BY_NAME["regression"],)),
+    "zlpr": Tried(ZLPRLoss, (MULTI_LABEL,)),
+    "zlpr of its own threshold": Tried(
+        lambda: ZLPRLoss(gamma=2.0, margin=0.1, threshold="learned"), (MULTI_LABEL,), plain_counts=False
+    ),
+    "sparse zlpr": Tried(SparseZLPRLoss, (LISTS,), plain_counts=False, counts_every_row=True),
+    "log-balanced": Tried(LogBalancedLoss, (TOKENS,), plain_counts=False),
     "span": Tried(SpanLoss, (_BY_NAME["BertForQuestionAnswering"],), plain_counts=False, masks_padding=False),
 }
 EACH = [pytest.param(tried, case, id=f"{name}-{case}") for name, tried in LOSSES.items() for case in tried.cases]
@@ -61,7 +80,7 @@ def test_accumulated_steps_equal_one_large_batch(tried: Tried, case: Case) -> No
 @each_loss
 def test_the_plain_trainer_takes_it_for_compute_loss_func(tried: Tried, case: Case) -> None:
     if not tried.plain_counts:
-        pytest.skip("the plain Trainer counts labels only where they are called labels")
+        pytest.skip("the plain Trainer does not count what this loss divides by, or does not train its parameters")
     plain = gradient(case, 2, 4, "plain", {"compute_loss_func": tried.make()})
     assert_same(plain, step(tried, case, 8, 1))
 
@@ -97,6 +116,8 @@ def test_extreme_logits_stay_finite(tried: Tried, case: Case, scale: float, dtyp
 
 @each_loss
 def test_rows_without_labels_give_nothing_attached_to_the_graph(tried: Tried, case: Case) -> None:
+    if tried.counts_every_row:
+        pytest.skip("a row of -100 has no class, and counts")
     loss, batch = tried.make(), case.collate(case.rows(), None)
     unlabelled = {name: torch.full_like(batch[name], -100) for name in loss.columns}
     outputs = dict(case.model().train()(**loss.inputs_of(batch)))

@@ -1,0 +1,283 @@
+"""Cross-entropy over a large vocabulary without the logits of all tokens: a few tokens at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from nlpkit.losses.standard import CrossEntropyLoss
+
+
+def chunked_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    bias: Tensor | None = None,
+    scale: float = 1.0,
+    softcap: float | None = None,
+    label_smoothing: float = 0.0,
+    chunk: int = 256,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The sum of the cross-entropies of ``hidden @ weight.T + bias``, which is never held for more than a few tokens.
+
+    Source: the gradient is computed beside the value, as in Liger Kernel (arXiv 2410.10989, section 3.2): three
+    products of matrices, where computing the logits again for the gradient takes four.
+
+    Args:
+        hidden: shape ``(..., width)``.
+        weight: shape ``(classes, width)``.
+        labels: class indices, -100 for none, shape ``(...)``; tokens without one are left out before any product.
+        bias: shape ``(classes,)``.
+        scale: of the logits, after the bias.
+        softcap: logits become ``softcap * tanh(logits / softcap)``, after the scale.
+        label_smoothing: share of the target that is spread over all classes.
+        chunk: tokens whose logits are held at a time.
+        dtype: of the products; ``None`` means that of the weight. Sums, softmax and loss are in fp32 or better.
+
+    Returns:
+        Nats, shape ``()``.
+
+    Raises:
+        ValueError: shapes do not fit, or a label is no class.
+
+    Note:
+        Held at a time: two blocks of ``chunk * classes`` in fp32; from the value to the gradient: gradients of the
+        hidden states and, where it is trained, of the weight, in fp32. Takes no second derivative.
+
+    Example:
+        >>> hidden, weight = torch.zeros(2, 3), torch.ones(4, 3)
+        >>> chunked_cross_entropy(hidden, weight, torch.tensor([3, -100])).item()
+        1.386...
+    """
+    if weight.shape[1:] != hidden.shape[-1:] or labels.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"hidden states of shape {tuple(hidden.shape)}, a weight of shape {tuple(weight.shape)} and labels of "
+            f"shape {tuple(labels.shape)} do not fit: give (..., width), (classes, width) and (...)"
+        )
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk} must be at least 1: the tokens whose logits are held at a time")
+    chosen = labels != -100
+    hidden, labels = hidden[chosen], labels[chosen].long()
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(weight):
+        wrong = labels[(labels < 0) | (labels >= len(weight))][0].item()
+        raise ValueError(
+            f"labels hold {wrong}, but the weight is for {len(weight)} classes: give 0 to {len(weight) - 1}, or -100"
+        )
+    settings = (scale, softcap, label_smoothing, chunk, weight.dtype if dtype is None else dtype)
+    total: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels, torch.is_grad_enabled(), settings)
+    return total
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        training: bool,
+        settings: tuple[float, float | None, float, int, torch.dtype],
+    ) -> Tensor:
+        scale, softcap, smoothing, chunk, dtype = settings
+        wide = torch.promote_types(dtype, torch.float32)
+        wanted = [training and needed for needed in ctx.needs_input_grad[:3]]
+        by_hidden = torch.zeros_like(hidden, dtype=wide) if wanted[0] else None
+        by_weight = torch.zeros_like(weight, dtype=wide) if wanted[1] else None
+        by_bias = torch.zeros_like(bias, dtype=wide) if wanted[2] and bias is not None else None
+        total = hidden.new_zeros((), dtype=wide)
+        with torch.autocast(hidden.device.type, enabled=False):
+            matrix = weight.to(dtype)
+            for start in range(0, len(labels), chunk):
+                part = slice(start, start + chunk)
+                states, targets = hidden[part].to(dtype), labels[part].unsqueeze(1)
+                logits = (states @ matrix.T).to(wide)  # (chunk, classes)
+                if bias is not None:
+                    logits += bias
+                if scale != 1:
+                    logits *= scale
+                if softcap is not None:
+                    capped = logits.div_(softcap).tanh_()
+                    logits = capped * softcap
+                sums = logits.logsumexp(dim=1, keepdim=True)
+                right = logits.gather(1, targets)
+                total += (sums - (1 - smoothing) * right - smoothing * logits.mean(dim=1, keepdim=True)).sum()
+                if not any(wanted):
+                    continue
+                by_logits = logits.sub_(sums).exp_()
+                by_logits.scatter_add_(1, targets, torch.full_like(right, smoothing - 1))
+                by_logits -= smoothing / len(weight)
+                if scale != 1:
+                    by_logits *= scale
+                if softcap is not None:
+                    by_logits *= 1 - capped.square_()
+                if by_bias is not None:
+                    by_bias += by_logits.sum(dim=0)
+                narrow = by_logits.to(dtype)
+                if by_hidden is not None:
+                    by_hidden[part] = narrow @ matrix
+                if by_weight is not None:
+                    by_weight += narrow.T @ states
+        ctx.save_for_backward(by_hidden, by_weight, by_bias)
+        ctx.dtypes = tuple(None if given is None else given.dtype for given in (hidden, weight, bias))
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        found = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return *(None if one is None else (one * outer).to(dtype) for one, dtype in found), None, None, None
+
+
+class ChunkedCrossEntropyLoss(CrossEntropyLoss):
+    """``CrossEntropyLoss`` of a language model that never makes the logits of all its tokens in training.
+
+    While the model is in training mode its output layer passes the hidden states on, where the model has its logits;
+    the loss takes them, and the layer's weight. In evaluation and generation the model gives logits as ever, and the
+    loss is ``CrossEntropyLoss``. Names of weights, tied weights and saved files stay as they are.
+
+    Source: arXiv 2410.10989, section 3.2.
+
+    Args:
+        model: with an output layer that is an ``nn.Linear``, tied or not; or that layer itself.
+        shift: as for ``CrossEntropyLoss``: a decoder.
+        label_smoothing: share of the target that is spread over all classes.
+        chunk: tokens whose logits are held at a time.
+
+    Raises:
+        ValueError: the model's output layer is none that can be passed over, or the model changes its logits after it
+            (a scale, a cap, a bias of its own).
+
+    Note:
+        Tokens without a label cost nothing: in masked-LM training six of seven. What asks for ``logits_of(outputs)``,
+        as ``RDrop`` does, gets true logits, and their memory; ``outputs["logits"]`` are hidden states in training, so
+        a model's own loss must not be computed there: ``release`` gives the layer back. Under the plain Trainer,
+        ``compute_loss_func`` takes this loss too. FSDP and LoRA on the output layer have not been tried.
+
+    Example:
+        >>> from transformers import BertConfig, BertForMaskedLM
+        >>> model = BertForMaskedLM(BertConfig(vocab_size=90, hidden_size=8, num_hidden_layers=1,
+        ...                                    num_attention_heads=2, intermediate_size=8))
+        >>> loss, ids = ChunkedCrossEntropyLoss(model), torch.tensor([[1, 2, 3]])
+        >>> outputs = model.train()(ids)
+        >>> outputs.logits.shape, loss.logits_of(outputs).shape, loss(outputs, ids).shape
+        (torch.Size([1, 3, 8]), torch.Size([1, 3, 90]), torch.Size([]))
+        >>> model.eval()(ids).logits.shape
+        torch.Size([1, 3, 90])
+    """
+
+    def __init__(
+        self, model: nn.Module, *, shift: bool = False, label_smoothing: float = 0.0, chunk: int = 256
+    ) -> None:
+        super().__init__(shift, label_smoothing)
+        self.chunk = chunk
+        layer = _output_layer(model)
+        self._held = (layer,)  # no part of this module: its weights are the model's, which trains and saves them
+        self._dtype: torch.dtype | None = None
+        self._given: Tensor | None = None
+        self._checked = False
+        layer.forward = partial(_pass_on, layer, self)  # type: ignore[method-assign]
+
+    @property
+    def _layer(self) -> nn.Linear:
+        return self._held[0]
+
+    def release(self) -> None:
+        """Give the model its output layer back, in training mode too."""
+        self._layer.__dict__.pop("forward", None)
+
+    def logits_of(self, outputs: Any) -> Tensor:
+        """The logits of all tokens, computed from the hidden states where a model returned those."""
+        states = self._states_of(outputs)
+        if states is None:
+            return super().logits_of(outputs)
+        layer = self._layer
+        dtype = layer.weight.dtype if self._dtype is None else self._dtype
+        bias = None if layer.bias is None else layer.bias.to(dtype)
+        return F.linear(states.to(dtype), layer.weight.to(dtype), bias)
+
+    def average(
+        self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """As ``Loss.average``, from hidden states where a model returned those."""
+        states = self._states_of(outputs)
+        if states is None:
+            return super().average(outputs, labels, items, mask)
+        labels, chosen = self._chosen(labels, mask)
+        states = self.align_logits(states, labels)
+        layer = self._layer
+        total = chunked_cross_entropy(
+            states,
+            layer.weight,
+            labels.masked_fill(~chosen, -100),
+            bias=layer.bias,
+            label_smoothing=self.label_smoothing,
+            chunk=self.chunk,
+            dtype=self._dtype,
+        )
+        items = chosen.sum() if items is None else items
+        return total / torch.as_tensor(items, device=total.device).clamp(min=1)
+
+    def _states_of(self, outputs: Any) -> Tensor | None:
+        """The hidden states that a model returned for its logits; ``None`` where it returned logits."""
+        found, layer = super().logits_of(outputs), self._layer
+        if found.shape[-1] == layer.out_features:
+            if layer.training:
+                raise ValueError(
+                    "the model is in training mode and returned logits, so that no memory is saved: its output layer "
+                    "was not called, or ChunkedCrossEntropyLoss has been released; use CrossEntropyLoss"
+                )
+            return None
+        if not self._checked and self._given is not None:
+            given, self._given, self._checked = self._given, None, True
+            if found.shape != given.shape or not torch.equal(found.detach().to(given.dtype), given):
+                raise ValueError(
+                    "the model changes its logits after its output layer (a scale, a cap, a bias of its own), which "
+                    "ChunkedCrossEntropyLoss does not know: use CrossEntropyLoss, or chunked_cross_entropy(scale=, "
+                    "softcap=, bias=) on hidden states in a loss of your own"
+                )
+        return found
+
+
+def _pass_on(layer: nn.Linear, loss: ChunkedCrossEntropyLoss, states: Tensor) -> Tensor:
+    """An output layer's ``forward``: hidden states as they are in training, logits in evaluation."""
+    if not layer.training:
+        return nn.Linear.forward(layer, states)
+    kind = states.device.type
+    narrow = torch.is_autocast_enabled(kind) and layer.weight.dtype != torch.float64
+    loss._dtype = torch.get_autocast_dtype(kind) if narrow else None
+    if not loss._checked:
+        loss._given = states.detach()
+    return states
+
+
+def _output_layer(model: nn.Module) -> nn.Linear:
+    find = getattr(model, "get_output_embeddings", None)
+    layer = model if find is None else find()
+    name = type(model).__name__
+    if type(layer) is not nn.Linear:
+        raise ValueError(
+            f"the output layer of {name} is a {type(layer).__name__}, not an nn.Linear whose weight is all there is "
+            f"to it: give a model with such a layer, or the layer itself; without LoRA on it, and not quantized"
+        )
+    if layer.in_features == layer.out_features:
+        raise ValueError(
+            f"the output layer of {name} has as many outputs as inputs, {layer.in_features}: hidden states and logits "
+            f"cannot be told apart, and nothing is saved: use CrossEntropyLoss"
+        )
+    inner = getattr(model, "get_base_model", lambda: model)()
+    if getattr(getattr(inner, "config", None), "sparse_prediction", False):
+        raise ValueError(
+            f"{name} runs its head at labelled positions (config.sparse_prediction) and computes its own loss there: "
+            f"set it to False, since the loss leaves other positions out too"
+        )
+    if hasattr(inner, "final_logits_bias"):
+        raise ValueError(f"{name} adds final_logits_bias to its logits after its output layer: use CrossEntropyLoss")
+    return layer
