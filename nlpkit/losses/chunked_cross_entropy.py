@@ -156,10 +156,10 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
             (a scale, a cap, a bias of its own).
 
     Note:
-        Tokens without a label cost nothing: in masked-LM training six of seven. What asks for ``logits_of(outputs)``,
-        as ``RDrop`` does, gets true logits, and their memory; ``outputs["logits"]`` are hidden states in training, so
-        a model's own loss must not be computed there: ``release`` gives the layer back. Under the plain Trainer,
-        ``compute_loss_func`` takes this loss too. FSDP and LoRA on the output layer have not been tried.
+        Tokens without a label, six of seven in masked-LM training, cost nothing in the output layer. What asks for
+        ``logits_of(outputs)``, as ``RDrop`` does, gets true logits, and their memory; ``outputs["logits"]`` are hidden
+        states in training, of which a model or a technique must not compute a loss of its own. ``release`` gives the
+        layer back. In evaluation logits are made: give it small batches. FSDP has not been tried.
 
     Example:
         >>> from transformers import BertConfig, BertForMaskedLM
@@ -182,8 +182,8 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         self._held = (layer,)  # no part of this module: its weights are the model's, which trains and saves them
         self._dtype: torch.dtype | None = None
         self._given: Tensor | None = None
-        self._checked = False
         layer.forward = partial(_pass_on, layer, self)  # type: ignore[method-assign]
+        self._check = None if model is layer else model.register_forward_hook(partial(_refuse_changed_logits, self))
 
     @property
     def _layer(self) -> nn.Linear:
@@ -192,6 +192,12 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
     def release(self) -> None:
         """Give the model its output layer back, in training mode too."""
         self._layer.__dict__.pop("forward", None)
+        self._end_check()
+
+    def _end_check(self) -> None:
+        if self._check is not None:
+            self._check.remove()
+        self._check = self._given = None
 
     def logits_of(self, outputs: Any) -> Tensor:
         """The logits of all tokens, computed from the hidden states where a model returned those."""
@@ -235,14 +241,6 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
                     "was not called, or ChunkedCrossEntropyLoss has been released; use CrossEntropyLoss"
                 )
             return None
-        if not self._checked and self._given is not None:
-            given, self._given, self._checked = self._given, None, True
-            if found.shape != given.shape or not torch.equal(found.detach().to(given.dtype), given):
-                raise ValueError(
-                    "the model changes its logits after its output layer (a scale, a cap, a bias of its own), which "
-                    "ChunkedCrossEntropyLoss does not know: use CrossEntropyLoss, or chunked_cross_entropy(scale=, "
-                    "softcap=, bias=) on hidden states in a loss of your own"
-                )
         return found
 
 
@@ -253,9 +251,40 @@ def _pass_on(layer: nn.Linear, loss: ChunkedCrossEntropyLoss, states: Tensor) ->
     kind = states.device.type
     narrow = torch.is_autocast_enabled(kind) and layer.weight.dtype != torch.float64
     loss._dtype = torch.get_autocast_dtype(kind) if narrow else None
-    if not loss._checked:
+    if loss._check is not None:
         loss._given = states.detach()
-    return states
+    attached: Tensor = _Attached.apply(states, *layer.parameters())
+    return attached
+
+
+class _Attached(torch.autograd.Function):
+    """Hidden states that depend on the output layer, so that data parallelism, which looks at what a model returns,
+    waits for the layer's gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.others = len(parameters)
+        return states.view_as(states)
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        return outer, *[None] * ctx.others
+
+
+def _refuse_changed_logits(loss: ChunkedCrossEntropyLoss, model: nn.Module, inputs: Any, outputs: Any) -> None:
+    """Compare what a model returns with what its output layer passed on, the first time that it does."""
+    if loss._given is None:
+        return
+    given = loss._given
+    loss._end_check()
+    found = CrossEntropyLoss.logits_of(loss, outputs).detach()
+    if found.shape != given.shape or not torch.equal(found.to(given.dtype), given):
+        loss.release()
+        raise ValueError(
+            f"{type(model).__name__} changes its logits after its output layer (a scale, a cap, a bias of its own), "
+            f"which ChunkedCrossEntropyLoss does not know: use CrossEntropyLoss, or chunked_cross_entropy(scale=, "
+            f"softcap=, bias=) on hidden states in a loss of your own"
+        )
 
 
 def _output_layer(model: nn.Module) -> nn.Linear:

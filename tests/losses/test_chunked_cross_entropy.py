@@ -285,9 +285,11 @@ _SMALL = {
 @pytest.mark.parametrize("name", ["Gemma2ForCausalLM", "CohereForCausalLM"])
 def test_models_that_change_their_logits_later_are_refused_at_the_first_step(name: str) -> None:
     model = stock(name, **_SMALL)()
-    loss, ids = ChunkedCrossEntropyLoss(model, shift=True), torch.tensor([[5, 6, 7]])
-    with pytest.raises(ValueError, match=r"the model changes its logits after its output layer \(a scale, a cap"):
-        loss(model(ids), ids)
+    ids = torch.tensor([[5, 6, 7]])
+    ChunkedCrossEntropyLoss(model, shift=True)
+    with pytest.raises(ValueError, match=rf"{name} changes its logits after its output layer \(a scale, a cap"):
+        model(ids)
+    assert model(ids).logits.shape == (1, 3, 40)
 
 
 def test_what_cannot_be_done_is_named() -> None:
@@ -324,3 +326,33 @@ def test_what_cannot_be_done_is_named() -> None:
 def test_what_does_not_fit_is_named(labels: Tensor, chunk: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         chunked_cross_entropy(drawn(2, 3), drawn(6, 3), labels, chunk=chunk)
+
+
+def _in_one_of_two(rank: int, name: str, folder: str) -> None:
+    """Half of the rows in a process of data parallelism, which looks for parameters that a model did not use."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    case = _BY_NAME[name]
+    model = case.model().double()
+    loss = loss_of(case, model)
+    parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+    whole, rows = case.collate(case.rows(), None), case.rows()[4 * rank : 4 * rank + 4]
+    batch = case.collate(rows, None)
+    items = loss.items(whole["labels"])
+    (2 * loss.average(parallel(**loss.inputs_of(batch)), batch["labels"], items)).backward()
+    if rank == 0:
+        torch.save({key: p.grad for key, p in model.named_parameters()}, f"{folder}/gradients")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "LlamaForCausalLM"])
+def test_two_processes_equal_one(name: str, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_in_one_of_two, (name, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    case = _BY_NAME[name]
+    model = case.model().double()
+    batch = case.collate(case.rows(), None)
+    loss = CrossEntropyLoss(shift=name in _DECODERS)
+    loss(model(**loss.inputs_of(batch)), batch["labels"]).backward()
+    expected = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    found = torch.load(tmp_path / "gradients")
+    assert_same({key: found[key] for key in expected}, expected)

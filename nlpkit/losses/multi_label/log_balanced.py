@@ -13,7 +13,7 @@ from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
 def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """``sum over classes j of log(1 + sum over tokens i of class j, and k != j, of exp(s_ik - s_ij))`` of a sequence.
 
-    Source: kexue.fm/archives/9158, the equation 2, with hard labels.
+    Source: kexue.fm/archives/9158, equation 2, with hard labels.
 
     Args:
         logits: shape ``(..., tokens, classes)``.

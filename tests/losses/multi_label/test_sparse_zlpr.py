@@ -85,6 +85,14 @@ def test_a_class_given_twice_counts_once_in_any_order() -> None:
         torch.testing.assert_close(sparse_zlpr(logits, torch.tensor([again])), expected, rtol=0, atol=1e-12)
 
 
+def test_lists_of_no_length_are_rows_without_classes() -> None:
+    logits = drawn(2, 3).requires_grad_()
+    loss = sparse_zlpr(logits, torch.zeros(2, 0).long())
+    loss.sum().backward()
+    torch.testing.assert_close(loss, zlpr(logits, torch.zeros(2, 3)), rtol=0, atol=1e-12)
+    assert logits.grad is not None and (logits.grad > 0).all()
+
+
 def test_the_labels_stay_as_they_were() -> None:
     logits, labels = drawn(2, 5), torch.tensor([[3, 1], [-100, 2]])
     before = logits.clone(), labels.clone()
