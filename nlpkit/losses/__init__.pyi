@@ -1,5 +1,5 @@
-from .chunked_cross_entropy import ChunkedCrossEntropyLoss as ChunkedCrossEntropyLoss
 from .chunked_cross_entropy import chunked_cross_entropy as chunked_cross_entropy
+from .chunked_loss import ChunkedCrossEntropyLoss as ChunkedCrossEntropyLoss
 from .function_loss import FunctionLoss as FunctionLoss
 from .loss import Loss as Loss
 from .multi_label.fold_zlpr import fold_zlpr as fold_zlpr
