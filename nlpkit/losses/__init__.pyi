@@ -1,4 +1,6 @@
 from .batch_loss import BatchLoss as BatchLoss
+from .chunked_cross_entropy import chunked_cross_entropy as chunked_cross_entropy
+from .chunked_loss import ChunkedCrossEntropyLoss as ChunkedCrossEntropyLoss
 from .embeddings.contrastive import ContrastiveLoss as ContrastiveLoss
 from .embeddings.contrastive import FlatNCELoss as FlatNCELoss
 from .embeddings.contrastive import InfoNCELoss as InfoNCELoss
@@ -11,8 +13,6 @@ from .embeddings.embedding_loss import pool as pool
 from .embeddings.non_contrastive import NonContrastiveLoss as NonContrastiveLoss
 from .embeddings.non_contrastive import predictor as predictor
 from .embeddings.sentence_transformers import SentenceTransformersLoss as SentenceTransformersLoss
-from .chunked_cross_entropy import chunked_cross_entropy as chunked_cross_entropy
-from .chunked_loss import ChunkedCrossEntropyLoss as ChunkedCrossEntropyLoss
 from .function_loss import FunctionLoss as FunctionLoss
 from .loss import Loss as Loss
 from .multi_label.fold_zlpr import fold_zlpr as fold_zlpr
