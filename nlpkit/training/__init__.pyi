@@ -14,3 +14,8 @@ from .stock_losses import stock_loss as stock_loss
 from .technique import Technique as Technique
 from .trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
 from .trainer import TechniqueTrainer as TechniqueTrainer
+from .weights.averaging import EMA as EMA
+from .weights.averaging import SWA as SWA
+from .weights.layer_rates import LayerRates as LayerRates
+from .weights.unfreezing import Unfreezing as Unfreezing
+from .weights.mezo import MeZO as MeZO

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,6 +217,13 @@ class TechniquesMixin(Trainer):
         if isinstance(self.model, nn.Module):
             refuse_fp16_training(self.model)
         return super().train(*args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate or predict as the Trainer does, within what techniques ask for."""
+        with ExitStack() as entered:
+            for technique in self._active():
+                entered.enter_context(technique.evaluating())
+            return super().evaluation_loop(*args, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The Trainer's optimizer with the groups that techniques make, and the parameters of the loss."""
