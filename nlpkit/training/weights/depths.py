@@ -26,8 +26,8 @@ def depths(model: nn.Module) -> tuple[dict[str, int], int]:
 
     Example:
         >>> from transformers import BertConfig, BertModel
-        >>> found, head = depths(BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
-        ...                                           intermediate_size=8)))
+        >>> found, head = depths(BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2,
+        ...                                           num_attention_heads=2, intermediate_size=8)))
         >>> [found[name] for name in ("embeddings.LayerNorm.weight", "encoder.layer.1.output.dense.bias",
         ...                           "pooler.dense.weight")]
         [0, 2, 3]

@@ -79,8 +79,9 @@ class MeZO(Technique):
 
     def prepare(self, trainer: Host) -> None:
         """Refuses what wants gradients."""
-        self._trainer: Any = trainer
-        for other in self._trainer.techniques:
+        host: Any = trainer
+        self._trainer = host
+        for other in host.techniques:
             wraps = type(other).step is not Technique.step or other.joins_micro_batches
             if wraps and other is not self and self.active:
                 raise ValueError(f"MeZO takes no gradients: {type(other).__name__} cannot act beside it")
@@ -109,8 +110,9 @@ class MeZO(Technique):
                 with torch.no_grad(), moved_while_used(self._units, self._seed(number), length, used):
                     sides.append(run.loss(batch).detach())
                 self._refuse_unused(used)
-            slopes.append(projected_gradient(*(at_least_fp32(side) for side in sides), self.epsilon))
-            losses += sides
+            above, below = (at_least_fp32(side) for side in sides)
+            slopes.append(projected_gradient(above, below, self.epsilon))
+            losses += [above, below]
         found = torch.stack(slopes)
         self._slopes = found if self._slopes is None else self._slopes + found
         return torch.stack(losses).mean() * self._trainer.args.world_size
@@ -121,8 +123,8 @@ class MeZO(Technique):
     def _refuse_unused(self, used: set[int]) -> None:
         if unused := [name for number, name in enumerate(self._names) if number not in used]:
             raise ValueError(
-                f"MeZO: the loss was computed without running what holds {', '.join(unused)}: set requires_grad_(False) "
-                "on what is not to be trained"
+                f"MeZO: the loss was computed without running what holds {', '.join(unused)}: set "
+                "requires_grad_(False) on what is not to be trained"
             )
 
     @torch.no_grad()

@@ -50,7 +50,7 @@ class Unfreezing(Technique):
         args = trainer.args
         depths(trainer.model)
         given = args.ddp_find_unused_parameters
-        if self.active and args.world_size > 1 and (not given if given is not None else args.gradient_checkpointing):
+        if self.active and args.world_size > 1 and (not given if given is not None else args.activation_checkpointing):
             raise ValueError(
                 "Unfreezing: on several processes the gradients of frozen blocks are waited for, unless "
                 "ddp_find_unused_parameters=True"

@@ -65,7 +65,7 @@ def test_training_itself_is_the_plain_one_to_the_bit(tmp_path: Path) -> None:
     assert all(map(torch.equal, averaged, plain))
     off = EMA()
     off.weight = 0.0
-    run, seen = train(tmp_path, off, steps=3)
+    run, _ = train(tmp_path, off, steps=3)
     assert torch.equal(run.model.state_dict()[NAME], plain[-1])
 
 
@@ -115,7 +115,8 @@ def test_the_average_of_the_best_checkpoint_is_the_model_in_the_end(tmp_path: Pa
     counts: list[int] = []
     run = trainer(
         tmp_path, [Technique(), EMA(0.9)], options={"compute_metrics": metrics}, steps=6, eval_strategy="steps",
-        eval_steps=2, save_strategy="steps", save_steps=2, load_best_model_at_end=True, metric_for_best_model="quality",
+        eval_steps=2, save_strategy="steps", save_steps=2, load_best_model_at_end=True,
+        metric_for_best_model="quality",
     )  # fmt: skip
     run.train()
     assert run.state.best_model_checkpoint.endswith("checkpoint-4")

@@ -78,7 +78,7 @@ def test_bad_settings_and_waiting_processes_are_refused(tmp_path: Path) -> None:
     run = trainer(tmp_path, ddp_find_unused_parameters=False)
 
     class Args:
-        world_size, ddp_find_unused_parameters, gradient_checkpointing = 2, False, False
+        world_size, ddp_find_unused_parameters, activation_checkpointing = 2, False, False
 
     run.args = Args()  # type: ignore[assignment]
     with pytest.raises(ValueError, match=r"unless ddp_find_unused_parameters=True"):
