@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from nlpkit.optimizers import Amos, amos_param_groups
 from tests.reference.amos import amos_trajectory
+from tests.training.runs import same_weights, small_model, trainer
 
 
 def trajectory(theta: Tensor, gradients: Tensor, group: dict[str, Any], **options: Any) -> list[Tensor]:
@@ -147,3 +149,20 @@ def test_what_amos_cannot_do_is_refused(groups: dict[str, Any], options: dict[st
 def test_values_are_cut_first() -> None:
     cut = trajectory(torch.ones(2), torch.tensor([[9.0, 1.0]]), {"eta": 1.0}, lr=0.1, clip_value=1.0)
     assert torch.equal(cut[0], trajectory(torch.ones(2), torch.ones(1, 2), {"eta": 1.0}, lr=0.1)[0])
+
+
+def test_the_trainer_saves_and_resumes_it(tmp_path: Path) -> None:
+    def run(folder: str) -> Any:
+        model = small_model()
+        given = (Amos, {"params": amos_param_groups(model), "lr": 0.05})
+        return trainer(
+            tmp_path / folder, model=model, options={"optimizer_cls_and_kwargs": given}, save_strategy="steps",
+            save_steps=2, lr_scheduler_type="constant_with_warmup", warmup_steps=1,
+        )  # fmt: skip
+
+    whole, again = run("whole"), run("again")
+    whole.train()
+    (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "checkpoint-2")
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert same_weights(whole.model, again.model) and not same_weights(whole.model, small_model())
+    assert {group["rule"] for group in again.optimizer.param_groups} >= {"matrix", "embedding", "norm", "bias"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from nlpkit.training import FGM, MeZO
 from nlpkit.training.weights.directions import CHUNK, direction, move, moved_while_used
 from nlpkit.training.weights.mezo import _units, projected_gradient
+from tests.contract.cases import small_config
 from tests.contract.one_step import gradient
-from tests.contract.stock_heads import HEADS
+from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_stock_heads import assert_same
 from tests.optimizers.small_models import MODELS, small_model
 from tests.training.runs import same_weights, trainer, whole_and_resumed
@@ -121,6 +123,13 @@ def test_a_step_follows_the_gradient_along_its_directions() -> None:
     slope = sum((true[name].flatten() * z[name]).sum() for name in names)
     for name in names:
         torch.testing.assert_close(found[name].flatten(), slope * z[name], rtol=0, atol=1e-6)
+
+
+def test_both_sides_have_the_same_dropout() -> None:
+    """Or else their difference, divided by so small a step, would be huge."""
+    case = replace(CASE, model=stock("BertForTokenClassification", **small_config(hidden_dropout_prob=0.3)))
+    found = gradient(case, 2, 4, "ours", {"techniques": [MeZO(epsilon=1e-8)]})
+    assert 1e-3 < max(tensor.abs().max() for tensor in found.values()) < 100
 
 
 def test_clipping_optimizers_schedules_and_resuming(tmp_path: Path) -> None:
