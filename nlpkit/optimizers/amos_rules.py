@@ -13,7 +13,16 @@ from transformers.pytorch_utils import Conv1D
 from nlpkit.optimizers.blocks import block_stacks, is_matrix, owners, sizes
 
 #: How configurations name the width of a feed-forward layer.
-_WIDTHS = ("intermediate_size", "d_ff", "n_inner", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim")
+_WIDTHS = (
+    "intermediate_size",
+    "d_ff",
+    "n_inner",
+    "ffn_dim",
+    "encoder_ffn_dim",
+    "decoder_ffn_dim",
+    "hidden_dim",
+    "ffn_hidden_size",
+)
 
 
 class AmosRule(NamedTuple):

@@ -15,9 +15,9 @@ def fused_sizes(model: nn.Module, only: Container[nn.Module] | None = None) -> d
     """How the outputs of each fused matrix of a model's blocks are divided.
 
     A matrix may be fused if it has more outputs than any matrix beside it has inputs, since what stands behind it
-    then takes part of them. Which parts is seen by running a text of a single token: its
-    attention is 1 whatever queries and keys are, so that noise in their place changes nothing, to the bit, and noise
-    in the place of values does.
+    then takes part of them. Which parts is seen by running a text of a single token: its attention is 1 whatever
+    queries and keys are, so that noise in their place changes nothing, to the bit, and noise in the place of values
+    does.
 
     Args:
         model: where a token can be run as ``model(input_ids=...)``; none is, where nothing may be fused.

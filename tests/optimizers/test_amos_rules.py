@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import DistilBertConfig, DistilBertModel
 
 from nlpkit.optimizers import Amos, amos_param_groups, amos_rules
 from tests.optimizers.small_models import MODELS, small_model
@@ -63,6 +64,8 @@ def test_other_families() -> None:
     assert llama["model.layers.0.mlp.down_proj.weight"] == ("matrix behind an activation", math.sqrt(2 / 24), 0)
     assert llama["lm_head.weight"] == ("matrix", 0.25, 0)
     assert llama["model.norm.weight"] == ("norm", 1.0, None)
+    small = DistilBertModel(DistilBertConfig(vocab_size=9, dim=16, hidden_dim=24, n_layers=1, n_heads=2))
+    assert by_name(small)["transformer.layer.0.ffn.lin2.weight"][0] == "matrix behind an activation"
 
 
 def test_lora_has_scales_of_its_own() -> None:
