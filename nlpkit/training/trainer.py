@@ -19,6 +19,7 @@ from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
 from nlpkit.training.technique import Batch, Run, Technique, Terms
+from nlpkit.training.term_log import TermLog
 
 
 class TechniquesMixin(Trainer):
@@ -53,8 +54,7 @@ class TechniquesMixin(Trainer):
         super().__init__(*args, **kwargs)
         self._items: Any = {}  # of the step that is running, by term
         self._weight, self._prefix = 1.0, ""
-        self._logged: Terms = {}
-        self._logged_from = 0  # steps that had been taken when the first of them came
+        self._term_log = TermLog()
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
             self._task_loss.to(self.args.device)
@@ -265,22 +265,15 @@ class TechniquesMixin(Trainer):
         self._log_terms({name: term})
 
     def _log_terms(self, terms: Terms) -> None:
-        if not self._logged:
-            self._logged_from = self.state.global_step
         for name, term in terms.items():
-            key, value = self._prefix + name, term.detach() * self._weight
-            self._logged[key] = self._logged[key] + value if key in self._logged else value
+            self._term_log.add(self._prefix + name, term.detach() * self._weight, self.state.global_step)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log as the Trainer does; training logs also hold each term, where there is more than one."""
-        if "loss" in logs and self._logged:
-            names = sorted(self._logged)
-            sums = self.accelerator.reduce(torch.stack([self._logged[name].double() for name in names]), "sum")
-            steps = max(1, self.state.global_step - self._logged_from)
-            if len(names) > 1:
-                values = dict(zip(names, (sums / steps).tolist(), strict=True))
-                logs |= {name if name != "loss" else "task_loss": value for name, value in values.items()}
-            self._logged = {}
+        if "loss" in logs:
+            means = self._term_log.take(self.state.global_step, partial(self.accelerator.reduce, reduction="sum"))
+            if len(means) > 1:
+                logs |= {name if name != "loss" else "task_loss": value for name, value in means.items()}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
