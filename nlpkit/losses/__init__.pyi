@@ -1,3 +1,11 @@
+from .batch_loss import BatchLoss as BatchLoss
+from .embeddings.contrastive import ContrastiveLoss as ContrastiveLoss
+from .embeddings.contrastive import FlatNCELoss as FlatNCELoss
+from .embeddings.contrastive import InfoNCELoss as InfoNCELoss
+from .embeddings.contrastive import SupervisedContrastiveLoss as SupervisedContrastiveLoss
+from .embeddings.contrastive import flat_nce as flat_nce
+from .embeddings.contrastive import info_nce as info_nce
+from .embeddings.contrastive import supervised_contrastive as supervised_contrastive
 from .function_loss import FunctionLoss as FunctionLoss
 from .loss import Loss as Loss
 from .normalised import binary_cross_entropy as binary_cross_entropy

@@ -157,8 +157,23 @@ class Loss(nn.Module):
         Returns:
             As ``forward``.
         """
+        logits, labels = self.items_in(self.logits_of(outputs), labels, mask)
+        total = self.values(logits, labels).sum()
+        return total / torch.as_tensor(len(labels) if items is None else items, device=total.device).clamp(min=1)
+
+    def items_in(self, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits and labels of the items that count, in fp32 or better.
+
+        Args:
+            logits: as ``logits_of`` returns them.
+            labels: as ``labels_of`` returns them.
+            mask: further items to leave out, ``False`` there.
+
+        Returns:
+            Shapes ``(items, ...)`` and ``(items, ...)``.
+        """
         labels, chosen = self._chosen(labels, mask)
-        logits = self.align_logits(self.logits_of(outputs), labels)
+        logits = self.align_logits(logits, labels)
         if logits.shape[: chosen.dim()] == chosen.shape:
             logits = logits[chosen]
         elif logits.dim() != 2 or len(logits) != chosen.sum():  # heads with sparse_prediction choose themselves
@@ -166,9 +181,7 @@ class Loss(nn.Module):
                 f"{type(self).__name__}: logits of shape {tuple(logits.shape)} do not fit labels of shape "
                 f"{tuple(labels.shape)}"
             )
-        total = self.values(at_least_fp32(logits), labels[chosen]).sum()
-        items = chosen.sum() if items is None else items
-        return total / torch.as_tensor(items, device=total.device).clamp(min=1)
+        return at_least_fp32(logits), labels[chosen]
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         aligned = self.align_labels(labels)

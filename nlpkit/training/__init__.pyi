@@ -1,12 +1,14 @@
 from .adversaries.fgm import FGM as FGM
 from .attention import fast_attention as fast_attention
 from .attention import sdpa_in_fp32 as sdpa_in_fp32
+from .grad_cache import GradCache as GradCache
 from .heads import give_head_its_own_rate as give_head_its_own_rate
 from .heads import head_modules as head_modules
 from .heads import lora_targets as lora_targets
 from .masked_lm import MaskedLMTrainer as MaskedLMTrainer
 from .masked_lm import metrics_by_domain as metrics_by_domain
 from .penalties.r_drop import RDrop as RDrop
+from .penalties.simcse import SimCSE as SimCSE
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic
 from .precision import refuse_fp16_training as refuse_fp16_training

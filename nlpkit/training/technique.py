@@ -24,6 +24,7 @@ class Host(Protocol):
 
     model: Any
     args: TrainingArguments
+    techniques: list[Technique]
 
     @property
     def task_loss(self) -> Loss:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,8 @@ class TechniquesMixin(Trainer):
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
             self._task_loss.to(self.args.device)
+            if self.args.label_names is None and self._task_loss.columns:
+                self.label_names = list(self._task_loss.columns)  # else columns that forward does not name are dropped
         self._refuse_coupled_parts()
         for technique in self.techniques:
             self.add_callback(technique)
@@ -83,6 +85,18 @@ class TechniquesMixin(Trainer):
                     "technique GradCache(), which makes one batch of a step's micro-batches"
                 )
 
+    def _refuse_no_labels(self, batches: list[Batch]) -> None:
+        """Without labels, nor items of techniques, nothing would be learnt, and nobody told."""
+        columns = self.task_loss.columns
+        if self.state.global_step > 0 or not columns or any(columns[0] in batch for batch in batches):
+            return
+        if not any(technique.items(batch) for technique in self._active() for batch in batches):
+            raise ValueError(
+                f"no batch of the first step has {' and '.join(columns)}, only {', '.join(batches[0])}: the Trainer "
+                "drops columns that the model's forward does not name, unless label_names has them or "
+                "remove_unused_columns=False"
+            )
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Any]:
@@ -94,6 +108,7 @@ class TechniquesMixin(Trainer):
             self._task_loss = self._stock_loss(batches[0])
         for technique in self._active():
             batches = [technique.batch(batch) for batch in batches]
+        self._refuse_no_labels(batches)
         self._step_begins = batches
         return batches, self._count(batches, device)
 
@@ -126,6 +141,7 @@ class TechniquesMixin(Trainer):
         inputs = self._prepare_inputs(inputs)
         self._running = model
         run: Callable[[Batch], Tensor] = partial(self._plain_step, model)
+        model.train()
         active = self._active()
         if self._step_begins:
             batches, self._step_begins = self._step_begins, []
@@ -173,26 +189,28 @@ class TechniquesMixin(Trainer):
         if self._task_loss is None:
             self._task_loss = self._stock_loss(inputs)
         training = model.training and num_items_in_batch is not None
-        items: Mapping[str, Tensor] = num_items_in_batch if training else {}
         outputs = self.outputs_of(inputs, model)
-        terms = self.task_loss.terms(outputs, inputs, items)
         if training:
-            terms = self._with_techniques(terms, outputs, inputs)
+            terms = self._terms(outputs, inputs)
             self._log_terms(terms)
+        else:
+            terms = self.task_loss.terms(outputs, inputs, {})
         loss = self._scaled(_sum(terms)) if training else _sum(terms)
         return (loss, outputs) if return_outputs else loss
 
-    def _with_techniques(self, terms: Terms, outputs: Any, batch: Batch) -> Terms:
-        for technique in reversed(self._active()):
+    def _terms(self, outputs: Any, batch: Batch) -> Terms:
+        """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
+        active = self._active()
+        joined = [technique for technique in active if technique.joins_micro_batches]
+        terms = {} if joined else self.task_loss.terms(outputs, batch, self._items)
+        for technique in [*joined, *(t for t in reversed(active) if t not in joined)]:
             terms = technique.terms(terms, outputs, batch, self._items)
         return terms
 
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of a micro-batch in training, all terms included, with its graph."""
         with self.compute_loss_context_manager():
-            outputs = self.outputs_of(batch)
-            terms = self.task_loss.terms(outputs, batch, self._items)
-            return _sum(self._with_techniques(terms, outputs, batch))
+            return _sum(self._terms(self.outputs_of(batch), batch))
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""

@@ -10,10 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlpkit.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss, SpanLoss, SquaredErrorLoss
-from tests.contract.cases import Case
+from nlpkit.losses import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    FlatNCELoss,
+    InfoNCELoss,
+    Loss,
+    SpanLoss,
+    SquaredErrorLoss,
+    SupervisedContrastiveLoss,
+)
+from nlpkit.training import GradCache
+from tests.contract.cases import Case, Row, pad_tokens, small_config, token_ids
 from tests.contract.one_step import gradient
-from tests.contract.stock_heads import HEADS
+from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_stock_heads import assert_same
 
 _BY_NAME = {case.name: case for case in HEADS}
@@ -22,13 +32,21 @@ ROWS, TOKENS, MULTI_LABEL = (
 )
 
 
+def grouped_rows() -> list[Row]:
+    """Token rows of three groups."""
+    return [{**row, "labels": torch.tensor(number // 3)} for number, row in enumerate(token_ids())]
+
+
+EMBEDDINGS = Case("embeddings", stock("DebertaV2Model", **small_config()), grouped_rows, pad_tokens)
+
+
 @dataclass(frozen=True)
 class Tried:
     """A loss, and heads with rows that it is for."""
 
     make: Callable[[], Loss]
     cases: tuple[Case, ...]
-    #: Whether the plain Trainer counts what the loss divides by.
+    #: Whether the plain Trainer counts what the loss divides by, and shows it all that it needs.
     plain_counts: bool = True
     #: Whether the head's own logits leave padding out.
     masks_padding: bool = True
@@ -42,13 +60,18 @@ LOSSES = {
     "binary": Tried(BinaryCrossEntropyLoss, (MULTI_LABEL,)),
     "squared error": Tried(SquaredErrorLoss, (_BY_NAME["regression"],)),
     "span": Tried(SpanLoss, (_BY_NAME["BertForQuestionAnswering"],), plain_counts=False, masks_padding=False),
+    "info-nce": Tried(InfoNCELoss, (EMBEDDINGS,), plain_counts=False),
+    "flat-nce": Tried(FlatNCELoss, (EMBEDDINGS,), plain_counts=False),
+    "supervised contrastive": Tried(SupervisedContrastiveLoss, (EMBEDDINGS,), plain_counts=False),
 }
 EACH = [pytest.param(tried, case, id=f"{name}-{case}") for name, tried in LOSSES.items() for case in tried.cases]
 each_loss = pytest.mark.parametrize(("tried", "case"), EACH)
 
 
 def step(tried: Tried, case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor]:
-    return gradient(case, batch_size, accumulation, "ours", {"loss": tried.make()})
+    loss = tried.make()
+    techniques = [GradCache()] if loss.scope == "micro-batch" and accumulation > 1 else []
+    return gradient(case, batch_size, accumulation, "ours", {"loss": loss, "techniques": techniques})
 
 
 @each_loss
@@ -61,8 +84,10 @@ def test_accumulated_steps_equal_one_large_batch(tried: Tried, case: Case) -> No
 @each_loss
 def test_the_plain_trainer_takes_it_for_compute_loss_func(tried: Tried, case: Case) -> None:
     if not tried.plain_counts:
-        pytest.skip("the plain Trainer counts labels only where they are called labels")
-    plain = gradient(case, 2, 4, "plain", {"compute_loss_func": tried.make()})
+        pytest.skip("the plain Trainer counts what is called labels alone, and gives no mask to pool states with")
+    loss = tried.make()
+    cut = (2, 4) if loss.scope == "row" else (8, 1)
+    plain = gradient(case, *cut, "plain", {"compute_loss_func": loss})
     assert_same(plain, step(tried, case, 8, 1))
 
 
@@ -86,7 +111,7 @@ def test_extreme_logits_stay_finite(tried: Tried, case: Case, scale: float, dtyp
     drawn = {
         name: (torch.randn(value.shape, generator=noise) * scale).to(dtype).requires_grad_()
         for name, value in outputs.items()
-        if name.endswith("logits")
+        if name.endswith(("logits", "hidden_state"))
     }
     value = loss.terms(drawn, batch, {})["loss"]
     value.backward()
@@ -108,6 +133,8 @@ def test_rows_without_labels_give_nothing_attached_to_the_graph(tried: Tried, ca
 @each_loss
 def test_a_batch_of_one_and_the_same_row_again(tried: Tried, case: Case) -> None:
     model, loss, row = case.model().double().eval(), tried.make(), case.rows()[0]
+    if loss.scope == "micro-batch":
+        pytest.skip("it couples rows, so one more changes it")
     one, two = (case.collate([row] * number, None) for number in (1, 2))
     values = [loss.terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (one, two)]
     torch.testing.assert_close(*values, rtol=0, atol=1e-12)

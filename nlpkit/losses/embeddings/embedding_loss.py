@@ -1,0 +1,124 @@
+"""What losses over embeddings of texts share: where the embeddings are in what a model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nlpkit.losses.batch_loss import BatchLoss
+from nlpkit.losses.loss import at_least_fp32
+
+Pooling = Literal["mean", "first"]
+
+
+def pool(outputs: Any, attention_mask: Tensor | None, pooling: Pooling = "mean") -> Tensor:
+    """One vector per text.
+
+    Args:
+        outputs: embeddings of texts, shape ``(batch, dim)``, or what a model of transformers returned, which begins
+            with them or with states, shape ``(batch, length, dim)``.
+        attention_mask: 0 at padding, shape ``(batch, length)``; ``None`` where there is none.
+        pooling: ``"mean"`` of all tokens, or the ``"first"`` token.
+
+    Returns:
+        Shape ``(batch, dim)``, in fp32 or better.
+
+    Example:
+        >>> states = torch.tensor([[[1.0], [3.0], [9.0]]])
+        >>> pool((states,), torch.tensor([[1, 1, 0]])).item()
+        2.0
+    """
+    states = at_least_fp32(outputs if isinstance(outputs, Tensor) else _first(outputs))
+    if states.dim() == 2:
+        return states
+    if pooling == "first":
+        return states[:, 0]
+    if attention_mask is None:
+        return states.mean(dim=1)
+    kept = attention_mask.to(states.dtype).unsqueeze(-1)
+    return (states * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+
+
+def _first(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Mapping):
+        return outputs[0]
+    for name in ("sentence_embedding", "embeddings", "last_hidden_state"):
+        if outputs.get(name) is not None:
+            return outputs[name]
+    raise ValueError(
+        f"no embeddings among {', '.join(outputs)}: train a model without a head (AutoModel), whose states are "
+        "pooled, or one that returns 'embeddings'"
+    )
+
+
+class EmbeddingLoss(BatchLoss):
+    """A loss over embeddings of texts, which says by ``labels`` which texts belong together.
+
+    Labels of shape ``(batch,)`` are numbers of groups. Labels of shape ``(batch, 2)`` say in the second column which
+    view of its group a row is: a question or an answer, the first or the second pass. Rows of group -100 are left out.
+
+    Args:
+        pooling: how states become one embedding, where the model returns states.
+    """
+
+    def __init__(self, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        if pooling not in ("mean", "first"):
+            raise ValueError(f"pooling={pooling!r}: give 'mean' or 'first'")
+        self.pooling: Pooling = pooling
+
+    def valid(self, labels: Tensor) -> Tensor:
+        """Rows that belong to a group."""
+        return groups_of(labels) != -100
+
+    def labels_per_item(self, labels: Tensor) -> int:
+        """1, or 2 where views are told apart."""
+        return labels.shape[1] if labels.dim() == 2 else 1
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings as they are."""
+        if logits.dim() != 2:
+            raise ValueError(
+                f"{type(self).__name__} is over embeddings of shape (batch, dim), and these have shape "
+                f"{tuple(logits.shape)}: pool them, which nlpkit.TechniqueTrainer does by the attention mask"
+            )
+        return logits
+
+    def logits_of(self, outputs: Any) -> Tensor:
+        """Embeddings, or states that are still to be pooled."""
+        return outputs if isinstance(outputs, Tensor) else _first(outputs)
+
+    def items_of_batch(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Embeddings and labels of the rows that belong to a group."""
+        return self.items_in(pool(outputs, batch.get("attention_mask"), self.pooling), self.labels_of(batch))
+
+
+def groups_of(labels: Tensor) -> Tensor:
+    """Numbers of groups, shape ``(batch,)``."""
+    return labels[:, 0] if labels.dim() == 2 else labels
+
+
+def partners(labels: Tensor, own: slice) -> tuple[Tensor, Tensor]:
+    """Which rows belong to a row's group, and which it is compared with.
+
+    Args:
+        labels: as ``EmbeddingLoss`` takes them.
+        own: rows to look at.
+
+    Returns:
+        Two boolean masks, shape ``(own rows, rows)``: rows of the same group, and rows that are compared at all: all
+        others, or all those of other views; the first mask holds no row that the second does not.
+
+    Example:
+        >>> [mask.int().tolist() for mask in partners(torch.tensor([7, 7, 8]), slice(0, 1))]
+        [[[0, 1, 0]], [[0, 1, 1]]]
+    """
+    groups = groups_of(labels)
+    compared = torch.ones(len(groups), len(groups), dtype=torch.bool, device=labels.device)[own]
+    if labels.dim() == 2:
+        compared = labels[own, 1, None] != labels[None, :, 1]
+    compared[torch.arange(len(compared)), torch.arange(len(groups))[own]] = False
+    return (groups[own, None] == groups[None]) & compared, compared

@@ -1,0 +1,67 @@
+"""SimCSE: a text and itself under another dropout are a pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss
+from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
+
+
+class SimCSE(Technique):
+    """Run every text twice, with different dropout, and let a contrastive loss tell the pairs from all other texts.
+
+    Source: SimCSE, arXiv 2104.08821, section 3 (unsupervised), and kexue.fm/archives/8348.
+
+    Beside a loss over embeddings, such as ``InfoNCELoss`` or ``FlatNCELoss``. Batches need no labels; any that they
+    have are replaced by the number of the text and of the pass.
+
+    Raises:
+        ValueError: the loss is not one over embeddings; or, in training, both passes agree to the bit, since the model
+            has no dropout.
+
+    Note:
+        Twice the rows. The collapse of embeddings shows in ``collapse_report``.
+
+    Example:
+        >>> SimCSE().batch({"input_ids": torch.tensor([[4], [5]])})["labels"].tolist()
+        [[0, 0], [1, 0], [0, 1], [1, 1]]
+    """
+
+    _rank = 0
+    _texts = 0
+
+    def prepare(self, trainer: Host) -> None:
+        """Needs a loss over embeddings."""
+        self._trainer = trainer
+        self._rank = trainer.args.process_index
+        if not isinstance(trainer.task_loss, EmbeddingLoss):
+            raise ValueError(
+                f"SimCSE makes pairs for a loss over embeddings, and {trainer.task_loss} is none: give "
+                "loss=InfoNCELoss() or FlatNCELoss()"
+            )
+
+    def batch(self, batch: Batch) -> Batch:
+        """Every row twice, with labels that tell texts apart over micro-batches and processes."""
+        tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
+        rows = len(next(iter(tensors.values())))
+        texts = torch.arange(rows) + self._texts + (self._rank << 40)
+        self._texts += rows
+        views = torch.arange(2).repeat_interleave(rows)
+        doubled = {name: torch.cat([value, value]) for name, value in tensors.items()}
+        return doubled | {"labels": torch.stack([texts.repeat(2), views], dim=1)}
+
+    def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
+        """Looks whether the passes differ."""
+        loss = self._trainer.task_loss
+        assert isinstance(loss, EmbeddingLoss)
+        first, second = loss.items_of_batch(outputs, batch)[0].detach().chunk(2)
+        if torch.equal(first, second):
+            raise ValueError(
+                "SimCSE: both passes are equal to the bit, so the model has no dropout: set its dropout "
+                "probabilities, e.g. hidden_dropout_prob=0.1"
+            )
+        return terms
