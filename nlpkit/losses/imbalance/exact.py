@@ -47,8 +47,10 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
     points, weights = (torch.as_tensor(part).to(ahead) for part in np.polynomial.hermite.hermgauss(nodes))
     noise = centre + math.sqrt(2) * width * points  # (items, nodes)
     wins = LogNormalCdf.apply(noise.unsqueeze(1) + ahead.unsqueeze(2)).masked_fill(~rivals.unsqueeze(2), 0.0)
-    change_of_density = points.square() - noise.square() / 2 + width.log()
-    return (weights.log() + change_of_density + wins.sum(1)).logsumexp(-1) - math.log(math.pi) / 2
+    parts = weights.log() + points.square() + width.log() - noise.square() / 2 + wins.sum(1)
+    # The slope of logsumexp is exp(part - result), which rounds badly where parts are far below 0.
+    largest = parts.detach().amax(-1, keepdim=True)
+    return (parts - largest).logsumexp(-1) + largest.squeeze(-1) - math.log(math.pi) / 2
 
 
 class ExactLoss(Loss):
@@ -94,7 +96,7 @@ class LogNormalCdf(torch.autograd.Function):
     """``torch.special.log_ndtr``, with a gradient that is right in fp32 too.
 
     Note:
-        torch 2.13's own gradient is ``exp(-x^2 / 2 - log_ndtr(x))``, whose two terms cancel: in fp32 it gives 64,930 at
+        torch 2.13's own gradient is ``exp(-x^2 / 2 - log_ndtr(x))``, whose two terms cancel: in fp32 it is 64,930 at
         -10,000, and 0 at -1,000,000.
     """
 
@@ -124,7 +126,9 @@ def _peak(ahead: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
     """
     z = torch.zeros_like(ahead[:, :1])
     for _ in range(10):  # Newton from below a root of a convex decreasing slope: it neither overshoots nor turns back
-        slopes = _slope(z + ahead) * rivals
-        bends = (slopes * (slopes + z + ahead)).clamp(0, 1) * rivals
+        moved = z + ahead
+        slopes = _slope(moved) * rivals
+        # Far behind, slope and distance cancel to nothing in fp32, and their product is 1.
+        bends = torch.where(moved < -50, 1.0, slopes * (slopes + moved)) * rivals
         z = z + (slopes.sum(1, keepdim=True) - z) / (1 + bends.sum(1, keepdim=True))
     return z, (1 + bends.sum(1, keepdim=True)).rsqrt()

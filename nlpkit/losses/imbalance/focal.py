@@ -92,7 +92,7 @@ def _weights(alpha: float | Sequence[float] | Tensor, multi_label: bool) -> Tens
         raise ValueError(
             "with multi_label=True alpha is one number, the weight of labels that are 1"
             if multi_label
-            else f"alpha is of shape {tuple(weights.shape)}, which would not tell classes apart: give a weight for each"
+            else f"alpha is of shape {tuple(weights.shape)}, which tells no classes apart: give a weight for each"
         )
     if not (weights.isfinite() & (weights >= 0)).all() or (multi_label and weights > 1):
         raise ValueError(

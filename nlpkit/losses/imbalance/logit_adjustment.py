@@ -85,12 +85,14 @@ def log_priors(prior: Prior, *, multi_label: bool = False) -> Tensor:
         )
     if multi_label:
         if not (given < 1).all():
-            raise ValueError(f"prior has a probability of {given.max().item():.4g}; with multi_label=True each is below 1")
+            raise ValueError(
+                f"prior has a probability of {given.max().item():.4g}; with multi_label=True each is below 1"
+            )
         return given.logit()
     if not abs(given.sum().item() - 1) < 1e-4:
         raise ValueError(
-            f"prior sums to {given.sum().item():.4g}, not to 1: give class_priors(labels, num_labels), or divide by the "
-            "sum; probabilities of each class alone are for multi_label=True"
+            f"prior sums to {given.sum().item():.4g}, not to 1: give class_priors(labels, num_labels), or divide by "
+            "the sum; probabilities of each class alone are for multi_label=True"
         )
     return given.log()
 
@@ -108,7 +110,7 @@ class LogitAdjustedLoss(Loss):
         multi_label: labels are 0 or 1 for each logit, and the logarithm of each class's odds is added.
 
     Raises:
-        ValueError: the prior is none, or of another number of classes than the logits; or labels are of the other kind.
+        ValueError: the prior is none, or of another number of classes than the logits; or labels are of another kind.
 
     Note:
         The same as a frozen bias ``tau * log prior`` in the head while training. Nothing of it is needed to use the
@@ -191,7 +193,7 @@ def fold_priors(
         layer: that linear layer; ``None`` means the only one of as many outputs outside the backbone.
 
     Raises:
-        ValueError: the prior is none; priors are folded in already; or there is not exactly one such layer with a bias.
+        ValueError: the prior is none; priors are folded in already; or there is not just one such layer with a bias.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -203,12 +205,16 @@ def fold_priors(
     """
     config: Any = getattr(model, "config", None)
     if getattr(config, "class_priors", None) is not None:
-        raise ValueError("priors are folded into this model already (config.class_priors): fold into the model as trained")
+        raise ValueError(
+            "priors are folded into this model already (config.class_priors): fold into the model as trained"
+        )
     shift = log_priors(prior, multi_label=multi_label)
     last = _last_layer(model, len(shift)) if layer is None else layer
     if last.bias is None:
-        raise ValueError("the last layer has no bias that could hold the priors: adjust logits by posthoc_adjust instead")
-    last.bias -= tau * _fitting(shift, last.bias)
+        raise ValueError(
+            "the last layer has no bias that could hold the priors: adjust logits by posthoc_adjust instead"
+        )
+    last.bias.sub_(tau * _fitting(shift, last.bias))
     if config is not None:
         config.class_priors = torch.as_tensor(prior).tolist()
         config.class_priors_tau = tau
@@ -223,8 +229,8 @@ def _last_layer(model: nn.Module, classes: int) -> nn.Linear:
     ]
     if len(found) != 1:
         raise ValueError(
-            f"{type(model).__name__} has {len(found)} linear layers of {classes} outputs outside its backbone: name the "
-            "one whose output are the logits, layer=model.classifier, or check that prior has an entry for each class"
+            f"{type(model).__name__} has {len(found)} linear layers of {classes} outputs outside its backbone: name "
+            "the one whose output are the logits, layer=model.classifier, or check that prior has one entry per class"
         )
     return found[0]
 

@@ -77,8 +77,8 @@ def class_indices(logits: Tensor, labels: Tensor) -> Tensor:
     """
     if logits.dim() <= labels.dim():
         raise ValueError(
-            "there is a label for each logit, as in multi-label data, and this loss takes one class index for each row "
-            "of logits: give indices, or set multi_label=True where the loss has it"
+            "there is a label for each logit, as in multi-label data, and this loss takes one class index for each "
+            "row of logits: give indices, or set multi_label=True where the loss has it"
         )
     refuse_probabilities(logits)
     return checked_indices(labels, logits.shape[-1])
@@ -117,8 +117,8 @@ def checked_indices(labels: Tensor, classes: int) -> Tensor:
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(
-            f"labels hold {int(labels[outside][0])}, but there are {classes} classes: give 0 to {classes - 1}, or -100 "
-            "where there is no label"
+            f"labels hold {int(labels[outside][0])}, but there are {classes} classes: give 0 to {classes - 1}, or "
+            "-100 where there is no label"
         )
     return labels.long()
 
@@ -128,8 +128,8 @@ def checked_cells(labels: Tensor) -> Tensor:
     other = (labels != 0) & (labels != 1)
     if other.any():
         raise ValueError(
-            f"labels hold {labels[other][0].item():.4g}, and with multi_label=True each is 0 or 1, or -100 where it is "
-            "not known"
+            f"labels hold {labels[other][0].item():.4g}, and with multi_label=True each is 0 or 1, or -100 where it "
+            "is not known"
         )
     return labels == 1
 
@@ -144,7 +144,7 @@ def refuse_probabilities(logits: Tensor) -> None:
         return
     if ((logits.sum(-1) - 1).abs() < 1e-4).all() and (logits != logits[0]).any():
         raise ValueError(
-            "logits hold probabilities: all lie between 0 and 1 and each row sums to 1; give what goes into the softmax"
+            "logits hold probabilities: all lie between 0 and 1 and each row sums to 1; give what goes into softmax"
         )
 
 
