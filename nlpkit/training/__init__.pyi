@@ -8,6 +8,7 @@ from .heads import lora_targets as lora_targets
 from .masked_lm import MaskedLMTrainer as MaskedLMTrainer
 from .masked_lm import metrics_by_domain as metrics_by_domain
 from .penalties.r_drop import RDrop as RDrop
+from .penalties.self_critical import SelfCritical as SelfCritical
 from .penalties.simcse import SimCSE as SimCSE
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic
