@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nlpkit.training import FGM
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
+from tests.contract.sharded_step import CUTS, SHARDED
 from tests.contract.stock_heads import HEADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,18 +52,30 @@ def test_accumulated_steps_equal_one_large_batch(case: Case, batch_size: int, ac
     assert_same(gradient(case, batch_size, accumulation, "ours"), whole(case))
 
 
+def run_processes(module: str, *arguments: str) -> None:
+    """Run a module in two gloo processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", module, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    names = [case.name for case in EVERY]
-    done = subprocess.run(
-        [*command, "ours", str(tmp_path), *names], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_processes("tests.contract.one_step", "ours", str(tmp_path), *(case.name for case in EVERY))
     for case in EVERY:
         expected = whole(case)
         for batch_size in (4, 2, 1):
             for average in (True, False):
                 assert_same(load_file(tmp_path / f"{case.name} {batch_size} {average}.safetensors"), expected)
+
+
+@pytest.mark.slow
+def test_parameters_may_be_sharded(tmp_path: Path) -> None:
+    run_processes("tests.contract.sharded_step", str(tmp_path))
+    for case in HEADS:
+        for batch_size, _ in CUTS if case.name in SHARDED else ():
+            expected = gradient(case, 8, 1, "ours", {"techniques": [FGM(0.5)]})
+            found = load_file(tmp_path / f"{case.name} {batch_size}.safetensors")
+            assert_same(found, {name: tensor for name, tensor in expected.items() if name in found})
