@@ -9,7 +9,7 @@ from .pet.clozes.verbalizer import Verbalizer as Verbalizer
 from .pet.objectives.trainer import PetTrainer as PetTrainer
 from .pet.objectives.trainer import PetTrainingArguments as PetTrainingArguments
 from .sources import model_path as model_path
-from .training.trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
+from .training.seq2seq_trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
 from .training.trainer import TechniqueTrainer as TechniqueTrainer
 from .wobert.configuration import WoBertConfig as WoBertConfig
 from .wobert.conversion.conversion import convert_checkpoint as convert_checkpoint

@@ -27,7 +27,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
-from transformers import DataCollatorForTokenClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
+from transformers import DataCollatorForTokenClassification, PreTrainedModel, TrainingArguments, set_seed
 
 from nlpkit.files import read_json, write_json
 from nlpkit.labels import (
@@ -52,7 +52,7 @@ from nlpkit.runs import (
 )
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
-from nlpkit.training import refuse_fp16_training
+from nlpkit.training import TechniqueTrainer
 from nlpkit.wobert import (
     CharacterTaggingCollator,
     WoBertForCharacterClassification,
@@ -240,8 +240,7 @@ def run_seed(
         return dict(read_json(output / "result.json"))
     set_seed(seed)
     task = (tag_characters if settings.classify == "characters" else tag_tokens)(folder, tokenizer, parts, settings)
-    refuse_fp16_training(task.model)
-    trainer = Trainer(
+    trainer = TechniqueTrainer(
         model=task.model,
         args=replace(args, seed=seed, output_dir=str(output)),
         data_collator=task.collator,

@@ -25,7 +25,6 @@ from transformers import (
     AutoTokenizer,
     DataCollatorWithPadding,
     EvalPrediction,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -41,7 +40,7 @@ from nlpkit.runs import (
 )
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
-from nlpkit.training import refuse_fp16_training
+from nlpkit.training import TechniqueTrainer
 
 
 @dataclass
@@ -84,8 +83,7 @@ def main(argv: list[str]) -> dict[str, float]:
     model = AutoModelForSequenceClassification.from_pretrained(
         source, num_labels=1, problem_type="multi_label_classification", dtype=torch.float32
     )
-    refuse_fp16_training(model)
-    trainer = Trainer(
+    trainer = TechniqueTrainer(
         model=model,
         args=args,
         data_collator=DataCollatorWithPadding(tokenizer),

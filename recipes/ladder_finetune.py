@@ -36,7 +36,6 @@ from transformers import (
     DataCollatorForSeq2Seq,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
-    Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     set_seed,
 )
@@ -65,7 +64,7 @@ from nlpkit.runs import (
 )
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
-from nlpkit.training import fast_attention, give_head_its_own_rate, head_modules, lora_targets
+from nlpkit.training import TechniqueSeq2SeqTrainer, fast_attention, give_head_its_own_rate, head_modules, lora_targets
 
 Row = dict[str, Any]
 SCORED = ("dev", "test")
@@ -161,7 +160,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
     prepared = perf_counter()
     kind = method.partition("-")[0]
     head_rate = getattr(settings, f"{kind}_head_learning_rate", None)
-    trainer = Seq2SeqTrainer(
+    trainer = TechniqueSeq2SeqTrainer(
         model=model,
         args=replace(
             args,
@@ -173,7 +172,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
         ),
         data_collator=task.collate,
         train_dataset=task.parts["train"],
-        eval_dataset=task.parts["dev"],  # type: ignore[arg-type]
+        eval_dataset=task.parts["dev"],
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )

@@ -7,6 +7,11 @@ from .embeddings.contrastive import SupervisedContrastiveLoss as SupervisedContr
 from .embeddings.contrastive import flat_nce as flat_nce
 from .embeddings.contrastive import info_nce as info_nce
 from .embeddings.contrastive import supervised_contrastive as supervised_contrastive
+from .embeddings.embedding_loss import EmbeddingLoss as EmbeddingLoss
+from .embeddings.embedding_loss import pool as pool
+from .embeddings.non_contrastive import NonContrastiveLoss as NonContrastiveLoss
+from .embeddings.non_contrastive import predictor as predictor
+from .embeddings.sentence_transformers import SentenceTransformersLoss as SentenceTransformersLoss
 from .function_loss import FunctionLoss as FunctionLoss
 from .imbalance.dice import DiceLoss as DiceLoss
 from .imbalance.dice import RowDiceLoss as RowDiceLoss
@@ -29,6 +34,7 @@ from .loss import Loss as Loss
 from .normalised import binary_cross_entropy as binary_cross_entropy
 from .normalised import cross_entropy as cross_entropy
 from .normalised import squared_error as squared_error
+from .pretraining import PreTrainingLoss as PreTrainingLoss
 from .self_critical import minimum_risk as minimum_risk
 from .self_critical import policy_gradient as policy_gradient
 from .standard import BinaryCrossEntropyLoss as BinaryCrossEntropyLoss

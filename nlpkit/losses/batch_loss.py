@@ -67,7 +67,7 @@ class BatchLoss(Loss):
 
     def items_of_batch(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Logits and labels of the items of a batch of this process that count."""
-        return self.items_in(self.logits_of(outputs), self.labels_of(batch))
+        return self.items_in(self.logits_in(outputs, batch), self.labels_of(batch))
 
     def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As ``Loss.terms``; the number of items is that of the batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,10 @@ class FunctionLoss(Loss):
     def align_labels(self, labels: Tensor) -> Tensor:
         """All labels, or those from the second position on."""
         return labels[..., 1:] if self.shift else labels
+
+    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
+        """All that the model returned."""
+        return outputs
 
     def average(
         self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None

@@ -77,6 +77,10 @@ class Loss(nn.Module):
             return outputs
         return outputs[0] if isinstance(outputs, tuple) else outputs["logits"]
 
+    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Tensor:
+        """``logits_of`` what a model returned for a batch, where padding has a part in it."""
+        return self.logits_of(outputs)
+
     def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Items of each term in a batch, ``"loss"`` alone; 0 where the batch has no labels."""
         return {"loss": self.items(self.labels_of(batch)) if self._has_labels(batch) else torch.tensor(0)}
@@ -94,7 +98,7 @@ class Loss(nn.Module):
         """
         if not self._has_labels(batch):
             return {"loss": self.logits_of(outputs).sum() * 0.0}
-        return {"loss": self.average(outputs, self.labels_of(batch), items.get("loss"))}
+        return {"loss": self.average(self.logits_in(outputs, batch), self.labels_of(batch), items.get("loss"))}
 
     def _has_labels(self, batch: Mapping[str, Any]) -> bool:
         return all(batch.get(column) is not None for column in self.columns)

@@ -78,6 +78,10 @@ class SpanLoss(Loss):
 
     Positions beyond the input count for nothing: answers that were cut off.
 
+    Args:
+        masks_padding: padding is no place for an answer, and a position there counts for nothing; otherwise it
+            competes with the answer, as in the heads of transformers, so that a row's loss depends on its batch.
+
     Example:
         >>> scores = {"start_logits": torch.zeros(2, 4), "end_logits": torch.zeros(2, 4)}
         >>> SpanLoss()(scores, torch.tensor([[0, 3], [1, 2]])).item()
@@ -86,14 +90,32 @@ class SpanLoss(Loss):
 
     columns: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
 
+    def __init__(self, masks_padding: bool = False) -> None:
+        super().__init__()
+        self.masks_padding = masks_padding
+
     def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
         """First and last positions, shape ``(batch, 2)``, -100 where they lie beyond the input."""
         length = batch["input_ids"].shape[1]
         positions = torch.stack([batch[name].flatten() for name in self.columns], dim=1)
-        return torch.where((positions >= 0) & (positions < length), positions, -100)
+        inside = (positions >= 0) & (positions < length)
+        if (own := self._own(batch)) is not None:
+            inside = inside & own.gather(1, positions.clamp(0, length - 1))
+        return torch.where(inside, positions, -100)
+
+    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Tensor:
+        """Scores of positions, the lowest there are at padding where it is masked."""
+        logits, own = self.logits_of(outputs), self._own(batch)
+        return logits if own is None else logits.masked_fill(~own[:, None], torch.finfo(logits.dtype).min)
+
+    def _own(self, batch: Mapping[str, Any]) -> Tensor | None:
+        mask = batch.get("attention_mask") if self.masks_padding else None
+        return None if mask is None else mask != 0
 
     def logits_of(self, outputs: Any) -> Tensor:
         """Scores of first and last positions, shape ``(batch, 2, length)``."""
+        if isinstance(outputs, Tensor):
+            return outputs
         return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from .collapse import CollapseReport as CollapseReport
+from .collapse import collapse_report as collapse_report
 from .step_memory import gradient_bytes as gradient_bytes
 from .step_memory import optimizer_bytes as optimizer_bytes
 from .step_memory import peak_bytes as peak_bytes

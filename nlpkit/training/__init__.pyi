@@ -13,7 +13,7 @@ from .penalties.simcse import SimCSE as SimCSE
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic
 from .precision import refuse_fp16_training as refuse_fp16_training
+from .seq2seq_trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
 from .stock_losses import stock_loss as stock_loss
 from .technique import Technique as Technique
-from .trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
 from .trainer import TechniqueTrainer as TechniqueTrainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
 from nlpkit.training.stock_losses import with_head
@@ -29,5 +29,12 @@ def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict
     prepare = getattr(inner, "prepare_decoder_input_ids_from_labels", None)
     given = inputs.keys() & {"decoder_input_ids", "decoder_inputs_embeds"}
     if prepare is not None and not given and batch.get("labels") is not None:
-        inputs["decoder_input_ids"] = prepare(labels=batch["labels"])
+        inputs["decoder_input_ids"] = _to_the_last_label(prepare(labels=batch["labels"]), batch["labels"], inner)
     return inputs
+
+
+def _to_the_last_label(ids: Tensor, labels: Tensor, model: Any) -> Tensor:
+    """What a decoder reads, with padding behind the last label, however far labels are padded."""
+    behind = (labels != -100).flip(-1).cumsum(-1).flip(-1) == 0
+    behind[..., 0] = False
+    return ids.masked_fill(behind, model.config.pad_token_id)

@@ -30,8 +30,8 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
     """The loss of a model's own head, computed right whatever the micro-batches and processes.
 
     Args:
-        model: any model with a head that transformers' Auto classes know, or a subclass of one, such as a ladder;
-            PEFT's wrapper around one.
+        model: any model with a head that transformers' Auto classes know, or a subclass of one, such as a ladder, or
+            with a method ``own_loss()`` that returns its ``Loss``; PEFT's wrapper around one.
         label_smoothing: of the losses over classes.
 
     Returns:
@@ -40,6 +40,9 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
     Raises:
         ValueError: the head is not known; the message says how to give its loss.
 
+    Note:
+        Label smoothing is for softmax over classes of sequences, tokens and words; other losses are as they are.
+
     Example:
         >>> from transformers import BertConfig, BertForMaskedLM
         >>> stock_loss(BertForMaskedLM(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1,
@@ -47,6 +50,8 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
         CrossEntropyLoss()
     """
     inner = with_head(model)
+    if hasattr(inner, "own_loss"):
+        return _smoothed(inner.own_loss(), label_smoothing)
     kind = next((kind for cls in type(inner).__mro__ if (kind := _kind(cls.__name__, inner))), None)
     if kind == "span":
         return SpanLoss()
@@ -79,10 +84,9 @@ def checked_stock_loss(model: nn.Module, batch: Mapping[str, Any], label_smoothi
     model.train(was_training)
     loss = stock_loss(getattr(model, "module", model), label_smoothing)
     plain = stock_loss(getattr(model, "module", model))
-    labels = plain.labels_of(batch)
-    if plain.items(labels) == 0:
+    if all(items == 0 for items in plain.items_of(batch).values()):
         return loss
-    own, theirs = plain(outputs, labels).item(), float(outputs["loss"])
+    own, theirs = sum(term.item() for term in plain.terms(outputs, batch, {}).values()), float(outputs["loss"])
     tolerance = 1e-3 if plain.logits_of(outputs).dtype in (torch.float32, torch.float64) else 5e-2
     if abs(own - theirs) > tolerance * max(1.0, abs(theirs)):
         raise ValueError(
@@ -102,6 +106,12 @@ _WAY_OUT = (
     "give loss=CrossEntropyLoss(), another class of nlpkit.losses, or a function of (outputs, labels, "
     "num_items_in_batch=...)"
 )
+
+
+def _smoothed(loss: Loss, label_smoothing: float) -> Loss:
+    if isinstance(loss, CrossEntropyLoss) and label_smoothing:
+        loss.label_smoothing = label_smoothing
+    return loss
 
 
 def _kind(name: str, model: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Seq2SeqTrainer, Trainer
+from transformers import Trainer
 
 from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
@@ -88,7 +88,7 @@ class TechniquesMixin(Trainer):
     def _refuse_no_labels(self, batches: list[Batch]) -> None:
         """Without labels, nor items of techniques, nothing would be learnt, and nobody told."""
         columns = self.task_loss.columns
-        if self.state.global_step > 0 or not columns or any(columns[0] in batch for batch in batches):
+        if self.state.global_step > 0 or not columns or any(name in batch for batch in batches for name in columns):
             return
         if not any(technique.items(batch) for technique in self._active() for batch in batches):
             raise ValueError(
@@ -188,15 +188,20 @@ class TechniquesMixin(Trainer):
         """The loss of a micro-batch: in training the sum of all terms, in evaluation the task's own."""
         if self._task_loss is None:
             self._task_loss = self._stock_loss(inputs)
-        training = model.training and num_items_in_batch is not None
         outputs = self.outputs_of(inputs, model)
-        if training:
+        if model.training and num_items_in_batch is not None:
             terms = self._terms(outputs, inputs)
             self._log_terms(terms)
+            loss = self._scaled(_sum(terms))
         else:
-            terms = self.task_loss.terms(outputs, inputs, {})
-        loss = self._scaled(_sum(terms)) if training else _sum(terms)
+            loss = self.evaluation_loss(outputs, inputs)
         return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """The task's loss of a batch by itself, without techniques, shape ``()``."""
+        if self._task_loss is None:
+            self._task_loss = self._stock_loss(batch)
+        return _sum(self.task_loss.terms(outputs, batch, {}))
 
     def _terms(self, outputs: Any, batch: Batch) -> Terms:
         """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
@@ -287,7 +292,3 @@ def _sum(terms: Terms) -> Tensor:
 
 class TechniqueTrainer(TechniquesMixin, Trainer):
     """``transformers.Trainer`` with a loss that is right, and with training techniques."""
-
-
-class TechniqueSeq2SeqTrainer(TechniquesMixin, Seq2SeqTrainer):
-    """``transformers.Seq2SeqTrainer``, likewise."""

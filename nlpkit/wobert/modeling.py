@@ -22,6 +22,7 @@ from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 from transformers.utils import ModelOutput, can_return_tuple
 
 from nlpkit.losses.normalised import binary_cross_entropy, cross_entropy, squared_error
+from nlpkit.losses.pretraining import PreTrainingLoss
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.inputs import check_config, explained
 from nlpkit.wobert.saving import SavedWhole
@@ -163,7 +164,8 @@ class WoBertForPreTraining(WoBertMixin, BertForPreTraining):
         The loss is the sum of the two tasks', or that of the one whose labels are given. The Trainer counts masked
         tokens only, so under accumulation (or in several processes) each micro-batch's mean next-sentence loss is
         weighted by its share of the step's masked tokens: the sum of the weights is 1, but a step of micro-batches
-        with unequal numbers of masked tokens differs from one large batch in this term. The masked-LM term is exact.
+        with unequal numbers of masked tokens differs from one large batch in this term. The masked-LM term is exact;
+        by ``TechniqueTrainer``, which counts both, so is the other.
     """
 
     config_class = WoBertConfig
@@ -207,6 +209,10 @@ class WoBertForPreTraining(WoBertMixin, BertForPreTraining):
             losses.append(loss)
         output.loss = sum(losses[1:], losses[0]) if losses else None
         return output
+
+    def own_loss(self) -> PreTrainingLoss:
+        """What ``TechniqueTrainer`` trains it on."""
+        return PreTrainingLoss()
 
 
 class WoBertForSequenceClassification(LabelledHead, BertForSequenceClassification):

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.utils import can_return_tuple
 
 from nlpkit.losses.normalised import cross_entropy
+from nlpkit.losses.standard import SpanLoss
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.inputs import explained
 from nlpkit.wobert.modeling import Items, LabelledHead, WoBertMixin
@@ -35,8 +36,8 @@ class WoBertForQuestionAnswering(WoBertMixin, BertForQuestionAnswering):
 
         The Trainer counts items in a column called ``labels``, which this task does not have, and divides the loss by
         the number of accumulated steps. That equals one large batch where every micro-batch holds as many answers
-        that lie in their windows; elsewhere the answers of smaller micro-batches weigh more. A loop (or Trainer) that
-        counts answers passes ``num_items_in_batch`` and is exact.
+        that lie in their windows; elsewhere the answers of smaller micro-batches weigh more. ``TechniqueTrainer``
+        counts answers and is exact, as is a loop that passes ``num_items_in_batch``.
     """
 
     config_class = WoBertConfig
@@ -83,6 +84,10 @@ class WoBertForQuestionAnswering(WoBertMixin, BertForQuestionAnswering):
             sides = [(output.start_logits, start_positions), (output.end_logits, end_positions)]
             output.loss = sum(_place_loss(*side, attention_mask, num_items_in_batch) for side in sides) / 2
         return output
+
+    def own_loss(self) -> SpanLoss:
+        """What ``TechniqueTrainer`` trains it on."""
+        return SpanLoss(masks_padding=True)
 
 
 def _place_loss(logits: Tensor, places: Tensor, attention_mask: Tensor | None, items: Items) -> Tensor:

@@ -1,4 +1,4 @@
-"""Heads of transformers under our Trainer: the gradient of a step is one, however the step is cut."""
+"""Heads of transformers, and of nlpkit, under our Trainer: the gradient of a step is one, however it is cut."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.contract.cases import Case
+from nlpkit.training import FGM
+from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
+from tests.contract.sharded_step import CUTS, SHARDED
 from tests.contract.stock_heads import HEADS
 
 ROOT = Path(__file__).resolve().parents[2]
-each_head = pytest.mark.parametrize("case", HEADS, ids=str)
+EVERY = [*HEADS, *CASES]
+each_head = pytest.mark.parametrize("case", EVERY, ids=str)
 
 
 def whole(case: Case) -> dict[str, Tensor]:
@@ -37,7 +40,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance
 def test_one_batch_has_the_gradient_of_the_head_itself(case: Case) -> None:
     model = case.model().double()
     model(**case.collate(case.rows(), None)).loss.backward()
-    own = {name: parameter.grad for name, parameter in model.named_parameters()}
+    own = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     found = {name: tensor for name, tensor in whole(case).items() if name in own}
     # Some heads of transformers compute their loss in fp32 whatever they are given.
     assert_same(found, own, tolerance=1e-5)
@@ -49,18 +52,30 @@ def test_accumulated_steps_equal_one_large_batch(case: Case, batch_size: int, ac
     assert_same(gradient(case, batch_size, accumulation, "ours"), whole(case))
 
 
+def run_processes(module: str, *arguments: str) -> None:
+    """Run a module in two gloo processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", module, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    names = [case.name for case in HEADS]
-    done = subprocess.run(
-        [*command, "ours", str(tmp_path), *names], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for case in HEADS:
+    run_processes("tests.contract.one_step", "ours", str(tmp_path), *(case.name for case in EVERY))
+    for case in EVERY:
         expected = whole(case)
         for batch_size in (4, 2, 1):
             for average in (True, False):
                 assert_same(load_file(tmp_path / f"{case.name} {batch_size} {average}.safetensors"), expected)
+
+
+@pytest.mark.slow
+def test_parameters_may_be_sharded(tmp_path: Path) -> None:
+    run_processes("tests.contract.sharded_step", str(tmp_path))
+    for case in HEADS:
+        for batch_size, _ in CUTS if case.name in SHARDED else ():
+            expected = gradient(case, 8, 1, "ours", {"techniques": [FGM(0.5)]})
+            found = load_file(tmp_path / f"{case.name} {batch_size}.safetensors")
+            assert_same(found, {name: tensor for name, tensor in expected.items() if name in found})

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from tests.contract.cases import Case, pad_tokens, small_config, token_ids
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_losses import EMBEDDINGS, grouped_rows
-from tests.contract.test_stock_heads import ROOT, assert_same
+from tests.contract.test_stock_heads import assert_same, run_processes
 
 
 def step(case: Case, batch_size: int, accumulation: int, loss: Any, *others: Any) -> dict[str, Tensor]:
@@ -129,11 +126,7 @@ def test_a_batch_loss_must_say_what_it_is() -> None:
 
 @pytest.mark.slow
 def test_two_processes_contrast_the_rows_of_both(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.training.cached_step"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_processes("tests.training.cached_step", str(tmp_path))
     whole = step(EMBEDDINGS, 8, 1, Learnt())
     for file in ("4.safetensors", "2.safetensors", "1.safetensors"):
         assert_same(load_file(tmp_path / file), whole)

@@ -12,11 +12,11 @@ from torch import Tensor
 from nlpkit.files import read_json
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.ladder import Ladder
-from nlpkit.ladder_side_tuning.taps.keys import UNKEYED, RowKey, row_keys
+from nlpkit.ladder_side_tuning.taps.keys import UNKEYED, RowKey, row_keys, with_decoder_ids
 from nlpkit.ladder_side_tuning.taps.shard import Shard
 
 MANIFEST = "tap_cache.json"
-FORMAT = 1
+FORMAT = 2
 #: What a manifest says besides its format.
 FACTS = ("fingerprint", "layers", "widths", "dtype")
 
@@ -92,7 +92,7 @@ class TapCache:
         """
         if any(inputs.get(name) is not None for name in UNKEYED) or inputs.get("input_ids") is None:
             return None
-        keys = row_keys(inputs, len(ladder.stacks), ladder.config.pad_token_id)
+        keys = row_keys(with_decoder_ids(ladder, inputs), len(ladder.stacks), ladder.config.pad_token_id)
         if any(key.digest not in self._places for key in keys):
             return None
         return {

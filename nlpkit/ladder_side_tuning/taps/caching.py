@@ -15,7 +15,7 @@ from nlpkit.files import only_writer
 from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.taps.cache import FORMAT, MANIFEST, TapCache
-from nlpkit.ladder_side_tuning.taps.keys import row_keys
+from nlpkit.ladder_side_tuning.taps.keys import row_keys, with_decoder_ids
 from nlpkit.ladder_side_tuning.taps.shard import DTYPES, write_shard
 from nlpkit.runs.facts import settle_facts
 
@@ -122,7 +122,7 @@ def _check_space(ladder: Ladder, folder: Path, rows: Sequence[Row], present: int
 def _missing_taps(
     ladder: Ladder, batch: Mapping[str, Any], cache: TapCache, pending: Pending, dtype: str
 ) -> Iterator[tuple[bytes, dict[str, Tensor]]]:
-    keys = row_keys(batch, len(ladder.stacks), ladder.config.pad_token_id)
+    keys = row_keys(with_decoder_ids(ladder, batch), len(ladder.stacks), ladder.config.pad_token_id)
     missing = {
         key.digest: row for row, key in enumerate(keys) if key.digest not in cache and key.digest not in pending
     }

@@ -76,6 +76,22 @@ def row_keys(batch: Mapping[str, Any], stacks: int, pad_token_id: int | None) ->
     return keys
 
 
+def with_decoder_ids(model: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A batch in which labels stand for what a decoder reads, with that itself.
+
+    Args:
+        model: that may make the decoder's inputs of labels.
+        batch: its inputs.
+
+    Returns:
+        The batch, with ``decoder_input_ids`` where the model would have made them.
+    """
+    prepare = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if prepare is None or batch.get("labels") is None or batch.get("decoder_input_ids") is not None:
+        return batch
+    return {**batch, "decoder_input_ids": prepare(labels=batch["labels"])}
+
+
 def _rows(values: Tensor) -> Tensor:
     return values.reshape(-1, values.shape[-1]).cpu()
 
@@ -90,8 +106,8 @@ def _decoder_rows(batch: Mapping[str, Any], pad_token_id: int | None) -> tuple[T
         counted = _rows(labels).ne(-100)
     else:
         counted = rows.ne(-1 if pad_token_id is None else pad_token_id) if mask is None else _rows(mask).bool()
-    # Up to the last one that counts, since there may be gaps.
-    lengths = [int(row.nonzero()[-1]) + 1 if row.any() else 0 for row in counted]
+    # Up to the last one that counts, since there may be gaps; the first is there in any case, and may be padding's id.
+    lengths = [int(row.nonzero()[-1]) + 1 if row.any() else 1 for row in counted]
     return rows, lengths
 
 

@@ -106,14 +106,14 @@ def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor)
 class ContrastiveLoss(EmbeddingLoss):
     """Texts of a group towards each other, and away from all other texts of the batch of all processes.
 
-    Labels are groups, or groups and views (see ``EmbeddingLoss``): with views, a text is compared with those of other
+    Labels are groups, or groups and views (see ``PooledLoss``): with views, a text is compared with those of other
     views only, as a question with all answers. A text whose group has no other row is a negative for the rest.
 
     Args:
         temperature: by which cosines are divided.
         margin: taken from the cosine of positives.
         symmetric: whether every text is an anchor; otherwise those of view 0 alone are.
-        pooling: see ``EmbeddingLoss``.
+        pooling: see ``PooledLoss``.
 
     Raises:
         ValueError: the temperature is not above 0; or labels have no views and ``symmetric=False``.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses.batch_loss import BatchLoss
-from nlpkit.losses.loss import at_least_fp32
+from nlpkit.losses.loss import Loss, at_least_fp32
 
 Pooling = Literal["mean", "first"]
 
@@ -54,8 +54,8 @@ def _first(outputs: Any) -> Tensor:
     )
 
 
-class EmbeddingLoss(BatchLoss):
-    """A loss over embeddings of texts, which says by ``labels`` which texts belong together.
+class PooledLoss(Loss):
+    """A loss over embeddings of texts, to which ``labels`` say which texts belong together.
 
     Labels of shape ``(batch,)`` are numbers of groups. Labels of shape ``(batch, 2)`` say in the second column which
     view of its group a row is: a question or an answer, the first or the second pass. Rows of group -100 are left out.
@@ -91,9 +91,13 @@ class EmbeddingLoss(BatchLoss):
         """Embeddings, or states that are still to be pooled."""
         return outputs if isinstance(outputs, Tensor) else _first(outputs)
 
-    def items_of_batch(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Embeddings and labels of the rows that belong to a group."""
-        return self.items_in(pool(outputs, batch.get("attention_mask"), self.pooling), self.labels_of(batch))
+    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Tensor:
+        """Embeddings, pooled over the tokens of each text."""
+        return pool(outputs, batch.get("attention_mask"), self.pooling)
+
+
+class EmbeddingLoss(PooledLoss, BatchLoss):
+    """A ``PooledLoss`` that couples all texts of a batch."""
 
 
 def groups_of(labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from transformers.utils import PushToHubMixin
 
 from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.losses.normalised import cross_entropy
+from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.clozes.pattern import Pattern
@@ -100,6 +101,10 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         scores = self.adjusted(self.label_scores(**batch))
         loss = None if labels is None else cross_entropy(scores, labels, num_items_in_batch=num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=scores)
+
+    def own_loss(self) -> CrossEntropyLoss:
+        """What ``TechniqueTrainer`` trains it on."""
+        return CrossEntropyLoss()
 
     def batch_scores(self, examples: Sequence[Example]) -> Tensor:
         """Scores of a batch's labels, ``(batch, labels)``."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss
+from nlpkit.losses.embeddings.embedding_loss import PooledLoss
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
@@ -38,7 +38,7 @@ class SimCSE(Technique):
         """Needs a loss over embeddings."""
         self._trainer = trainer
         self._rank = trainer.args.process_index
-        if not isinstance(trainer.task_loss, EmbeddingLoss):
+        if not isinstance(trainer.task_loss, PooledLoss):
             raise ValueError(
                 f"SimCSE makes pairs for a loss over embeddings, and {trainer.task_loss} is none: give "
                 "loss=InfoNCELoss() or FlatNCELoss()"
@@ -57,8 +57,7 @@ class SimCSE(Technique):
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """Looks whether the passes differ."""
         loss = self._trainer.task_loss
-        assert isinstance(loss, EmbeddingLoss)
-        first, second = loss.items_of_batch(outputs, batch)[0].detach().chunk(2)
+        first, second = loss.logits_in(outputs, batch).detach().chunk(2)
         if torch.equal(first, second):
             raise ValueError(
                 "SimCSE: both passes are equal to the bit, so the model has no dropout: set its dropout "

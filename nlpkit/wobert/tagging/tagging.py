@@ -17,6 +17,7 @@ from nlpkit.labels.alignment import close_gaps, expand_to_characters, place_in_t
 from nlpkit.labels.bio_decoding import continue_inside, decode_bio
 from nlpkit.labels.spans import Span, bio_to_spans
 from nlpkit.losses.normalised import cross_entropy
+from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.inputs import explained
 from nlpkit.wobert.modeling import Items, WoBertMixin, WoBertModel
@@ -150,6 +151,10 @@ class WoBertForCharacterClassification(WoBertMixin, BertPreTrainedModel):
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=encoded.hidden_states, attentions=encoded.attentions
         )
+
+    def own_loss(self) -> CrossEntropyLoss:
+        """What ``TechniqueTrainer`` trains it on."""
+        return CrossEntropyLoss()
 
     def _word_scores(self, words: Tensor, character_to_token: Tensor) -> Tensor:
         """Scores of each character by its word alone, ``(batch, characters, labels)``."""

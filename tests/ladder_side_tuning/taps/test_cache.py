@@ -202,7 +202,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
         TapCache(tmp_path)
     (tmp_path / "tap_cache.json").write_text(json.dumps({"format": 99}), "utf-8")
-    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 1"):
+    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 2"):
         TapCache(tmp_path)
     with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float32', 'bfloat16', 'int8'"):
         ladder_for("bert-sequence").cache_taps([], tmp_path, collate, dtype="fp8")
@@ -214,7 +214,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
         ("{", r"tap_cache\.json is damaged or cut off"),
         ("", r"tap_cache\.json is damaged or cut off"),
         ("[1]", r"tap_cache\.json must hold a JSON object"),
-        ('{"format": 1}', r"tap_cache\.json is damaged: it lacks 'fingerprint'"),
+        ('{"format": 2}', r"tap_cache\.json is damaged: it lacks 'fingerprint'"),
     ],
 )
 def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
