@@ -25,7 +25,10 @@ TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer}
 def gradient(
     case: Case, batch_size: int, accumulation: int, trainer: str = "plain", settings: Any = None, **arguments: Any
 ) -> dict[str, Tensor]:
-    """The fp64 gradient of one step over the case's eight rows, read off a step of plain SGD with rate 1."""
+    """The fp64 gradient of one step over the case's eight rows, read off a step of plain SGD with rate 1.
+
+    The Trainer's settings may be a function of the model that is trained.
+    """
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(
             output_dir=folder,
@@ -52,7 +55,7 @@ def gradient(
             training,
             train_dataset=case.rows(),
             data_collator=lambda rows: case.collate(rows, None),
-            **(settings or {}),
+            **(settings(model) if callable(settings) else settings or {}),
         ).train()
         return {name: before[name] - tensor for name, tensor in model.state_dict().items()}
 

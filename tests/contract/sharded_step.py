@@ -62,7 +62,8 @@ def gradient(case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor
         trainer.train()
         assert all(isinstance(parameter, DTensor) for parameter in trainer.model_wrapped.parameters())
         after = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        return {name: before[name] - tensor for name, tensor in after.items()}
+        whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in after.items()}
+        return {name: before[name] - value for name, value in whole.items()}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
+from torch.nn.functional import pad
 
 from tests.contract.cases import (
     LABELS,
@@ -68,6 +69,16 @@ def multi_label_rows() -> list[Row]:
     """Token rows with any number of classes each."""
     classes = torch.arange(LABELS)
     return [{**row, "labels": (classes % (n + 2) == 0).double()} for n, row in enumerate(token_ids())]
+
+
+def listed_rows() -> list[Row]:
+    """The same rows with their classes as lists, padded with -100; some have none."""
+    rows = multi_label_rows()
+    rows[3]["labels"] = torch.zeros(LABELS)
+    lists = [row["labels"].nonzero().flatten() for row in rows]
+    return [
+        {**row, "labels": pad(one, (0, LABELS - len(one)), value=-100)} for row, one in zip(rows, lists, strict=True)
+    ]
 
 
 def measured_rows() -> list[Row]:

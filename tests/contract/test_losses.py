@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,25 +21,30 @@ from nlpkit.losses import (
     FocalLoss,
     HardTruncationLoss,
     InfoNCELoss,
+    LogBalancedLoss,
     LogitAdjustedLoss,
     Loss,
     RowDiceLoss,
     SoftF1Loss,
     SoftTruncationLoss,
     SpanLoss,
+    SparseZLPRLoss,
     SquaredErrorLoss,
     SupervisedContrastiveLoss,
+    ZLPRLoss,
 )
 from nlpkit.training import GradCache
 from tests.contract.cases import Case, Row, pad_tokens, small_config, token_ids
 from tests.contract.one_step import gradient
-from tests.contract.stock_heads import HEADS, stock
+from tests.contract.stock_heads import HEADS, listed_rows, stock
 from tests.contract.test_stock_heads import assert_same
 
 _BY_NAME = {case.name: case for case in HEADS}
 ROWS, TOKENS, MULTI_LABEL = (
     _BY_NAME[name] for name in ("BertForSequenceClassification", "BertForTokenClassification", "multi-label")
 )
+
+LISTS = replace(MULTI_LABEL, name="lists", rows=listed_rows)
 
 
 def grouped_rows() -> list[Row]:
@@ -60,6 +65,8 @@ class Tried:
     plain_counts: bool = True
     #: Whether the head's own logits leave padding out.
     masks_padding: bool = True
+    #: Whether a row of -100 is one to which no class applies, and counts.
+    counts_every_row: bool = False
 
 
 def _scores(outputs: Any) -> Tensor:
@@ -73,6 +80,12 @@ LOSSES = {
     "next token": Tried(lambda: CrossEntropyLoss(shift=True), (_BY_NAME["LlamaForCausalLM"],)),
     "binary": Tried(BinaryCrossEntropyLoss, (MULTI_LABEL,)),
     "squared error": Tried(SquaredErrorLoss, (_BY_NAME["regression"],)),
+    "zlpr": Tried(ZLPRLoss, (MULTI_LABEL,)),
+    "zlpr of its own threshold": Tried(
+        lambda: ZLPRLoss(gamma=2.0, margin=0.1, threshold="learned"), (MULTI_LABEL,), plain_counts=False
+    ),
+    "sparse zlpr": Tried(SparseZLPRLoss, (LISTS,), plain_counts=False, counts_every_row=True),
+    "log-balanced": Tried(LogBalancedLoss, (TOKENS,), plain_counts=False),
     "span": Tried(SpanLoss, (_BY_NAME["BertForQuestionAnswering"],), plain_counts=False, masks_padding=False),
     "info-nce": Tried(InfoNCELoss, (EMBEDDINGS,), plain_counts=False),
     "flat-nce": Tried(FlatNCELoss, (EMBEDDINGS,), plain_counts=False),
@@ -114,7 +127,7 @@ def test_accumulated_steps_equal_one_large_batch(tried: Tried, case: Case) -> No
 @each_loss
 def test_the_plain_trainer_takes_it_for_compute_loss_func(tried: Tried, case: Case) -> None:
     if not tried.plain_counts:
-        pytest.skip("the plain Trainer counts what is called labels alone, and gives no mask to pool states with")
+        pytest.skip("the plain Trainer counts labels alone, gives no mask to pool states with, and trains no loss")
     loss = tried.make()
     cut = (2, 4) if loss.scope == "row" else (8, 1)
     plain = gradient(case, *cut, "plain", {"compute_loss_func": loss})
@@ -152,6 +165,8 @@ def test_extreme_logits_stay_finite(tried: Tried, case: Case, scale: float, dtyp
 
 @each_loss
 def test_rows_without_labels_give_nothing_attached_to_the_graph(tried: Tried, case: Case) -> None:
+    if tried.counts_every_row:
+        pytest.skip("a row of -100 has no class, and counts")
     loss, batch = tried.make(), case.collate(case.rows(), None)
     unlabelled = {name: torch.full_like(batch[name], -100) for name in loss.columns}
     outputs = dict(case.model().train()(**loss.inputs_of(batch)))

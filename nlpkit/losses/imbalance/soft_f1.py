@@ -9,30 +9,11 @@ from torch import Tensor
 
 from nlpkit.losses.batch_loss import BatchLoss
 from nlpkit.losses.imbalance.overlap import OverlapLoss
-
-
-def soft_f1(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """``2 sum(y p) / sum(y + p)`` of each class.
-
-    Source: kexue.fm/archives/7708. Its derivative by a probability is ``2 (y - F / 2) / sum(y + p)``.
-
-    Args:
-        probabilities: 0 where an item is not known, shape ``(..., items, classes)``.
-        targets: 0 or 1, 0 where an item is not known, the same shape.
-
-    Returns:
-        Fractions, shape ``(..., classes)``; 0 without targets.
-
-    Example:
-        >>> soft_f1(torch.tensor([[0.5], [1.0], [0.5]]), torch.tensor([[1.0], [1.0], [0.0]]))
-        tensor([0.7500])
-    """
-    total = (probabilities + targets).sum(-2)
-    return 2 * (probabilities * targets).sum(-2) / total.clamp(min=torch.finfo(total.dtype).tiny)
+from nlpkit.losses.smooth.counts import smooth_f1
 
 
 class SoftF1Loss(OverlapLoss, BatchLoss):
-    """One minus the F1 of a batch, in which probabilities stand for decisions.
+    """One minus the F1 of a batch, in which probabilities stand for decisions (``smooth_f1``).
 
     Source: kexue.fm/archives/7708.
 
@@ -43,7 +24,7 @@ class SoftF1Loss(OverlapLoss, BatchLoss):
         multi_label: labels are 0 or 1 for each logit, in place of class indices.
 
     Raises:
-        ValueError: labels are of the other kind.
+        ValueError: ``leave_out`` is no class, or labels are of the other kind.
 
     Note:
         F1 is no mean over items: that of small batches is too small on average, so that a step must be one batch (see
@@ -72,10 +53,12 @@ class SoftF1Loss(OverlapLoss, BatchLoss):
         """A fraction, shape ``()``; 0 where no class occurs."""
         probabilities, targets = self.probabilities_and_targets(logits, labels)
         if self.leave_out is not None:
+            if not 0 <= self.leave_out < logits.shape[-1]:
+                raise ValueError(f"leave_out is {self.leave_out}, which is none of {logits.shape[-1]} classes")
             kept = torch.arange(logits.shape[-1], device=logits.device) != self.leave_out
             probabilities, targets = probabilities[:, kept], targets[:, kept]
         if self.over == "micro":
             probabilities, targets = probabilities.reshape(-1, 1), targets.reshape(-1, 1)
         occurs = targets.sum(0) > 0
-        missed = torch.where(occurs, 1 - soft_f1(probabilities, targets), 0.0)
+        missed = torch.where(occurs, 1 - smooth_f1(probabilities, targets, dim=0), 0.0)
         return missed.sum() / occurs.sum().clamp(min=1)

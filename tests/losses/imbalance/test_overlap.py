@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-from nlpkit.losses import BatchLoss, DiceLoss, RowDiceLoss, SoftF1Loss, soft_f1
+from nlpkit.losses import BatchLoss, DiceLoss, RowDiceLoss, SoftF1Loss, smooth_f1
 from nlpkit.losses.imbalance.dice import dice
 from tests.losses.test_loss import drawn
 
@@ -60,7 +60,7 @@ def test_decisions_give_the_f1_of_scikit_learn() -> None:
 def test_the_derivative_is_the_posts() -> None:
     targets = (drawn(20, 3) > 0).double()
     probabilities = drawn(20, 3, seed=1).sigmoid().requires_grad_()
-    f1 = soft_f1(probabilities, targets)
+    f1 = smooth_f1(probabilities, targets, dim=0)
     (found,) = torch.autograd.grad(f1.sum(), probabilities)
     torch.testing.assert_close(found, 2 * (targets - f1 / 2) / (targets + probabilities).sum(0), **EXACT)
 
@@ -69,7 +69,7 @@ def test_f1_of_small_batches_is_too_small_on_average() -> None:
     targets = (torch.rand(4096, 1, generator=torch.Generator().manual_seed(0)) < 0.1).double()
     chances = (drawn(4096, 1) + 2 * targets - 2).sigmoid()
     means = [
-        torch.stack([soft_f1(*pair) for pair in zip(chances.split(size), targets.split(size), strict=True)]).mean()
+        torch.stack([smooth_f1(*pair) for pair in zip(chances.split(size), targets.split(size), strict=True)]).mean()
         for size in (4, 16, 64, 4096)
     ]
     assert means == sorted(means) and means[0] < 0.7 * means[-1]
@@ -128,6 +128,7 @@ def test_rows_do_not_depend_on_each_other() -> None:
         (lambda: DiceLoss(smoothing=0.0), "smoothing is 0.0; give a number above 0"),
         (lambda: RowDiceLoss(absent="drop"), "absent='drop': give 'skip' or 'count'"),  # type: ignore[arg-type]
         (lambda: SoftF1Loss("weighted"), "average='weighted': give 'macro' or 'micro'"),  # type: ignore[arg-type]
+        (lambda: SoftF1Loss(leave_out=3)(drawn(2, 3), torch.tensor([0, 1])), "leave_out is 3, which is none of 3"),
         (lambda: RowDiceLoss()(drawn(2, 3), torch.tensor([0, 1])), r"of shape \(2,\), and RowDiceLoss needs"),
     ],
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Functions with steps, made smooth: the largest, the k largest, and what scores count."""
