@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -85,6 +86,10 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         dtype = layer.weight.dtype if self._dtype is None else self._dtype
         bias = None if layer.bias is None else layer.bias.to(dtype)
         return F.linear(states.to(dtype), layer.weight.to(dtype), bias)
+
+    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
+        """All that the model returned, so that hidden states stay what they are."""
+        return outputs
 
     def average(
         self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None

@@ -179,7 +179,7 @@ class Loss(nn.Module):
         labels, chosen = self._chosen(labels, mask)
         logits = self.align_logits(logits, labels)
         if logits.shape[: chosen.dim()] == chosen.shape:
-            logits = logits[chosen]
+            logits = logits.flatten(0, chosen.dim() - 1) if chosen.all() else logits[chosen]
         elif logits.dim() != 2 or len(logits) != chosen.sum():  # heads with sparse_prediction choose themselves
             raise ValueError(
                 f"{type(self).__name__}: logits of shape {tuple(logits.shape)} do not fit labels of shape "
@@ -189,5 +189,10 @@ class Loss(nn.Module):
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         aligned = self.align_labels(labels)
-        chosen = self.valid(aligned)
-        return aligned, chosen if mask is None else chosen & self.align_labels(mask).bool()
+        if mask is not None:
+            kept = self.align_labels(mask).bool()
+            if kept.shape == aligned.shape:
+                aligned = torch.where(kept, aligned, -100)
+            else:  # labels of a row are several
+                return aligned, self.valid(aligned) & kept
+        return aligned, self.valid(aligned)

@@ -18,6 +18,7 @@ class PreTrainingLoss(CrossEntropyLoss):
     Either column of labels may be missing. The terms are called ``loss`` (of tokens) and ``next_sentence``.
 
     Example:
+        >>> import torch
         >>> outputs = {"prediction_logits": torch.zeros(2, 3, 4), "seq_relationship_logits": torch.zeros(2, 2)}
         >>> batch = {"labels": torch.zeros(2, 3).long(), "next_sentence_label": torch.tensor([0, 1])}
         >>> {name: round(term.item(), 3) for name, term in PreTrainingLoss().terms(outputs, batch, {}).items()}

@@ -1,0 +1,11 @@
+from .amos import Amos as Amos
+from .amos import amos_update as amos_update
+from .amos_rules import AmosRule as AmosRule
+from .amos_rules import amos_param_groups as amos_param_groups
+from .amos_rules import amos_rules as amos_rules
+from .muon import Muon as Muon
+from .muon_routes import MuonRoute as MuonRoute
+from .muon_routes import muon_routes as muon_routes
+from .relative_rates import coupled_weight_decay as coupled_weight_decay
+from .relative_rates import relative_rate_groups as relative_rate_groups
+from .schedules import inverse_time_schedule as inverse_time_schedule

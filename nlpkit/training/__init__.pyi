@@ -7,6 +7,15 @@ from .heads import head_modules as head_modules
 from .heads import lora_targets as lora_targets
 from .masked_lm import MaskedLMTrainer as MaskedLMTrainer
 from .masked_lm import metrics_by_domain as metrics_by_domain
+from .monitoring.auxiliary import AuxiliaryLosses as AuxiliaryLosses
+from .monitoring.auxiliary import add_loss as add_loss
+from .monitoring.best_checkpoint import BestCheckpoint as BestCheckpoint
+from .monitoring.probes import Probes as Probes
+from .monitoring.probes import probe as probe
+from .monitoring.schedules import ScheduledStrength as ScheduledStrength
+from .monitoring.schedules import cosine_strength as cosine_strength
+from .monitoring.schedules import linear_strength as linear_strength
+from .monitoring.schedules import warmup_strength as warmup_strength
 from .penalties.r_drop import RDrop as RDrop
 from .penalties.self_critical import SelfCritical as SelfCritical
 from .penalties.simcse import SimCSE as SimCSE
@@ -17,3 +26,8 @@ from .seq2seq_trainer import TechniqueSeq2SeqTrainer as TechniqueSeq2SeqTrainer
 from .stock_losses import stock_loss as stock_loss
 from .technique import Technique as Technique
 from .trainer import TechniqueTrainer as TechniqueTrainer
+from .weights.averaging import EMA as EMA
+from .weights.averaging import SWA as SWA
+from .weights.layer_rates import LayerRates as LayerRates
+from .weights.mezo import MeZO as MeZO
+from .weights.unfreezing import Unfreezing as Unfreezing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
@@ -166,6 +166,10 @@ class Technique(TrainerCallback):
     def groups(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The optimizer's parameter groups."""
         return groups
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """What an evaluation or a prediction runs within, such as other weights."""
+        return nullcontext()
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that training goes on as if it had not stopped."""

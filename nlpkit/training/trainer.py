@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class TechniquesMixin(Trainer):
         self._items: Any = {}  # of the step that is running, by term
         self._weight, self._prefix = 1.0, ""
         self._logged: Terms = {}
-        self._steps_logged = 0
+        self._logged_from = 0  # steps that had been taken when the first of them came
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
             self._task_loss.to(self.args.device)
@@ -241,6 +241,13 @@ class TechniquesMixin(Trainer):
             refuse_fp16_training(self.model)
         return super().train(*args, **kwargs)
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate or predict as the Trainer does, within what techniques ask for."""
+        with ExitStack() as entered:
+            for technique in self._active():
+                entered.enter_context(technique.evaluating())
+            return super().evaluation_loop(*args, **kwargs)
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The Trainer's optimizer with the groups that techniques make, and the parameters of the loss."""
         made = self.optimizer is None
@@ -258,6 +265,8 @@ class TechniquesMixin(Trainer):
         self._log_terms({name: term})
 
     def _log_terms(self, terms: Terms) -> None:
+        if not self._logged:
+            self._logged_from = self.state.global_step
         for name, term in terms.items():
             key, value = self._prefix + name, term.detach() * self._weight
             self._logged[key] = self._logged[key] + value if key in self._logged else value
@@ -267,11 +276,11 @@ class TechniquesMixin(Trainer):
         if "loss" in logs and self._logged:
             names = sorted(self._logged)
             sums = self.accelerator.reduce(torch.stack([self._logged[name].double() for name in names]), "sum")
-            steps = max(1, self.state.global_step - self._steps_logged)
+            steps = max(1, self.state.global_step - self._logged_from)
             if len(names) > 1:
                 values = dict(zip(names, (sums / steps).tolist(), strict=True))
                 logs |= {name if name != "loss" else "task_loss": value for name, value in values.items()}
-            self._logged, self._steps_logged = {}, self.state.global_step
+            self._logged = {}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:

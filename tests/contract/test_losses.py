@@ -27,6 +27,7 @@ from nlpkit.losses import (
     RowDiceLoss,
     SoftF1Loss,
     SoftTruncationLoss,
+    Loss,
     SpanLoss,
     SparseZLPRLoss,
     SquaredErrorLoss,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses import CrossEntropyLoss
-from nlpkit.training import FGM, RDrop, Technique
+from nlpkit.training import FGM, LayerRates, RDrop, Technique
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
@@ -22,6 +22,7 @@ from tests.contract.test_stock_heads import assert_same
 TECHNIQUES: dict[str, Callable[[float], Technique]] = {
     "r-drop": lambda weight: RDrop(4 * weight),
     "fgm": lambda weight: FGM(0.5, weight),
+    "layer-rates": lambda weight: LayerRates(decay=1 - weight / 2),
 }
 _NAMES = {
     "BertForTokenClassification",

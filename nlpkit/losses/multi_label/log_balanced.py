@@ -93,11 +93,6 @@ class LogBalancedLoss(Loss):
             )
         return self.average(outputs, labels, None, mask)
 
-    def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        if mask is not None and mask.shape == labels.shape:
-            labels, mask = labels.masked_fill(~mask.bool(), -100), None
-        return super()._chosen(labels, mask)
-
 
 def _refuse_other_than_classes(logits: Tensor, labels: Tensor) -> None:
     if labels.shape != logits.shape[:-1] or labels.dim() == 0:

@@ -131,11 +131,6 @@ class ZLPRLoss(Loss):
         """The classes."""
         return labels.shape[-1]
 
-    def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        if mask is not None and mask.shape == labels.shape:
-            labels, mask = labels.masked_fill(~mask.bool(), -100), None
-        return super()._chosen(labels, mask)
-
 
 def refuse_other_than_shares(logits: Tensor, labels: Tensor) -> None:
     """Raise a ``ValueError`` if labels do not say of each class whether it applies."""

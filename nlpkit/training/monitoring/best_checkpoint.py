@@ -1,0 +1,124 @@
+"""The best checkpoint by several metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from nlpkit.training.technique import Technique
+
+
+class BestCheckpoint(Technique):
+    """Tell the Trainer which checkpoint is the best one, by several metrics, as one metric of its own.
+
+    Each evaluation gets a metric ``eval_best``, which is above all former ones where this evaluation is better than
+    the best one so far, and below them elsewhere. So all that the Trainer does with a metric works on several: give
+    ``metric_for_best_model="best"`` and ``greater_is_better=True``, with ``load_best_model_at_end``,
+    ``save_strategy="best"`` or ``EarlyStoppingCallback``.
+
+    Args:
+        metrics: which of them count, as evaluation logs them (``"eval_f1"``, ``"eval_loss"``), and whether the
+            largest or the smallest is the best.
+        weights: of each metric in a sum that is compared; ``None`` means one after the other, in the order given: the
+            next one decides where those before it are equal.
+        min_delta: by how much a metric must differ to count as another, one number for all or one for each; of the
+            sum, where there are weights.
+        ignore_before: a share of training before whose end each evaluation counts as better than the last one, and
+            any after it as better than those.
+
+    Raises:
+        ValueError: there are no metrics, a direction is not known, or names do not match.
+        KeyError: an evaluation has some of the metrics, but not all. One that has none of them, as on another one of
+            several data sets, does not count.
+
+    Note:
+        Of equal evaluations the first is the best. A metric that is not a number is the worst. It is a callback like
+        any other, for any Trainer: ``callbacks=[BestCheckpoint(...), EarlyStoppingCallback()]``, in this order, or
+        among the techniques where nothing stops early. The best so far is read from the log, so a resumed run goes on
+        as it was. With ``min_delta`` and metrics in turn, better than the best does not mean better than all.
+
+    Example:
+        >>> best = BestCheckpoint({"eval_f1": "max", "eval_loss": "min"}, min_delta=0.01)
+        >>> best.better({"eval_f1": 0.801, "eval_loss": 0.3}, than={"eval_f1": 0.800, "eval_loss": 0.5})
+        True
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, Literal["max", "min"]],
+        *,
+        weights: Mapping[str, float] | None = None,
+        min_delta: float | Mapping[str, float] = 0.0,
+        ignore_before: float = 0.0,
+    ) -> None:
+        if not metrics:
+            raise ValueError("BestCheckpoint: metrics are empty: give at least one, such as {'eval_loss': 'min'}")
+        for name, direction in metrics.items():
+            if direction not in ("max", "min"):
+                raise ValueError(f"BestCheckpoint: metrics[{name!r}]={direction!r} must be 'max' or 'min'")
+        if weights is not None and weights.keys() != metrics.keys():
+            raise ValueError(f"BestCheckpoint: weights of {sorted(weights)} must be of {sorted(metrics)}")
+        if isinstance(min_delta, Mapping) and (weights is not None or min_delta.keys() != metrics.keys()):
+            raise ValueError(f"BestCheckpoint: min_delta={dict(min_delta)} must be one number, or one for each metric")
+        self.metrics, self.weights, self.min_delta = dict(metrics), weights, min_delta
+        self.ignore_before = ignore_before
+        self._begin()
+
+    def _begin(self) -> None:
+        self._best: dict[str, float] | None = None
+        self._rank = 0
+
+    def better(self, found: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Whether metrics are better than others."""
+        ours, others = self._signed(found), self._signed(than)
+        if self.weights is not None:
+            score, best = (sum(self.weights[n] * values[n] for n in self.metrics) for values in (ours, others))
+            return score > best + self._delta("")
+        for name in self.metrics:
+            if ours[name] > others[name] + self._delta(name):
+                return True
+            if ours[name] < others[name] - self._delta(name):
+                return False
+        return False
+
+    def _signed(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Metrics of which the largest is the best."""
+        values = {name: metrics[name] if way == "max" else -metrics[name] for name, way in self.metrics.items()}
+        return {name: -math.inf if math.isnan(value) else value for name, value in values.items()}
+
+    def _delta(self, name: str) -> float:
+        return self.min_delta[name] if isinstance(self.min_delta, Mapping) else self.min_delta
+
+    def _judge(self, metrics: Mapping[str, Any], step: int, last_step: int) -> float:
+        """The metric of an evaluation: the number of those that were the best when they came, or less."""
+        found = {name: float(metrics[name]) for name in self.metrics}
+        ignored = step < self.ignore_before * last_step
+        if self._best is None or ignored or self.better(found, self._best):
+            self._best = None if ignored else found
+            self._rank += 1
+            return float(self._rank)
+        return float(self._rank - 1)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Go over the evaluations of a run that goes on."""
+        self._begin()
+        for entry in state.log_history:
+            if self.metrics.keys() <= entry.keys():
+                self._judge(entry, int(entry["step"]), state.max_steps)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Adds ``eval_best``."""
+        metrics: dict[str, float] = kwargs["metrics"]
+        missing = [name for name in self.metrics if name not in metrics]
+        if len(missing) == len(self.metrics):
+            return
+        if missing:
+            raise KeyError(f"BestCheckpoint: {', '.join(missing)} not among the metrics {', '.join(sorted(metrics))}")
+        metrics["eval_best"] = self._judge(metrics, state.global_step, state.max_steps)

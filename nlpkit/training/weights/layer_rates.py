@@ -1,0 +1,77 @@
+"""Learning rates that fall from the head down to the embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nlpkit.training.heads import head_modules
+from nlpkit.training.stock_losses import with_head
+from nlpkit.training.technique import Technique
+from nlpkit.training.weights.depths import depths
+
+
+class LayerRates(Technique):
+    """A lower learning rate for each block further down, and one of its own for the head.
+
+    Source: ULMFiT, arXiv 1801.06146, section 3.2, with the powers of arXiv 2003.10555: the highest block has ``decay``
+    times the optimizer's rate, each block below it ``decay`` times that of the one above, the embeddings the least,
+    and whatever is above the blocks the whole of it.
+
+    Args:
+        decay: from a block to the next one down; 1 means one rate for all.
+        head_rate: the learning rate of a head that begins at random (``head_modules``); ``None`` means as above.
+
+    Raises:
+        ValueError: the decay is not in (0, 1]; the model has no blocks, or no head that begins at random.
+
+    Note:
+        It costs nothing. Schedules multiply all rates alike. The technique acts where the Trainer makes the optimizer,
+        so give that as ``optimizer_cls_and_kwargs``, not as ``optimizers``. ``rates`` holds what each parameter has
+        got, by name.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> import torch
+        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                              intermediate_size=8))
+        >>> technique = LayerRates(decay=0.5)
+        >>> groups = technique.groups(model, torch.optim.SGD(model.parameters(), lr=1.0).param_groups)
+        >>> [(len(group["params"]), group["lr"]) for group in groups]
+        [(2, 1.0), (16, 0.5), (5, 0.25)]
+    """
+
+    def __init__(self, decay: float = 0.9, head_rate: float | None = None) -> None:
+        if not 0 < decay <= 1:
+            raise ValueError(f"LayerRates: decay={decay} must be in (0, 1]")
+        self.decay, self.head_rate = decay, head_rate
+        self.rates: dict[str, float] = {}
+
+    def groups(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each group in parts, by the rates of its parameters."""
+        found, top = depths(model)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        head = self._head(model)
+        parts: list[dict[str, Any]] = []
+        for group in groups:
+            by_rate: dict[float, list[Any]] = {}
+            for parameter in group["params"]:
+                name = names.get(parameter)  # a loss has parameters of its own
+                rate = group["lr"] * self.decay ** (0 if name is None else top - found[name])
+                rate = self.head_rate if self.head_rate is not None and parameter in head else rate
+                by_rate.setdefault(rate, []).append(parameter)
+                if name is not None:
+                    self.rates[name] = rate
+            parts += [{**group, "params": own, "lr": rate} for rate, own in by_rate.items()]
+        # The Trainer logs the rate of the first group.
+        return sorted(parts, key=lambda part: -part["lr"])
+
+    def _head(self, model: nn.Module) -> set[nn.Parameter]:
+        if self.head_rate is None:
+            return set()
+        inner = with_head(model)
+        head = {parameter for name in head_modules(inner) for parameter in inner.get_submodule(name).parameters()}
+        if not head:
+            raise ValueError(f"LayerRates: {type(inner).__name__} has no head that begins at random, for head_rate=")
+        return head

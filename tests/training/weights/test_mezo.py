@@ -1,0 +1,195 @@
+"""Training from losses alone: the estimate, weights that come back to the bit, and steps however they are cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nlpkit.training import FGM, MeZO
+from nlpkit.training.weights.directions import CHUNK, direction, move, moved_while_used
+from nlpkit.training.weights.mezo import _units, projected_gradient
+from tests.contract.cases import small_config
+from tests.contract.one_step import gradient
+from tests.contract.stock_heads import HEADS, stock
+from tests.contract.test_stock_heads import assert_same
+from tests.optimizers.small_models import MODELS, small_model
+from tests.training.runs import same_weights, trainer, whole_and_resumed
+from tests.training.runs import small_model as small_bert
+
+CASE = next(case for case in HEADS if case.name == "BertForTokenClassification")
+
+
+def drawn(size: int, count: int) -> Tensor:
+    """Directions, one a row."""
+    like = torch.zeros(size, dtype=torch.float64)
+    return torch.stack([next(direction(like, (0, number)))[1] for number in range(count)])
+
+
+def test_directions_are_standard_normal_and_made_again() -> None:
+    draws = drawn(5, 20_000)
+    assert draws.mean(0).abs().max() < 5 / 20_000**0.5
+    assert (draws.T @ draws / 20_000 - torch.eye(5)).abs().max() < 10 / 20_000**0.5
+    long = torch.zeros(CHUNK + 7)
+    first, again = ([numbers for _, numbers in direction(long, (1, 2))] for _ in range(2))
+    assert [len(numbers) for numbers in first] == [CHUNK, 7]
+    assert all(map(torch.equal, first, again)) and not torch.equal(first[0][:7], first[1])
+
+
+def test_the_estimate_is_the_gradient_of_a_quadratic_on_average() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+    theta = torch.randn(5, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def loss(weights: Tensor) -> Tensor:
+        return (weights @ matrix).square().sum(-1)
+
+    (expected,) = torch.autograd.grad(loss(theta), theta)
+    z = drawn(5, 20_000)
+    found = projected_gradient(loss(theta + 0.1 * z), loss(theta - 0.1 * z), 0.1)[:, None].detach() * z
+    error = found.std(0) / len(z) ** 0.5
+    assert ((found.mean(0) - expected).abs() < 4.5 * error).all()
+    assert (error < 0.1 * expected.norm()).all()
+
+
+def test_the_estimate_is_reinforce_over_weights() -> None:
+    """For a Gaussian policy of deviation epsilon, averaged over a direction and its opposite."""
+    theta, z, epsilon = torch.randn(5, dtype=torch.float64), drawn(5, 7), 0.3
+    policy = torch.distributions.Normal(theta.requires_grad_(), epsilon)
+
+    def cost(weights: Tensor) -> Tensor:
+        return (weights > 0).double().sum(-1)  # without a gradient
+
+    for row in z:
+        sides = [(theta + sign * epsilon * row).detach() for sign in (1, -1)]
+        surrogate = sum(cost(side) * policy.log_prob(side).sum() for side in sides) / 2
+        (reinforce,) = torch.autograd.grad(surrogate, theta)
+        slope = projected_gradient(cost(sides[0]), cost(sides[1]), epsilon)
+        torch.testing.assert_close(slope * row, reinforce, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_are_moved_while_they_are_used_and_come_back_to_the_bit(name: str, dtype: torch.dtype) -> None:
+    """All of them at once, and each by the module that runs with it, give one output."""
+    model = small_model(name).eval().to(dtype)
+    ids = {"input_ids": torch.tensor([[5, 7, 5, 9]])}
+    if "t5" in name:
+        ids["decoder_input_ids"] = ids["input_ids"]
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    used: set[int] = set()
+    with torch.no_grad(), moved_while_used(_units(model), (3,), 0.1, used):
+        found = model(**ids).logits
+    assert used == set(range(len(before)))
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+    for number, parameter in enumerate(model.parameters()):
+        move(parameter, (3, number), 0.1)
+    with torch.no_grad():
+        assert torch.equal(model(**ids).logits, found)
+    assert not any(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+
+
+def test_a_pass_that_fails_leaves_the_weights() -> None:
+    class Failing(nn.Linear):
+        def forward(self, states: Tensor) -> Tensor:
+            raise RuntimeError("no memory")
+
+    model = nn.Sequential(nn.Linear(2, 2), Failing(2, 2))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(RuntimeError, match="no memory"), moved_while_used(_units(model), (3,), 0.1, set()):
+        model(torch.ones(1, 2))
+    assert all(map(torch.equal, model.parameters(), before))
+    assert not model[1]._forward_hooks and not model[1]._forward_pre_hooks
+
+
+def estimate(batch_size: int, accumulation: int, **settings: Any) -> dict[str, Tensor]:
+    return gradient(CASE, batch_size, accumulation, "ours", {"techniques": [MeZO(**settings)]})
+
+
+def test_accumulated_steps_equal_one_large_batch() -> None:
+    whole = estimate(8, 1, directions=2)
+    assert_same(estimate(2, 4, directions=2), whole)
+    assert_same(estimate(3, 3, directions=2), whole)
+
+
+def test_a_step_follows_the_gradient_along_its_directions() -> None:
+    true, found = gradient(CASE, 8, 1, "ours"), estimate(8, 1, epsilon=1e-5)
+    names = [name for name, _ in CASE.model().named_parameters()]
+    z = {name: torch.cat([n for _, n in direction(true[name], (42, 0, 0, i))]) for i, name in enumerate(names)}
+    slope = sum((true[name].flatten() * z[name]).sum() for name in names)
+    for name in names:
+        torch.testing.assert_close(found[name].flatten(), slope * z[name], rtol=0, atol=1e-6)
+
+
+def test_both_sides_have_the_same_dropout() -> None:
+    """Or else their difference, divided by so small a step, would be huge."""
+    case = replace(CASE, model=stock("BertForTokenClassification", **small_config(hidden_dropout_prob=0.3)))
+    found = gradient(case, 2, 4, "ours", {"techniques": [MeZO(epsilon=1e-8)]})
+    assert 1e-3 < max(tensor.abs().max() for tensor in found.values()) < 100
+
+
+def test_clipping_optimizers_schedules_and_resuming(tmp_path: Path) -> None:
+    settings = {"max_grad_norm": 0.1, "optim": "adamw_torch", "weight_decay": 0.1, "learning_rate": 1e-3}
+
+    def dropout() -> Any:
+        return small_bert(hidden_dropout_prob=0.1)
+
+    whole, again = whole_and_resumed(tmp_path, lambda: [MeZO()], model=dropout, **settings)
+    assert same_weights(whole.model, again.model)
+    assert not same_weights(whole.model, dropout())
+    assert not whole.optimizer.state_dict()["state"]
+    assert all(parameter.grad is None for parameter in whole.model.parameters())
+
+
+def wrong_tokens(outputs: Any, labels: Tensor, num_items_in_batch: Any) -> Tensor:
+    """The share of tokens that get another class than their own: no gradient."""
+    wrong = (outputs.logits.argmax(-1) != labels) & (labels != -100)
+    return wrong.sum().float() / num_items_in_batch
+
+
+def test_a_loss_without_gradient_is_learnt(tmp_path: Path) -> None:
+    run = trainer(
+        tmp_path, [MeZO(epsilon=0.05, directions=8)], steps=60, options={"loss": wrong_tokens}, learning_rate=0.01,
+        per_device_train_batch_size=8, optim="sgd", lr_scheduler_type="constant",
+    )  # fmt: skip
+    before = run.evaluate()["eval_loss"]
+    run.train()
+    assert run.evaluate()["eval_loss"] < before - 0.15
+
+
+def test_weights_in_bf16_do_not_drift(tmp_path: Path) -> None:
+    model = small_bert().bfloat16()
+    run = trainer(tmp_path, [MeZO()], model, steps=5, learning_rate=0.0)
+    run.train()
+    assert same_weights(run.model, small_bert().bfloat16())
+
+
+def test_with_lora_only_the_adapters_move(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(small_bert(), peft.LoraConfig(target_modules=["query"]))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer(tmp_path, [MeZO(0.01)], model, learning_rate=0.1).train()
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name in before if "lora_" in name}
+
+
+def test_without_weight_it_is_not_there() -> None:
+    off = MeZO()
+    off.weight = 0.0
+    found, plain = gradient(CASE, 2, 4, "ours", {"techniques": [off]}), gradient(CASE, 2, 4, "ours")
+    assert all(torch.equal(found[name], plain[name]) for name in plain)
+
+
+def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"MeZO: epsilon=0 must be positive, and directions=1 at least 1"):
+        MeZO(0)
+    with pytest.raises(ValueError, match=r"MeZO takes no gradients: FGM cannot act beside it"):
+        trainer(tmp_path, [FGM(), MeZO()])
+    model = small_bert()
+    model.unused = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"without running what holds unused.weight, unused.bias: set requires_grad_"):
+        trainer(tmp_path, [MeZO()], model).train()

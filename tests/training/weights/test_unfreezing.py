@@ -1,0 +1,87 @@
+"""Blocks that are let in one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import TrainerCallback
+
+from nlpkit.training import EMA, Unfreezing
+from tests.training.runs import same_weights, small_model, trainer, whole_and_resumed
+
+
+class Trained(TrainerCallback):
+    """The parts of the model that each step has gradients for."""
+
+    def __init__(self) -> None:
+        self.steps: list[set[str]] = []
+
+    def on_pre_optimizer_step(self, *args: Any, model: Any, **kwargs: Any) -> None:
+        names = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+        parts = ("embeddings", "layer.0", "layer.1", "classifier")
+        self.steps.append({part for part in parts if any(part in name for name in names)})
+
+
+HEAD, TOP, ALL = {"classifier"}, {"classifier", "layer.1"}, {"classifier", "layer.1", "layer.0", "embeddings"}
+
+
+@pytest.mark.parametrize(
+    ("technique", "expected"),
+    [
+        (Unfreezing(every=1 / 8, unit="training"), [HEAD, TOP, TOP | {"layer.0"}, *[ALL] * 5]),
+        (Unfreezing(every=1.0), [HEAD] * 4 + [TOP] * 4),  # four steps an epoch
+        (Unfreezing(every=0.5), [HEAD] * 2 + [TOP] * 2 + [TOP | {"layer.0"}] * 2 + [ALL] * 2),
+    ],
+)
+def test_blocks_are_let_in_from_the_top(tmp_path: Path, technique: Unfreezing, expected: list[set[str]]) -> None:
+    trained = Trained()
+    model = small_model()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    run = trainer(tmp_path, [technique], model, steps=8, options={"callbacks": [trained]})
+    run.train()
+    assert trained.steps == expected
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    moved = {name for name, parameter in model.named_parameters() if not parameter.equal(before[name])}
+    assert any("embeddings" in name for name in moved) == (ALL in expected)
+
+
+def test_what_was_frozen_before_stays_frozen(tmp_path: Path) -> None:
+    model = small_model()
+    model.bert.embeddings.requires_grad_(False)
+    trained = Trained()
+    trainer(tmp_path, [Unfreezing(0.25, "training")], model, options={"callbacks": [trained]}).train()
+    assert trained.steps[-1] == TOP | {"layer.0"}
+    assert not any(parameter.requires_grad for parameter in model.bert.embeddings.parameters())
+
+
+def test_without_weight_it_is_not_there(tmp_path: Path) -> None:
+    off = Unfreezing()
+    off.weight = 0.0
+    changed, plain = trainer(tmp_path, [off]), trainer(tmp_path)
+    changed.train()
+    plain.train()
+    assert same_weights(changed.model, plain.model)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    whole, again = whole_and_resumed(tmp_path, lambda: [Unfreezing(0.25, "training"), EMA()])
+    assert same_weights(whole.model, again.model)
+
+
+def test_bad_settings_and_waiting_processes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Unfreezing: every=0 must be positive"):
+        Unfreezing(0)
+    with pytest.raises(ValueError, match=r"Unfreezing: unit='steps' must be 'epochs' or 'training'"):
+        Unfreezing(1, "steps")  # type: ignore[arg-type]
+    run = trainer(tmp_path, ddp_find_unused_parameters=False)
+
+    class Args:
+        world_size, ddp_find_unused_parameters, activation_checkpointing = 2, False, False
+
+    run.args = Args()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"unless ddp_find_unused_parameters=True"):
+        Unfreezing().prepare(run)
+    Args.ddp_find_unused_parameters = None  # type: ignore[assignment]
+    Unfreezing().prepare(run)
