@@ -27,7 +27,6 @@ from nlpkit.losses import (
     RowDiceLoss,
     SoftF1Loss,
     SoftTruncationLoss,
-    Loss,
     SpanLoss,
     SparseZLPRLoss,
     SquaredErrorLoss,
