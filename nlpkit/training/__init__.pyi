@@ -17,6 +17,7 @@ from .monitoring.schedules import cosine_strength as cosine_strength
 from .monitoring.schedules import linear_strength as linear_strength
 from .monitoring.schedules import warmup_strength as warmup_strength
 from .penalties.r_drop import RDrop as RDrop
+from .penalties.self_critical import SelfCritical as SelfCritical
 from .penalties.simcse import SimCSE as SimCSE
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic

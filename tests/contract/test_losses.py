@@ -12,11 +12,21 @@ from torch import Tensor
 
 from nlpkit.losses import (
     BinaryCrossEntropyLoss,
+    CenterLoss,
     CrossEntropyLoss,
+    DiceLoss,
+    ExactLoss,
+    F1WeightedLoss,
     FlatNCELoss,
+    FocalLoss,
+    HardTruncationLoss,
     InfoNCELoss,
     LogBalancedLoss,
+    LogitAdjustedLoss,
     Loss,
+    RowDiceLoss,
+    SoftF1Loss,
+    SoftTruncationLoss,
     SpanLoss,
     SparseZLPRLoss,
     SquaredErrorLoss,
@@ -59,6 +69,10 @@ class Tried:
     counts_every_row: bool = False
 
 
+def _scores(outputs: Any) -> Tensor:
+    return outputs["logits"]
+
+
 #: One line per loss.
 LOSSES = {
     "cross-entropy": Tried(CrossEntropyLoss, (ROWS, TOKENS)),
@@ -76,6 +90,22 @@ LOSSES = {
     "info-nce": Tried(InfoNCELoss, (EMBEDDINGS,), plain_counts=False),
     "flat-nce": Tried(FlatNCELoss, (EMBEDDINGS,), plain_counts=False),
     "supervised contrastive": Tried(SupervisedContrastiveLoss, (EMBEDDINGS,), plain_counts=False),
+    "focal": Tried(lambda: FocalLoss(0.5, [0.1, 0.2, 0.3, 0.3, 0.1]), (ROWS, TOKENS)),
+    "binary focal": Tried(lambda: FocalLoss(2.0, 0.25, multi_label=True), (MULTI_LABEL,)),
+    "hard truncation": Tried(lambda: HardTruncationLoss(0.1), (TOKENS,)),
+    "soft truncation": Tried(lambda: SoftTruncationLoss(3.0), (TOKENS,)),
+    "logit adjustment": Tried(lambda: LogitAdjustedLoss([0.1, 0.2, 0.3, 0.3, 0.1]), (ROWS, TOKENS)),
+    "binary logit adjustment": Tried(
+        lambda: LogitAdjustedLoss([0.1, 0.2] * 2 + [0.9], multi_label=True), (MULTI_LABEL,)
+    ),
+    "dice": Tried(lambda: DiceLoss(1.0, absent="count"), (ROWS, TOKENS)),
+    "binary dice": Tried(lambda: DiceLoss(multi_label=True), (MULTI_LABEL,)),
+    "row dice": Tried(RowDiceLoss, (TOKENS,), plain_counts=False),
+    "soft f1": Tried(lambda: SoftF1Loss("micro", leave_out=0), (ROWS, TOKENS)),
+    "f1-weighted": Tried(F1WeightedLoss, (MULTI_LABEL,)),
+    "exact": Tried(ExactLoss, (TOKENS,)),
+    "probit": Tried(lambda: ExactLoss(0.5, log=True), (ROWS,)),
+    "center": Tried(lambda: CenterLoss(CrossEntropyLoss(), 5, 5, momentum=None, features=_scores), (ROWS, TOKENS)),
 }
 EACH = [pytest.param(tried, case, id=f"{name}-{case}") for name, tried in LOSSES.items() for case in tried.cases]
 each_loss = pytest.mark.parametrize(("tried", "case"), EACH)
@@ -110,7 +140,7 @@ def test_padding_changes_nothing(tried: Tried, case: Case) -> None:
         pytest.skip("this head of transformers lets padding compete with the answer")
     model, loss = case.model().double().eval(), tried.make()
     short, long = (case.collate(case.rows(), length) for length in (None, 20))
-    values = [loss.terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (short, long)]
+    values = [tried.make().terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (short, long)]
     torch.testing.assert_close(*values, rtol=0, atol=1e-10)
 
 
@@ -151,5 +181,5 @@ def test_a_batch_of_one_and_the_same_row_again(tried: Tried, case: Case) -> None
     if loss.scope == "micro-batch":
         pytest.skip("it couples rows, so one more changes it")
     one, two = (case.collate([row] * number, None) for number in (1, 2))
-    values = [loss.terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (one, two)]
+    values = [tried.make().terms(model(**loss.inputs_of(batch)), batch, {})["loss"] for batch in (one, two)]
     torch.testing.assert_close(*values, rtol=0, atol=1e-12)

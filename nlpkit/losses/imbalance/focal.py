@@ -1,0 +1,101 @@
+"""Focal loss: items that are right already count for less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlpkit.losses.imbalance.margins import margins, one_per_label
+from nlpkit.losses.loss import Loss
+
+
+def focal(margin: Tensor, gamma: float) -> Tensor:
+    """``-(1 - p)^gamma log p`` of labels with probability ``p = sigmoid(margin)``.
+
+    Both factors are computed from the logarithms of ``p`` and ``1 - p``, so that the value and its gradient are right
+    where ``p`` rounds to 1.
+
+    Args:
+        margin: as ``margins`` gives them, any shape.
+        gamma: 0 is cross-entropy.
+
+    Returns:
+        Nats, of the same shape.
+
+    Example:
+        >>> focal(torch.tensor([18.0], requires_grad=True), 0.5)
+        tensor([1.8795e-12], grad_fn=<MulBackward0>)
+    """
+    return (gamma * F.logsigmoid(-margin)).exp() * F.softplus(-margin)
+
+
+class FocalLoss(Loss):
+    """Cross-entropy times ``(1 - p)^gamma``, with ``p`` the probability of the label.
+
+    Source: arXiv 1708.02002, equations 4 and 5; kexue.fm/archives/4733 comes to it from a truncated loss.
+
+    Args:
+        gamma: at least 0; 0 is cross-entropy.
+        alpha: weight of each class, shape ``(classes,)``; with ``multi_label`` a number between 0 and 1, the weight of
+            labels that are 1, where those that are 0 have ``1 - alpha``.
+        multi_label: labels are 0 or 1 for each logit, and an item is a cell, in place of class indices.
+
+    Raises:
+        ValueError: ``gamma`` or ``alpha`` cannot be used, or labels are of the other kind.
+
+    Note:
+        Weights change the size of the loss: the sum is divided by the number of items, whatever their classes, so that
+        a step is the same however it is cut. Probabilities of a model that was trained so are less sure than they
+        should be. ``SoftTruncationLoss(1.0)`` is ``FocalLoss(1.0)``; ``LogitAdjustedLoss`` uses the frequencies of
+        classes instead.
+
+    Example:
+        >>> FocalLoss(gamma=2.0)(torch.tensor([[0.0, 2.0], [2.0, 0.0]]), torch.tensor([1, 1])).item()
+        0.825...
+    """
+
+    alpha: Tensor | None
+
+    def __init__(
+        self, gamma: float = 2.0, alpha: float | Sequence[float] | Tensor | None = None, *, multi_label: bool = False
+    ) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ValueError(f"gamma is {gamma}; give at least 0, where 0 is cross-entropy")
+        self.gamma, self.multi_label = gamma, multi_label
+        self.register_buffer("alpha", None if alpha is None else _weights(alpha, multi_label))
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Without the last dimension, where it is the only logit of a binary label."""
+        return one_per_label(logits, labels, self.multi_label)
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Weighted nats, shape ``(items,)`` or ``(cells,)``."""
+        losses = focal(margins(logits, labels, self.multi_label), self.gamma)
+        if self.alpha is None:
+            return losses
+        alpha = self.alpha.to(losses.dtype)
+        if self.multi_label:
+            return losses * torch.where(labels == 1, alpha, 1 - alpha)
+        if len(alpha) != logits.shape[-1]:
+            raise ValueError(f"alpha has {len(alpha)} weights, but logits are for {logits.shape[-1]} classes")
+        return losses * alpha[labels.long()]
+
+
+def _weights(alpha: float | Sequence[float] | Tensor, multi_label: bool) -> Tensor:
+    weights = torch.as_tensor(alpha)
+    weights = weights if weights.is_floating_point() else weights.float()
+    if weights.dim() != (0 if multi_label else 1):
+        raise ValueError(
+            "with multi_label=True alpha is one number, the weight of labels that are 1"
+            if multi_label
+            else f"alpha is of shape {tuple(weights.shape)}, which tells no classes apart: give a weight for each"
+        )
+    if not (weights.isfinite() & (weights >= 0)).all() or (multi_label and weights > 1):
+        raise ValueError(
+            f"alpha is {weights.tolist()}; give {'a number between 0 and 1' if multi_label else 'finite weights >= 0'}"
+        )
+    return weights

@@ -1,0 +1,76 @@
+"""What losses over the overlap of probabilities and targets share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlpkit.losses.imbalance.margins import checked_cells, checked_indices, refuse_probabilities
+from nlpkit.losses.loss import Loss
+
+
+class OverlapLoss(Loss):
+    """A loss of class indices, or of rows of a label matrix as a whole, in which cells may be unknown (-100).
+
+    Args:
+        multi_label: labels are 0 or 1 for each logit, in place of class indices.
+    """
+
+    def __init__(self, multi_label: bool) -> None:
+        super().__init__()
+        self.multi_label = multi_label
+
+    def align_labels(self, labels: Tensor) -> Tensor:
+        """Numbers, among which -100 has a place; a column, where each row has one binary label."""
+        labels = labels.long() if labels.dtype == torch.bool else labels
+        return labels.unsqueeze(-1) if self.multi_label and labels.dim() == 1 else labels
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """As they are, if there is one for each label of a matrix."""
+        if self.multi_label and logits.shape != labels.shape:
+            raise ValueError(
+                f"logits are of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)}: with "
+                "multi_label=True there is a 0 or 1 for each logit, and no class index"
+            )
+        return logits
+
+    def valid(self, labels: Tensor) -> Tensor:
+        """Items with a label, or rows with one."""
+        return (labels != -100).any(-1) if self.multi_label else labels != -100
+
+    def labels_per_item(self, labels: Tensor) -> int:
+        """1, or the classes of a row."""
+        return labels.shape[-1] if self.multi_label and labels.dim() > 1 else 1
+
+    def probabilities_and_targets(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What a loss compares.
+
+        Args:
+            logits: shape ``(..., items, classes)``.
+            labels: shape ``(..., items)``, or ``(..., items, classes)``; -100 where they are not known.
+
+        Returns:
+            Both of the shape of the logits, both 0 where a label is not known.
+
+        Raises:
+            ValueError: labels are of the other kind, or logits are surely probabilities.
+        """
+        known = labels != -100
+        if self.multi_label:
+            checked_cells(labels[known])
+            return torch.where(known, logits.sigmoid(), 0.0), torch.where(known, labels, 0).to(logits.dtype)
+        if logits.dim() <= labels.dim():
+            raise ValueError("there is a label for each logit: for multi-label data set multi_label=True")
+        refuse_probabilities(logits[known])
+        classes = logits.shape[-1]
+        chosen = torch.zeros_like(labels, dtype=torch.long)
+        chosen[known] = checked_indices(labels[known], classes)
+        targets = F.one_hot(chosen, classes).to(logits.dtype)
+        return torch.where(known.unsqueeze(-1), logits.softmax(-1), 0.0), targets * known.unsqueeze(-1)
+
+    def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        labels = self.align_labels(labels)
+        if mask is not None:
+            labels = labels.masked_fill(~self.align_labels(mask).bool(), -100)
+        return labels, self.valid(labels)

@@ -1,0 +1,69 @@
+"""Sums over the optimizer steps that are done, for losses that look back at their training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nlpkit.losses.gathering import sum_over_processes
+
+
+class StepSums(nn.Module):
+    """Sums over each optimizer step and its processes, of which older steps count less and less.
+
+    A loss is called once per micro-batch, and is not told when a step ends. But the Trainer hands all of a step's
+    micro-batches one and the same tensor of items: another tensor is another step.
+
+    Args:
+        momentum: what a step's sums count once the next step is done; at least 0, below 1.
+        *shape: of the sums.
+
+    Raises:
+        ValueError: the momentum is out of its range.
+
+    Note:
+        Nothing is added or closed where gradients are off, so evaluation leaves no trace. Processes must call
+        ``before`` equally often, as they do where each of a Trainer's batches has labels. A checkpoint of several
+        processes holds the last step's sums of the first one alone: training that goes on from it takes them for all.
+
+    Example:
+        >>> sums, step = StepSums(0.5, 1), torch.tensor(2)
+        >>> for micro_batch in (1.0, 3.0):
+        ...     _ = sums.before(step)
+        ...     sums.add(torch.tensor([micro_batch]))
+        >>> sums.before(step).item(), sums.before(torch.tensor(2)).item()
+        (0.0, 2.0)
+    """
+
+    done: Tensor
+    current: Tensor
+
+    def __init__(self, momentum: float, *shape: int) -> None:
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}; give at least 0 and less than 1, such as 0.9")
+        self.momentum = momentum
+        self.register_buffer("done", torch.zeros(shape))
+        self.register_buffer("current", torch.zeros(shape))
+        self._step: object = None
+
+    def before(self, items: Tensor | float | None) -> Tensor:
+        """The sums as they were before this step.
+
+        Args:
+            items: of the whole step, the same tensor for each of its micro-batches; ``None`` or a number means that a
+                step has one batch.
+
+        Returns:
+            ``(1 - momentum) * sum of momentum^age * sums of a step``.
+        """
+        if torch.is_grad_enabled() and (items is not self._step or not isinstance(items, Tensor)):
+            self.done = self.momentum * self.done + (1 - self.momentum) * sum_over_processes(self.current)
+            self.current = torch.zeros_like(self.current)
+            self._step = items
+        return self.done
+
+    def add(self, found: Tensor) -> None:
+        """Add to the sums of the step that is running."""
+        if torch.is_grad_enabled():
+            self.current = self.current + found.detach().to(self.current.dtype)
