@@ -1,0 +1,528 @@
+"""Fine-tuning as it is, and with one loss or technique more, on the kind of set that this is meant for.
+
+    python recipes/technique_data.py tnews $NLPKIT_DATA/clue/tnews10k data/techniques/tnews
+    python recipes/techniques.py recipes/configs/techniques/tnews.yaml
+
+Every arm is run with the same seeds. ``base x2`` takes twice the steps of ``base``: what a technique of two passes has
+to be compared with at equal compute. Writes ``results.jsonl``, ``table.md`` and ``table.svg``. Called again after an
+interruption, it goes on where it was. An arm may name its strength: ``--arms base fgm=0.3``; choose it on dev alone,
+with other seeds and in another folder (``--parts dev --seeds 100 --output_dir runs/search``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    TrainingArguments,
+    set_seed,
+)
+
+from nlpkit import TechniqueTrainer
+from nlpkit.fewshot import paired_t
+from nlpkit.files import only_writer, read_json, write_json, write_json_lines, write_text
+from nlpkit.losses import (
+    CrossEntropyLoss,
+    ExactLoss,
+    F1WeightedLoss,
+    FlatNCELoss,
+    FocalLoss,
+    InfoNCELoss,
+    LogitAdjustedLoss,
+    Loss,
+    NonContrastiveLoss,
+    RowDiceLoss,
+    SoftF1Loss,
+    SoftTruncationLoss,
+    ZLPRLoss,
+    balanced_accuracy,
+    class_priors,
+    pool,
+    posthoc_adjust,
+    predictor,
+)
+from nlpkit.pictures import picture
+from nlpkit.runs import FineTuningDefaults, MetricsLog, parse_recipe_arguments, settle_facts, training_facts
+from nlpkit.sources import find_model
+from nlpkit.text_files import read_records
+from nlpkit.training import (
+    EMA,
+    FGM,
+    PGD,
+    SWA,
+    Flooding,
+    FreeLB,
+    GradientPenalty,
+    LayerRates,
+    RDrop,
+    SimCSE,
+    Technique,
+    Unfreezing,
+    VirtualAdversarial,
+    WeightScaleInvariant,
+    bf16_is_fast,
+    fast_attention,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class TechniquesTrainingArguments(FineTuningDefaults, TrainingArguments):
+    """The Trainer's settings, with this recipe's defaults."""
+
+    output_dir: str = "runs/techniques"
+    max_steps: int = field(default=600, metadata={"help": "optimizer steps of the base arm"})
+    per_device_train_batch_size: int = 32
+    learning_rate: float = 1e-4
+    train_sampling_strategy: str = "group_by_length"
+    save_strategy: str = "no"
+    bf16: bool = bf16_is_fast()
+
+
+@dataclass
+class TechniquesArguments:
+    """What to compare on what."""
+
+    train_file: str
+    dev_file: str
+    test_file: str
+    task: str = field(default="classes", metadata={"help": "what the rows are", "choices": ["classes", "labels", "pairs"]})
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"], metadata={"help": "to show; the first decides"})
+    arms: list[str] = field(default_factory=lambda: ["base"], metadata={"help": "see ARMS; 'name=strength'"})
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "one run each"})
+    parts: list[str] = field(default_factory=lambda: ["dev", "test"], metadata={"help": "to score"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
+    head_learning_rate: float = field(default=1e-3, metadata={"help": "of the head, which begins at random"})
+    max_length: int = 48
+
+
+class Data(NamedTuple):
+    """What an arm may look at.
+
+    Attributes:
+        priors: frequencies of classes in training.
+        dim: of the model's states.
+        strength: of the arm, if it was named.
+    """
+
+    priors: Tensor | None
+    dim: int
+    strength: float | None
+
+    def or_else(self, default: float) -> float:
+        """The strength."""
+        return default if self.strength is None else self.strength
+
+
+@dataclass
+class Arm:
+    """How an arm trains.
+
+    Attributes:
+        loss: in place of the head's.
+        techniques: beside the rates of the head and of what is below it.
+        adjust: of logits, once trained.
+        decay: of the learning rate from a block to the next one down.
+        passes: forward and backward passes of a row in a step.
+        steps: of the base arm, how often.
+    """
+
+    loss: Loss | None = None
+    techniques: Sequence[Technique] = ()
+    adjust: Callable[[Tensor], Tensor] | None = None
+    decay: float = 1.0
+    passes: float = 1.0
+    steps: float = 1.0
+
+
+def technique(passes: float, make: Callable[[float], Technique], default: float) -> Callable[[Data], Arm]:
+    """An arm of one technique of a strength."""
+    return lambda data: Arm(techniques=[make(data.or_else(default))], passes=passes)
+
+
+def loss(make: Callable[[Data], Loss], passes: float = 1.0) -> Callable[[Data], Arm]:
+    """An arm of another loss."""
+    return lambda data: Arm(loss=make(data), passes=passes)
+
+
+def priors_of(data: Data) -> Tensor:
+    """Frequencies of classes, where there are classes."""
+    if data.priors is None:
+        raise ValueError("logit adjustment is for rows of classes or labels")
+    return data.priors
+
+
+#: Arms by name; the number is the strength without which they are named. One more is one more line.
+ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
+    "classes": {
+        "base": lambda data: Arm(),
+        "base x2": lambda data: Arm(steps=2),
+        "base x3": lambda data: Arm(steps=3),
+        "label-smoothing": loss(lambda data: CrossEntropyLoss(label_smoothing=data.or_else(0.1))),
+        "r-drop": technique(2, RDrop, 4.0),
+        "fgm": technique(2, FGM, 0.5),
+        "pgd": technique(4, PGD, 0.5),
+        "free-lb": technique(3, FreeLB, 0.5),
+        "gradient-penalty": technique(2, GradientPenalty, 1.0),
+        "vat": technique(3, lambda strength: VirtualAdversarial(epsilon=strength), 1.0),
+        "flooding": technique(1, Flooding, 0.1),
+        "instance-flooding": technique(1, lambda level: Flooding(level, per="instance"), 0.1),
+        "ema": technique(1, EMA, 0.99),
+        "swa": technique(1, SWA, 0.5),
+        "weissi": technique(1, WeightScaleInvariant, 1e-4),
+        "layer-rates": lambda data: Arm(decay=data.or_else(0.8)),
+        "unfreezing": technique(1, Unfreezing, 0.5),
+        "focal": loss(lambda data: FocalLoss(data.or_else(2.0))),
+        "soft-truncation": loss(lambda data: SoftTruncationLoss(data.or_else(1.0))),
+        "logit-adjusted": loss(lambda data: LogitAdjustedLoss(priors_of(data), data.or_else(1.0))),
+        "posthoc-adjusted": lambda data: Arm(
+            adjust=lambda logits: posthoc_adjust(logits, priors_of(data), data.or_else(1.0))
+        ),
+        "dice": loss(lambda data: RowDiceLoss()),
+        "exact": loss(lambda data: ExactLoss(data.or_else(1.0))),
+    },
+    "labels": {
+        "base": lambda data: Arm(),
+        "base x2": lambda data: Arm(steps=2),
+        "zlpr": loss(lambda data: ZLPRLoss(gamma=data.or_else(1.0))),
+        "focal": loss(lambda data: FocalLoss(data.or_else(2.0), multi_label=True)),
+        "f1-weighted": loss(lambda data: F1WeightedLoss(data.or_else(0.9))),
+        "soft-f1": loss(lambda data: SoftF1Loss()),
+        "logit-adjusted": loss(lambda data: LogitAdjustedLoss(priors_of(data), data.or_else(1.0), multi_label=True)),
+        "r-drop": technique(2, RDrop, 4.0),
+        "fgm": technique(2, FGM, 0.5),
+        "zlpr + r-drop": lambda data: Arm(loss=ZLPRLoss(), techniques=[RDrop(data.or_else(4.0))], passes=2),
+        "zlpr + fgm": lambda data: Arm(loss=ZLPRLoss(), techniques=[FGM(data.or_else(0.5))], passes=2),
+    },
+    "pairs": {
+        "untrained": lambda data: Arm(steps=0),
+        "base": lambda data: Arm(loss=InfoNCELoss(data.or_else(0.05)), techniques=[SimCSE()]),
+        "flat-nce": lambda data: Arm(loss=FlatNCELoss(data.or_else(0.05)), techniques=[SimCSE()]),
+        "simsiam": lambda data: Arm(loss=NonContrastiveLoss(predictor(data.dim)), techniques=[SimCSE()]),
+    },
+}
+
+
+def main(argv: list[str]) -> list[Row]:
+    """Run the recipe and return what ``results.jsonl`` holds."""
+    settings, args = parse_recipe_arguments([TechniquesArguments, TechniquesTrainingArguments], argv)
+    for arm in settings.arms:
+        split_arm(arm, settings.task)
+    output = Path(args.output_dir)
+    with only_writer(output):
+        facts = asdict(settings) | {"arms": [], "seeds": [], "metrics": []} | training_facts(args)
+        settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
+        task = {"classes": Classes, "labels": Labels, "pairs": Pairs}[settings.task](settings)
+        results: list[Row] = []
+        for seed in settings.seeds:
+            for arm in settings.arms:
+                results.append(run(arm, seed, task, settings, args))
+                write_report(results, settings, output)
+    print(table(results, settings))
+    return results
+
+
+def split_arm(text: str, task: str) -> tuple[str, float | None]:
+    """Name and strength of an arm.
+
+    Raises:
+        ValueError: there is no such arm, or the strength is no number.
+    """
+    name, given, strength = text.partition("=")
+    if name not in ARMS[task]:
+        raise ValueError(f"unknown arm {name!r} for {task}; use {', '.join(ARMS[task])}")
+    try:
+        return name, float(strength) if given else None
+    except ValueError:
+        raise ValueError(f"the strength of arm {text!r} is no number") from None
+
+
+def run(text: str, seed: int, task: Task, settings: TechniquesArguments, args: TechniquesTrainingArguments) -> Row:
+    """Train and score one model, or read the scores of one that was finished."""
+    output = Path(args.output_dir) / text.replace(" ", "-") / f"seed-{seed}"
+    if (output / "result.json").is_file():
+        return dict(read_json(output / "result.json"))
+    set_seed(seed)  # before the model is made, for its head
+    name, strength = split_arm(text, settings.task)
+    model = task.make_model()
+    arm = ARMS[settings.task][name](Data(task.priors, model.config.hidden_size, strength))
+    steps = round(args.max_steps * arm.steps)
+    rates = [LayerRates(arm.decay, settings.head_learning_rate)] if task.has_head else []
+    trainer = TechniqueTrainer(
+        model=model,
+        args=replace(args, seed=seed, output_dir=str(output), max_steps=max(1, steps)),
+        data_collator=task.collate,
+        train_dataset=task.parts["train"],
+        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        loss=arm.loss,
+        techniques=[*rates, *arm.techniques],
+    )
+    begin = perf_counter()
+    if steps:
+        with fast_attention(model):
+            trainer.train()
+    seconds = perf_counter() - begin
+    scores = {part: task.score(trainer, part, arm.adjust) for part in settings.parts}
+    result = {
+        "arm": text,
+        "seed": seed,
+        "steps": steps,
+        "passes": arm.passes,
+        **{f"{part} {metric}": value for part, found in scores.items() for metric, value in found.items()},
+        "seconds": round(seconds, 1),
+    }
+    write_json(output / "result.json", result)
+    return result
+
+
+class Task:
+    """What rows are: how they are encoded and labelled, and how answers are scored."""
+
+    has_head = True
+    priors: Tensor | None = None
+
+    def __init__(self, settings: TechniquesArguments) -> None:
+        self.settings, self.model = settings, find_model(settings.model)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.model)
+        files = {"train": settings.train_file, "dev": settings.dev_file, "test": settings.test_file}
+        self.raw = {
+            name: [row for _, row in read_records(file)]
+            for name, file in files.items()
+            if name in ("train", *settings.parts)
+        }
+        self.prepare()
+        self.parts = {name: self.encode(rows) for name, rows in self.raw.items()}
+        self.collate: Any = DataCollatorWithPadding(self.tokenizer)
+
+    def prepare(self) -> None:
+        """Count what there is in training."""
+
+    def encode(self, rows: list[Row]) -> list[Row]:
+        """Tokenized rows, with numbers for labels."""
+        raise NotImplementedError
+
+    def make_model(self) -> Any:
+        """A fresh model, its head drawn from the current seed."""
+        raise NotImplementedError
+
+    def score(
+        self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
+    ) -> dict[str, float]:
+        """Fractions by metric."""
+        raise NotImplementedError
+
+    def tokens(self, texts: Sequence[str]) -> list[Row]:
+        """Texts as rows of ids."""
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.settings.max_length)
+        names = [name for name in encoded if name != "token_type_ids"]
+        return [{name: encoded[name][place] for name in names} for place in range(len(texts))]
+
+    def logits(self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None) -> Tensor:
+        """Of all rows, in their order."""
+        trainer.args.train_sampling_strategy = "sequential"  # or predictions would come grouped by length, too
+        rows = [{name: value for name, value in row.items() if name != "labels"} for row in self.parts[part]]
+        found = torch.as_tensor(np.asarray(trainer.predict(rows).predictions))  # type: ignore[arg-type]
+        return found if adjust is None else adjust(found)
+
+
+class Classes(Task):
+    """One class per text."""
+
+    def prepare(self) -> None:
+        """Number the classes, and count them."""
+        counts = Counter(str(row["label"]) for row in self.raw["train"])
+        self.names = {name: number for number, name in enumerate(sorted(counts))}
+        numbers = [self.names[str(row["label"])] for row in self.raw["train"]]
+        self.priors = class_priors(numbers, len(self.names))
+
+    def encode(self, rows: list[Row]) -> list[Row]:
+        """Classes that training lacks are -100, and cannot be found."""
+        labels = [self.names.get(str(row["label"]), -100) for row in rows]
+        encoded = self.tokens([row["text"] for row in rows])
+        return [{**row, "labels": label} for row, label in zip(encoded, labels, strict=True)]
+
+    def make_model(self) -> Any:
+        """A classifier."""
+        return AutoModelForSequenceClassification.from_pretrained(
+            self.model, num_labels=len(self.names), dtype=torch.float32
+        )
+
+    def score(
+        self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
+    ) -> dict[str, float]:
+        """Accuracy, of all rows and averaged over classes."""
+        predicted = self.logits(trainer, part, adjust).argmax(dim=-1)
+        labels = torch.tensor([row["labels"] for row in self.parts[part]])
+        return {
+            "accuracy": (predicted == labels).double().mean().item(),
+            "balanced accuracy": balanced_accuracy(predicted, labels),
+        }
+
+
+class Labels(Task):
+    """Any number of labels per text; one applies where its logit is above 0."""
+
+    def prepare(self) -> None:
+        """Number the labels, and count them."""
+        counts = Counter(label for row in self.raw["train"] for label in row["labels"])
+        self.names = {name: number for number, name in enumerate(sorted(counts))}
+        self.priors = class_priors(self.hot(self.raw["train"]), len(self.names), multi_label=True)
+
+    def hot(self, rows: list[Row]) -> Tensor:
+        """1.0 where a label applies, shape ``(rows, labels)``."""
+        found = torch.zeros(len(rows), len(self.names))
+        for place, row in enumerate(rows):
+            for label in row["labels"]:
+                if label in self.names:
+                    found[place, self.names[label]] = 1.0
+        return found
+
+    def encode(self, rows: list[Row]) -> list[Row]:
+        """A number for each label."""
+        labels = self.hot(rows).tolist()
+        encoded = self.tokens([row["text"] for row in rows])
+        return [{**row, "labels": label} for row, label in zip(encoded, labels, strict=True)]
+
+    def make_model(self) -> Any:
+        """A classifier of independent labels."""
+        return AutoModelForSequenceClassification.from_pretrained(
+            self.model,
+            num_labels=len(self.names),
+            problem_type="multi_label_classification",
+            dtype=torch.float32,
+        )
+
+    def score(
+        self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
+    ) -> dict[str, float]:
+        """F1 of all labels together, and averaged over those that occur; rows that are right as a whole."""
+        said = self.logits(trainer, part, adjust) > 0
+        truth = self.hot(self.raw[part]) > 0
+        hits, guesses, given = ((side.double().sum(dim=0)) for side in (said & truth, said, truth))
+        each = 2 * hits / (guesses + given).clamp(min=1)
+        return {
+            "micro F1": (2 * hits.sum() / (guesses + given).sum().clamp(min=1)).item(),
+            "macro F1": each[given > 0].mean().item(),
+            "exact": (said == truth).all(dim=1).double().mean().item(),
+        }
+
+
+class Pairs(Task):
+    """Pairs of texts with a likeness; trained on texts alone, scored by the rank of their cosines."""
+
+    has_head = False
+
+    def encode(self, rows: list[Row]) -> list[Row]:
+        """All texts, each once."""
+        return self.tokens(list(dict.fromkeys(text for row in rows for text in (row["text"], row["text_pair"]))))
+
+    def make_model(self) -> Any:
+        """An encoder without a head."""
+        return AutoModel.from_pretrained(self.model, dtype=torch.float32, add_pooling_layer=False)
+
+    @torch.no_grad()
+    def score(
+        self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
+    ) -> dict[str, float]:
+        """Spearman's correlation of cosines and likeness."""
+        from scipy.stats import spearmanr
+
+        model: Any = trainer.model
+        model.eval()
+        sides = []
+        for side in ("text", "text_pair"):
+            rows, parts = self.tokens([row[side] for row in self.raw[part]]), []
+            for start in range(0, len(rows), 64):
+                batch = self.collate(rows[start : start + 64]).to(model.device)
+                parts.append(pool(model(**batch), batch["attention_mask"]))
+            sides.append(torch.cat(parts))
+        cosines = torch.cosine_similarity(*sides)
+        return {"spearman": float(spearmanr(cosines.cpu(), [row["score"] for row in self.raw[part]]).statistic)}
+
+
+def by_arm(results: Sequence[Row]) -> dict[str, list[Row]]:
+    """Runs of each arm, in the order of their seeds."""
+    arms: dict[str, list[Row]] = {}
+    for result in results:
+        arms.setdefault(result["arm"], []).append(result)
+    return {arm: sorted(runs, key=lambda run: run["seed"]) for arm, runs in arms.items()}
+
+
+def table(results: Sequence[Row], settings: TechniquesArguments) -> str:
+    """Means and deviations in percent, and the difference to the base arm at equal steps and at equal compute."""
+    arms = by_arm(results)
+    columns = [f"{part} {metric}" for part in settings.parts for metric in settings.metrics]
+    decisive = f"{settings.parts[-1]} {settings.metrics[0]}"
+    head = ["arm", "passes", "runs", *columns, "at equal steps", "at equal compute", "seconds"]
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for arm, runs in arms.items():
+        compute = round(runs[0]["passes"])
+        equal = arms.get("base" if compute == 1 else f"base x{compute}", [])
+        cells = [
+            arm,
+            f"{runs[0]['passes']:g}",
+            str(len(runs)),
+            *(spread([100 * run[column] for run in runs]) for column in columns),
+            difference(runs, arms.get("base", []), decisive),
+            difference(runs, equal, decisive),
+            f"{mean(run['seconds'] for run in runs):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and deviation of samples."""
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def difference(runs: Sequence[Row], others: Sequence[Row], column: str) -> str:
+    """Mean of the differences between runs of the same seed, in points, with the p of a paired t-test."""
+    found = {run["seed"]: run[column] for run in runs}
+    pairs = [(found[other["seed"]], other[column]) for other in others if other["seed"] in found]
+    if len(pairs) < 2 or runs is others:
+        return ""
+    ours, theirs = zip(*pairs, strict=True)
+    return f"{100 * (mean(ours) - mean(theirs)):+.2f} (p = {paired_t(ours, theirs):.3f})"
+
+
+def write_report(results: Sequence[Row], settings: TechniquesArguments, output: Path) -> None:
+    """All runs, the table and its picture."""
+    write_json_lines(output / "results.jsonl", results)
+    write_text(output / "table.md", table(results, settings))
+    draw(results, f"{settings.parts[-1]} {settings.metrics[0]}", output / "table.svg")
+
+
+def draw(results: Sequence[Row], column: str, path: Path) -> None:
+    """Each run a dot, each arm's mean a line."""
+    arms = by_arm(results)
+    with picture(path, arms) as figure:
+        figure.set_size_inches(6.4, 0.8 + 0.3 * len(arms))
+        axes = figure.subplots()
+        for place, (arm, runs) in enumerate(reversed(arms.items())):
+            values = [100 * run[column] for run in runs]
+            color = "C1" if arm.startswith("base") else "C0"
+            axes.plot(values, [place] * len(values), "o", color=color, alpha=0.4, markersize=4)
+            axes.plot([mean(values)] * 2, [place - 0.3, place + 0.3], color=color, linewidth=2)
+        axes.set_yticks(range(len(arms)), list(reversed(arms)))
+        axes.set_xlabel(f"{column}, %")
+        axes.grid(alpha=0.3, axis="x")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
