@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,20 @@ def test_accumulated_steps_equal_one_large_batch(case: Case, batch_size: int, ac
     assert_same(gradient(case, batch_size, accumulation, "ours"), whole(case))
 
 
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+def run_two_processes(folder: Path, trainer: str, names: Sequence[str]) -> None:
+    """Leaves the gradients of ``one_step.main`` in a folder."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
     command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    names = [case.name for case in HEADS]
     done = subprocess.run(
-        [*command, "ours", str(tmp_path), *names], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*command, trainer, str(folder), *names], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    run_two_processes(tmp_path, "ours", [case.name for case in HEADS])
     for case in HEADS:
         expected = whole(case)
         for batch_size in (4, 2, 1):
