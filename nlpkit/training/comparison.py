@@ -61,7 +61,7 @@ class Comparison:
         cells = labels.is_floating_point() and labels.dim() == valid.dim()
         if self._on == "labelled" or valid.dim() == 1 or cells:
             return valid if self._on == "labelled" else torch.ones_like(valid)
-        decodes = getattr(with_head(self._trainer.model).config, "is_encoder_decoder", False)
+        decodes = getattr(getattr(with_head(self._trainer.model), "config", None), "is_encoder_decoder", False)
         mask = batch.get("decoder_attention_mask" if decodes else "attention_mask")
         if mask is None:
             return valid if decodes else torch.ones_like(valid)

@@ -35,7 +35,7 @@ class Adversary(Technique):
 
     Note:
         No parameter is touched: the move is added by a hook, which goes when the step ends or fails. In an
-        encoder-decoder both inputs are moved, each on its own.
+        encoder-decoder both inputs are moved, and the length of a row's move is that of both together.
     """
 
     def __init__(self, weight: float, at: Site, still: Sequence[int]) -> None:
@@ -55,7 +55,7 @@ class Adversary(Technique):
         """Finds what is moved."""
         model: Any = trainer.model
         settings = trainer.args
-        if settings.ddp_static_graph:
+        if getattr(settings, "ddp_static_graph", None):
             raise ValueError(f"{self.title} runs a batch more than once: leave ddp_static_graph=True out")
         checkpointing: Any = settings.gradient_checkpointing_kwargs or {}
         if settings.gradient_checkpointing and checkpointing.get("use_reentrant"):
@@ -99,10 +99,11 @@ class Adversary(Technique):
                 f"{self.title}: no gradient reaches the output of {where}, as where it is frozen and what follows is "
                 f"detached, beside a ladder; {way_out}"
             )
-        if len(calls) > 1 and isinstance(self.at, nn.Module) and self._trainer.args.gradient_checkpointing:
+        inside = self.at is not None and self.at != "matrix"
+        if len(calls) > 1 and inside and self._trainer.args.gradient_checkpointing:
             raise ValueError(
-                f"{self.title}: {type(self.at).__name__} runs {len(calls)} times in a pass, which checkpointing repeats "
-                "in another order; train without gradient_checkpointing, or move another module"
+                f"{self.title}: {type(self._modules[0]).__name__} runs {len(calls)} times in a pass, which "
+                "checkpointing repeats in another order; train without gradient_checkpointing, or move another module"
             )
         if self.at == "matrix" and any(call.ids is None for call in calls):
             raise ValueError(f'{self.title}(at="matrix") needs a torch.nn.Embedding as the input embedding')
@@ -117,13 +118,17 @@ class Adversary(Technique):
         return loss, *self.gathered(calls, [call.move.grad for call in calls])
 
     def probe(
-        self, run: Run, model: nn.Module, batch: Batch, moves: Sequence[Tensor] | Start = no_move
+        self,
+        loss: Callable[[], Tensor],
+        model: nn.Module,
+        batch: Batch,
+        moves: Sequence[Tensor] | Start = no_move,
     ) -> tuple[Moves, list[Tensor]]:
-        """The gradient of a batch's loss, divided by the step's items, where it is moved; parameters get none."""
+        """The gradient of a loss, which runs a batch, where it is moved; parameters get none."""
         with self.moving(model, batch, moves) as calls:
-            loss = run.loss(batch)
+            value = loss()
             leaves = [call.move for call in calls]
-            found = torch.autograd.grad(loss, leaves, allow_unused=True) if leaves and loss.requires_grad else ()
+            found = torch.autograd.grad(value, leaves, allow_unused=True) if leaves and value.requires_grad else ()
         return self.gathered(calls, found or [None] * len(calls))
 
     def per_row(self, moves: Moves, gradient: Sequence[Tensor], items: Items) -> list[Tensor]:

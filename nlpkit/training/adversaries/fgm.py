@@ -60,7 +60,7 @@ class FGM(Adversary):
         if self.include_clean and self.normalise:
             loss, moves, gradient = self.watch(run, model, batch)
         else:
-            moves, gradient = self.probe(run, model, batch)
+            moves, gradient = self.probe(lambda: run.loss(batch), model, batch)
             if self.include_clean:
                 loss = run(batch)
         ascent = unit(moves, gradient) if self.normalise else self.per_row(moves, gradient, items)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nlpkit.training.adversaries.adversary import Adversary, Site
+from nlpkit.training.adversaries.moves import unit
 from nlpkit.training.dropout import SameDropout
 from nlpkit.training.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run
@@ -18,25 +20,27 @@ class GradientPenalty(Adversary):
 
     Source: kexue.fm/archives/7234, equation 9, and arXiv 1711.09404. ``g`` is the gradient of the summed loss of a row
     (a text), and the sum over rows is divided by the items of the step, as the loss is; with ``at="matrix"`` it is
-    that of the whole batch's mean at the embedding matrix, as in the post. To first order the gradient of this is that of
-    ``FGM(epsilon=weight, normalise=False, include_clean=False)``.
+    that of the whole batch's mean at the embedding matrix, as in the post. To first order the gradient of all this is
+    that of ``FGM(epsilon=weight, normalise=False, include_clean=False)``.
 
     Args:
         weight: the post's epsilon.
         at: where, see ``Adversary``.
-        delta: how far, in units of ``g``, the two points lie from the embedding between which the gradient of the
-            penalty is measured: ``(L(x + delta g) - L(x - delta g)) / (2 delta)``. Its error grows with its square,
-            and rounding with its inverse.
+        delta: length of the moves by which the gradient of the penalty is measured, in units of the embedding's
+            output: ``||g|| (L(x + delta u) - L(x - delta u)) / (2 delta)`` with ``u = g / ||g||``. The error grows
+            with its square, that of rounding with its inverse: take 0.1 or more in bf16.
         exact: whether to differentiate twice instead, which fused attention cannot.
         still: token ids whose gradient is not penalised, see ``Adversary``.
 
     Raises:
         ValueError: ``exact`` and attention is not eager; ``delta`` is not positive; no gradient reaches the
-            embeddings; or the task has several terms with items of their own.
+            embeddings; the task has several terms with items of their own; or the model's outputs are not those of
+            rows.
 
     Note:
-        A step takes about four times as long, and holds the activations of two passes. All of its own passes have the
-        same dropout. The value that is logged is that of the penalty itself.
+        A step takes about four times as long, and holds the activations of two passes. It is the task's own loss that
+        is penalised, without the terms of other techniques, which may couple rows. All passes have the same dropout.
+        The value that is logged is that of the penalty itself.
 
     Example:
         >>> GradientPenalty(weight=0.5).name
@@ -69,34 +73,62 @@ class GradientPenalty(Adversary):
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then the gradient of the penalty."""
-        loss = run(batch)
-        return loss + (
-            self._differentiated(run, model, batch, items) if self.exact else self._measured(run, model, batch, items)
-        )
-
-    def _measured(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         drawn = SameDropout(self._trainer.args.device)
-        moves, gradient = self.probe(run, model, batch)
-        rows = self.per_row(moves, gradient, items)
-        losses = []
-        for ahead in (self.delta, -self.delta):
+        loss = run(batch)
+        drawn.again()
+        penalty = self._differentiated if self.exact else self._measured
+        return loss + run.backward(self.name, penalty(run, model, batch, items, drawn))
+
+    def _measured(self, run: Run, model: nn.Module, batch: Batch, items: Items, drawn: SameDropout) -> Tensor:
+        moves, shares = self.probe(lambda: self._loss(run.forward(batch), batch, items), model, batch)
+        gradient = self.per_row(moves, shares, items)
+        lengths = moves.lengths(gradient)
+
+        def loss_at(moves: Sequence[Tensor]) -> Tensor:
             drawn.again()
-            with self.moving(model, batch, moves.spread([ahead * row for row in rows])):
-                losses.append(run.loss(batch))
-        slope = (losses[0] - losses[1]) / (2 * self.delta)  # of the loss along g, whose own gradient is wanted
-        penalty = self._penalty(gradient, rows)
-        return run.backward(self.name, self.weight * (slope - slope.detach()) + penalty)
+            with self.moving(model, batch, moves):
+                return self._loss(_weighted(run.forward(batch), lengths), batch, items)
 
-    def _differentiated(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
+        ways = unit(moves, gradient)
+        ahead, back = (loss_at(moves.spread([side * self.delta * way for way in ways])) for side in (1.0, -1.0))
+        slope = (ahead - back) / (2 * self.delta)  # along g, taken for a constant: the gradient is that of ||g||^2 / 2
+        return self.weight * (slope - slope.detach()) + self._penalty(shares, gradient)
+
+    def _differentiated(self, run: Run, model: nn.Module, batch: Batch, items: Items, drawn: SameDropout) -> Tensor:
         with self.moving(model, batch) as calls:
-            loss = run.loss(batch)
-            found = torch.autograd.grad(loss, [call.move for call in calls], create_graph=True, allow_unused=True)
-            moves, gradient = self.gathered(calls, found)
-            penalty = self._penalty(gradient, self.per_row(moves, gradient, items))
-            # Data parallelism waits for every parameter of the pass, and some have no part in the penalty.
-            return run.backward(self.name, penalty + 0.0 * loss)
+            loss = self._loss(run.forward(batch), batch, items)
+        found = torch.autograd.grad(loss, [call.move for call in calls], create_graph=True, allow_unused=True)
+        moves, shares = self.gathered(calls, found)
+        # Data parallelism waits for every parameter of the pass, and some have no part in the penalty.
+        return self._penalty(shares, self.per_row(moves, shares, items)) + 0.0 * loss
 
-    def _penalty(self, gradient: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
-        """Of gradients of a row's share in the step and of its own loss: the sum over rows, divided by the items."""
-        products = [(share * row).sum() for share, row in zip(gradient, rows, strict=True)]
+    def _loss(self, outputs: Any, batch: Batch, items: Items) -> Tensor:
+        return torch.stack(list(self._trainer.task_loss.terms(outputs, batch, items).values())).sum()
+
+    def _penalty(self, shares: Sequence[Tensor], gradient: Sequence[Tensor]) -> Tensor:
+        """Of gradients of a row's share in the step, and of its own loss: the sum over rows, divided by the items."""
+        products = [(share * row).sum() for share, row in zip(shares, gradient, strict=True)]
         return self.weight / 2 * torch.stack(products).sum()
+
+
+def _weighted(outputs: Any, rows: Tensor) -> Any:
+    """Outputs of a model, with the gradient of each row multiplied by a number of its own, or of all rows by one."""
+
+    def weighted(value: Any) -> Any:
+        if not (isinstance(value, Tensor) and value.requires_grad):
+            return value
+        if rows.dim() and len(value) != len(rows):
+            raise ValueError(
+                f"GradientPenalty: an output of shape {tuple(value.shape)} is not that of {len(rows)} rows, of which "
+                "each has a gradient of its own; give exact=True, or a head without sparse_prediction"
+            )
+        weights = rows.view(-1, *[1] * (value.dim() - 1)).to(value.dtype)
+        copy = value.clone()  # an output may lie on the way to another one, whose gradient passes it as it is
+        copy.register_hook(lambda gradient: gradient * weights)
+        return copy
+
+    if isinstance(outputs, Tensor):
+        return weighted(outputs)
+    if isinstance(outputs, tuple):
+        return tuple(weighted(value) for value in outputs)
+    return type(outputs)(**{name: weighted(value) for name, value in outputs.items()})

@@ -114,9 +114,9 @@ class RowMoves:
         """The moves at each call."""
         return list(free)
 
-    def norms(self, free: Sequence[Tensor]) -> list[Tensor]:
-        """The length of each move, shape ``(rows, 1, ...)``."""
-        return [value.flatten(1).norm(dim=1).view(-1, *[1] * (value.dim() - 1)) for value in free]
+    def lengths(self, free: Sequence[Tensor]) -> Tensor:
+        """The length of the move of each row, over all calls, shape ``(rows,)``."""
+        return torch.stack([value.flatten(1).norm(dim=1) for value in free]).norm(dim=0)
 
     def items(self, items: Tensor) -> Tensor | float:
         """By what a gradient is multiplied so that it is that of the loss of a row, not of its share in a step."""
@@ -148,9 +148,9 @@ class MatrixMoves:
             for call, moved in zip(self._calls, rows, strict=True)
         ]
 
-    def norms(self, free: Sequence[Tensor]) -> list[Tensor]:
-        """The length of the move, over the whole matrix."""
-        return [free[0].norm()]
+    def lengths(self, free: Sequence[Tensor]) -> Tensor:
+        """The length of the move, over the whole matrix, shape ``()``."""
+        return free[0].norm()
 
     def items(self, items: Tensor) -> Tensor | float:
         """The gradient is that of the loss of the batch, as in the post."""
@@ -162,18 +162,20 @@ Moves = RowMoves | MatrixMoves
 
 def unit(moves: Moves, free: Sequence[Tensor]) -> list[Tensor]:
     """Divided by their lengths; 0 where the length is 0 or not finite, as after an overflow in fp16."""
-    return [
-        torch.where((norm > 0) & norm.isfinite(), value / norm.clamp(min=torch.finfo(norm.dtype).tiny), 0.0)
-        for value, norm in zip(free, moves.norms(free), strict=True)
-    ]
+    lengths = moves.lengths(free)
+    sound = (lengths > 0) & lengths.isfinite()
+    return [torch.where(_fit(sound, value), value / _fit(lengths, value), 0.0) for value in free]
 
 
 def within(moves: Moves, free: Sequence[Tensor], radius: float) -> list[Tensor]:
     """Shortened to the radius where they are longer."""
-    return [
-        value * (radius / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
-        for value, norm in zip(free, moves.norms(free), strict=True)
-    ]
+    lengths = moves.lengths(free)
+    return [value * (radius / _fit(lengths, value)).clamp(max=1.0).nan_to_num(1.0) for value in free]
+
+
+def _fit(numbers: Tensor, values: Tensor) -> Tensor:
+    """One number per row, or one for all, as a factor of values."""
+    return numbers.view(-1, *[1] * (values.dim() - 1))
 
 
 def _flat(call: Call) -> Call:

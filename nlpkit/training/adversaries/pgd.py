@@ -63,10 +63,10 @@ class PGD(Adversary):
         if self.include_clean:
             loss, moves, gradient = self.watch(run, model, batch)
         else:
-            moves, gradient = self.probe(run, model, batch)
+            moves, gradient = self.probe(lambda: run.loss(batch), model, batch)
         move = self._moved([torch.zeros_like(value) for value in gradient], moves, gradient)
         for _ in range(1, self.steps):
-            _, gradient = self.probe(run, model, batch, moves.spread(move))
+            _, gradient = self.probe(lambda: run.loss(batch), model, batch, moves.spread(move))
             move = self._moved(move, moves, gradient)
         with self.moving(model, batch, moves.spread(move)):
             return loss + run(batch, weight=self.weight, name=self.name)

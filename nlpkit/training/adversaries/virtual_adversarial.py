@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -44,9 +43,9 @@ class VirtualAdversarial(Adversary):
             reaches what is to be moved.
 
     Note:
-        A step takes ``iterations + 2`` passes. All of them have the same dropout, so that the divergence is that of the
-        move alone. A row draws its noise by its token ids (``row_noise``), so that micro-batches and processes change
-        nothing.
+        A step takes ``iterations + 2`` passes. All of them have the same dropout, so that the divergence is that of
+        the move alone. A row draws its noise by its token ids (``row_noise``), so that micro-batches and processes
+        change nothing.
 
     Example:
         >>> VirtualAdversarial(epsilon=1.0).name
@@ -102,10 +101,7 @@ class VirtualAdversarial(Adversary):
         moves: Sequence[Tensor] | Start = self._noise(batch, self.epsilon if self.iterations == 0 else self.xi)
         for turn in range(1, self.iterations + 1):
             drawn.again()
-            with self.moving(model, batch, moves) as calls:
-                divergence = self._divergence(run, batch)
-                found = torch.autograd.grad(divergence, [call.move for call in calls], allow_unused=True)
-            space, gradient = self.gathered(calls, found)
+            space, gradient = self.probe(lambda: self._divergence(run, batch), model, batch, moves)
             length = self.epsilon if turn == self.iterations else self.xi
             moves = space.spread([length * direction for direction in unit(space, gradient)])
         drawn.again()

@@ -18,7 +18,8 @@ class ImplicitGradient(Technique):
     """Add ``weight * ||g||^2`` to the loss, with ``g`` its gradient in all parameters.
 
     Source: arXiv 2009.11162 and kexue.fm/archives/7787: a step of gradient descent with rate ``r`` follows the flow of
-    ``L + r/4 ||g||^2`` to an error of order ``r^3``, where that of ``L`` alone would leave one of order ``r^2``. With ``weight = r/4`` and a small rate, this is what the larger rate ``r`` does by itself.
+    ``L + r/4 ||g||^2`` to an error of order ``r^3``, where that of ``L`` alone would leave one of order ``r^2``.
+    With ``weight = r/4`` and a small rate, this is what the larger rate ``r`` does by itself.
 
     Args:
         weight: of the squared norm.
@@ -31,7 +32,8 @@ class ImplicitGradient(Technique):
 
     Note:
         A step takes twice as long, and twice the memory of parameters and of gradients. It penalises the loss of all
-        techniques behind it in the list, over all processes. Both passes have the same dropout. ``Flooding`` and
+        techniques behind it in the list, over all processes; list it first, since adversaries before it would find
+        their moves in both of its passes. Both have the same dropout. ``Flooding`` and
         sharpness-aware minimisation press on the same norm.
 
     Example:
