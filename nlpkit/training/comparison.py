@@ -27,11 +27,16 @@ class Comparison:
             item has one label and a score per class; ``bernoulli()`` for ``BinaryCrossEntropyLoss``, whose items are
             cells; ``gaussian`` for ``SquaredErrorLoss``.
         technique: who compares, for messages.
+
+    Raises:
+        ValueError: ``on`` is neither of the two.
     """
 
     def __init__(
         self, trainer: Host, on: Literal["labelled", "all"], divergence: Divergence | None, technique: str
     ) -> None:
+        if on not in ("labelled", "all"):
+            raise ValueError(f'{technique}: on={on!r} is neither "labelled" nor "all"')
         self._trainer, self._on, self._divergence, self._technique = trainer, on, divergence, technique
 
     def items(self, batch: Batch) -> Tensor:
@@ -59,8 +64,10 @@ class Comparison:
         labels = loss.align_labels(loss.labels_of(batch))
         valid = loss.valid(labels)
         cells = labels.is_floating_point() and labels.dim() == valid.dim()
-        if self._on == "labelled" or valid.dim() == 1 or cells:
-            return valid if self._on == "labelled" else torch.ones_like(valid)
+        if self._on == "labelled":
+            return valid
+        if valid.dim() == 1 or cells:
+            return torch.ones_like(valid)
         decodes = getattr(getattr(with_head(self._trainer.model), "config", None), "is_encoder_decoder", False)
         mask = batch.get("decoder_attention_mask" if decodes else "attention_mask")
         if mask is None:

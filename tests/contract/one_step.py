@@ -68,7 +68,7 @@ def main(trainer: str, folder: str, names: Sequence[str]) -> None:
         folder: for a file per gradient.
         names: of cases, or of a case and a technique, as in ``"BertForTokenClassification+fgm"``.
     """
-    from tests.contract.test_techniques import TECHNIQUES, with_two_masks  # which imports this module
+    from tests.contract.test_techniques import IN_PROCESSES, with_two_masks  # which imports this module
 
     cases = {case.name: case for case in [*CASES, *HEADS]}
     for name in names:
@@ -78,7 +78,7 @@ def main(trainer: str, folder: str, names: Sequence[str]) -> None:
             case, sizes = with_two_masks(case) if technique == "r-drop" else case, (4, 2)
         for batch_size, average in itertools.product(sizes, (True, False) if trainer == "ours" else (True,)):
             if technique:
-                settings = {"techniques": [TECHNIQUES[technique](1.0)]}
+                settings = {"techniques": [IN_PROCESSES[technique](1.0)]}
             found = gradient(
                 case, batch_size, 4 // batch_size, trainer, settings, average_tokens_across_devices=average
             )

@@ -26,8 +26,8 @@ class Adversary(Technique):
             own, and lengths are those of a row: all its tokens together. A module, or a function that finds one in the
             model: its output, for instance that of the first trained block behind a frozen backbone. ``"matrix"``
             moves the embedding matrix as kexue.fm/archives/7234 does: equal tokens alike, lengths over the whole
-            matrix, so that the rows of a micro-batch depend on each other and accumulation is refused. A ladder's
-            or a tied output head's use of the matrix is not moved.
+            matrix, so that the rows of a micro-batch depend on each other and accumulation is refused. An output
+            head that shares the matrix is not moved.
         still: token ids that are never moved, such as ``tokenizer.all_special_ids``. Padding never is.
 
     Raises:

@@ -22,8 +22,8 @@ class FGM(Adversary):
     Args:
         epsilon: length of the move of a row, in units of the embedding's output.
         weight: of the loss at the moved embeddings.
-        at: what is moved, see ``Adversary``. The post's ``epsilon=0.5`` is of its move of the matrix, ``at="matrix"``:
-            there one move is shared by all rows of a batch, so that a row's is shorter.
+        at: what is moved, see ``Adversary``. The post's ``epsilon=0.5`` is that of ``at="matrix"``, one move for a
+            whole batch: of ``n`` rows with gradients alike and few tokens in common, each moves ``epsilon / sqrt(n)``.
         include_clean: whether the loss as it is counts, too, as in most implementations; ``False`` updates by the
             loss at the moved embeddings alone, as the post does.
         normalise: whether the move has the length ``epsilon``; otherwise it is ``epsilon * g``, ``g`` the gradient of

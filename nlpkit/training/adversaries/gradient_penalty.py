@@ -18,7 +18,7 @@ from nlpkit.training.technique import Batch, Host, Items, Run
 class GradientPenalty(Adversary):
     """Add ``weight / 2 * ||g||^2`` to the loss, with ``g`` the gradient of a row's loss at its embeddings.
 
-    Source: kexue.fm/archives/7234, equation 9, and arXiv 1711.09404. ``g`` is the gradient of the summed loss of a row
+    Source: kexue.fm/archives/7234, equation 8, and arXiv 1711.09404. ``g`` is the gradient of the summed loss of a row
     (a text), and the sum over rows is divided by the items of the step, as the loss is; with ``at="matrix"`` it is
     that of the whole batch's mean at the embedding matrix, as in the post. To first order the gradient of all this is
     that of ``FGM(epsilon=weight, normalise=False, include_clean=False)``.
@@ -115,7 +115,7 @@ def _weighted(outputs: Any, rows: Tensor) -> Any:
     """Outputs of a model, with the gradient of each row multiplied by a number of its own, or of all rows by one."""
 
     def weighted(value: Any) -> Any:
-        if not (isinstance(value, Tensor) and value.requires_grad):
+        if not (isinstance(value, Tensor) and value.requires_grad and value.dim()):
             return value
         if rows.dim() and len(value) != len(rows):
             raise ValueError(

@@ -15,7 +15,7 @@ from nlpkit.training.technique import Batch, Items, Run
 class PGD(Adversary):
     """Train on every batch once more, with the embedding of each row moved against its loss in several steps.
 
-    Source: arXiv 1706.06083, section 2.1, and kexue.fm/archives/7234. Each step is ``step_size * g / ||g||``, with
+    Source: arXiv 1706.06083 and kexue.fm/archives/7234. Each step is ``step_size * g / ||g||``, with
     ``g`` the gradient where the steps before have led; a row that has moved further than ``epsilon`` is brought back
     to that length.
 

@@ -16,7 +16,7 @@ from nlpkit.training.technique import Batch, Host, Items, Run, Technique, Terms
 class Flooding(Technique):
     """Keep the training loss at a level: below it, gradients turn round.
 
-    Source: arXiv 2002.08709, equation 3, and kexue.fm/archives/7643: ``|L - b| + b``, whose gradient is
+    Source: arXiv 2002.08709 and kexue.fm/archives/7643: ``|L - b| + b``, whose gradient is
     ``sign(L - b)`` times that of the loss. A step down and a step up together are one of size ``rate^2 / 2`` on
     ``||dL/dtheta||^2``. ``per="instance"`` is iFlood (ICLR 2022), the mean of ``|l - b| + b`` over items.
 
@@ -96,7 +96,7 @@ class Flooding(Technique):
 
     def _instances(self, term: Tensor, outputs: Any, batch: Batch, items: Items) -> Tensor:
         loss = self._trainer.task_loss
-        if type(loss).values is Loss.values or type(loss).terms is not Loss.terms:
+        if type(loss).values is Loss.values or type(loss).terms is not Loss.terms or loss.scope != "row":
             raise ValueError(
                 f'Flooding(per="instance") needs the loss of each item, and {type(loss).__name__} is no sum of such: '
                 'give per="step"'

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from transformers import TrainingArguments
 
-from nlpkit.losses import SquaredErrorLoss
+from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
 from nlpkit.training import FGM, GradientPenalty, TechniqueTrainer
 from tests.contract.cases import Case
 from tests.contract.one_step import gradient
-from tests.training.adversaries.test_fgm import ROWS, TOKENS, ours
+from tests.training.adversaries.test_fgm import BY_NAME, ROWS, TOKENS, ours
 from tests.training.linear_model import LINEAR, sums_and_lengths
 
 
@@ -149,6 +149,21 @@ def test_dropout_is_no_part_of_the_difference() -> None:
 def test_what_cannot_be_differentiated_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ours(ROWS, GradientPenalty(**options))
+
+
+def test_a_task_of_several_terms_and_heads_of_some_tokens_are_refused() -> None:
+    class Own(CrossEntropyLoss):
+        def items_of(self, batch: Any) -> dict[str, Tensor]:
+            return {"mine": super().items_of(batch)["loss"]}
+
+        def terms(self, outputs: Any, batch: Any, items: Any) -> dict[str, Tensor]:
+            return {"mine": self.average(outputs, batch["labels"], items.get("mine"))}
+
+    for technique in (GradientPenalty(), FGM(normalise=False)):
+        with pytest.raises(ValueError, match=r"needs gradients of the loss of a row, .* items of their own: mine"):
+            gradient(TOKENS, 8, 1, "ours", {"techniques": [technique], "loss": Own()})
+    with pytest.raises(ValueError, match=r"an output of shape \(21, 40\) is not that of 8 rows.*sparse_prediction"):
+        ours(BY_NAME["ModernBertForMaskedLM-sparse"], GradientPenalty())
 
 
 def test_fused_attention_has_no_second_derivative_of_its_own() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nlpkit.losses import SquaredErrorLoss
 from nlpkit.training import FGM, VirtualAdversarial
+from nlpkit.training.dropout import set_dropout
 from tests.contract.cases import Case, Row
 from tests.contract.one_step import gradient
 from tests.contract.test_stock_heads import assert_same
@@ -78,17 +79,35 @@ def test_power_iteration_finds_a_worse_move_than_noise() -> None:
     assert often > once
 
 
-def test_dropout_alone_is_no_divergence() -> None:
+def with_dropout() -> Case:
     def make() -> Any:
         model = TOKENS.model()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.3
+        set_dropout(model, 0.3)
         return model.train()
 
-    case = Case("dropout", make, TOKENS.rows, TOKENS.collate)
-    torch.manual_seed(0)
-    assert max(value.abs().max() for value in term(case, VirtualAdversarial(epsilon=0.0)).values()) < 1e-12
+    return Case("dropout", make, TOKENS.rows, TOKENS.collate)
+
+
+def test_dropout_alone_is_no_divergence() -> None:
+    found = term(with_dropout(), VirtualAdversarial(epsilon=0.0))
+    assert max(value.abs().max() for value in found.values()) < 1e-12
+
+
+def test_dropout_is_no_part_of_the_direction() -> None:
+    """Near no move, the gradient of a divergence that has its least there is as small as the move."""
+
+    def size(xi: float) -> float:
+        class Kept(VirtualAdversarial):
+            def gathered(self, *args: Any) -> Any:
+                moves, gradient = super().gathered(*args)
+                kept.append(gradient[0].norm().item())
+                return moves, gradient
+
+        kept: list[float] = []
+        ours(with_dropout(), Kept(xi=xi))
+        return kept[0]
+
+    assert size(1e-5) / size(1e-6) == pytest.approx(10, rel=1e-2)
 
 
 def test_noise_is_another_one_in_each_step_and_the_same_after_a_rerun() -> None:

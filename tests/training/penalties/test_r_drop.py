@@ -120,6 +120,11 @@ def test_a_loss_of_another_kind_needs_a_divergence() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+def test_an_unknown_choice_of_items_is_refused() -> None:
+    with pytest.raises(ValueError, match='R-Drop: on=\'some\' is neither "labelled" nor "all"'):
+        term(TOKENS, on="some")
+
+
 def test_sparse_heads_are_compared_at_labels_alone() -> None:
     case = BY_NAME["ModernBertForMaskedLM-sparse"]
     settings = {"techniques": [RDrop(dropout=0.3)]}
