@@ -11,6 +11,7 @@ with other seeds and in another folder (``--parts dev --seeds 100 --output_dir r
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ from transformers import (
 
 from nlpkit import TechniqueTrainer
 from nlpkit.fewshot import paired_t
-from nlpkit.files import only_writer, read_json, write_json, write_json_lines, write_text
+from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.losses import (
     CrossEntropyLoss,
     ExactLoss,
@@ -94,23 +95,6 @@ class TechniquesTrainingArguments(FineTuningDefaults, TrainingArguments):
     bf16: bool = bf16_is_fast()
 
 
-@dataclass
-class TechniquesArguments:
-    """What to compare on what."""
-
-    train_file: str
-    dev_file: str
-    test_file: str
-    task: str = field(default="classes", metadata={"help": "what the rows are", "choices": ["classes", "labels", "pairs"]})
-    metrics: list[str] = field(default_factory=lambda: ["accuracy"], metadata={"help": "to show; the first decides"})
-    arms: list[str] = field(default_factory=lambda: ["base"], metadata={"help": "see ARMS; 'name=strength'"})
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "one run each"})
-    parts: list[str] = field(default_factory=lambda: ["dev", "test"], metadata={"help": "to score"})
-    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
-    head_learning_rate: float = field(default=1e-3, metadata={"help": "of the head, which begins at random"})
-    max_length: int = 48
-
-
 class Data(NamedTuple):
     """What an arm may look at.
 
@@ -160,6 +144,11 @@ def loss(make: Callable[[Data], Loss], passes: float = 1.0) -> Callable[[Data], 
     return lambda data: Arm(loss=make(data), passes=passes)
 
 
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    """Weights of the blocks and the head, not the embeddings."""
+    return parameter.dim() == 2 and "embeddings" not in name
+
+
 def priors_of(data: Data) -> Tensor:
     """Frequencies of classes, where there are classes."""
     if data.priors is None:
@@ -184,7 +173,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "instance-flooding": technique(1, lambda level: Flooding(level, per="instance"), 0.1),
         "ema": technique(1, EMA, 0.99),
         "swa": technique(1, SWA, 0.5),
-        "weissi": technique(1, WeightScaleInvariant, 1e-4),
+        "weissi": technique(1, lambda strength: WeightScaleInvariant(strength, parameters=is_matrix), 1e-4),
         "layer-rates": lambda data: Arm(decay=data.or_else(0.8)),
         "unfreezing": technique(1, Unfreezing, 0.5),
         "focal": loss(lambda data: FocalLoss(data.or_else(2.0))),
@@ -216,6 +205,25 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "simsiam": lambda data: Arm(loss=NonContrastiveLoss(predictor(data.dim)), techniques=[SimCSE()]),
     },
 }
+
+
+@dataclass
+class TechniquesArguments:
+    """What to compare on what."""
+
+    train_file: str
+    dev_file: str
+    test_file: str
+    task: str = field(
+        default="classes", metadata={"help": "what rows have", "choices": ["classes", "labels", "pairs"]}
+    )
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"], metadata={"help": "to show; the first decides"})
+    arms: list[str] = field(default_factory=lambda: ["base"], metadata={"help": "see ARMS; 'name=strength'"})
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "one run each"})
+    parts: list[str] = field(default_factory=lambda: ["dev", "test"], metadata={"help": "to score"})
+    model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
+    head_learning_rate: float = field(default=1e-3, metadata={"help": "of the head, which begins at random"})
+    max_length: int = 48
 
 
 def main(argv: list[str]) -> list[Row]:
@@ -444,14 +452,14 @@ class Pairs(Task):
 
         model: Any = trainer.model
         model.eval()
-        sides = []
+        sides: list[Tensor] = []
         for side in ("text", "text_pair"):
             rows, parts = self.tokens([row[side] for row in self.raw[part]]), []
             for start in range(0, len(rows), 64):
                 batch = self.collate(rows[start : start + 64]).to(model.device)
                 parts.append(pool(model(**batch), batch["attention_mask"]))
             sides.append(torch.cat(parts))
-        cosines = torch.cosine_similarity(*sides)
+        cosines = torch.cosine_similarity(sides[0], sides[1])
         return {"spearman": float(spearmanr(cosines.cpu(), [row["score"] for row in self.raw[part]]).statistic)}
 
 
@@ -503,7 +511,7 @@ def difference(runs: Sequence[Row], others: Sequence[Row], column: str) -> str:
 
 def write_report(results: Sequence[Row], settings: TechniquesArguments, output: Path) -> None:
     """All runs, the table and its picture."""
-    write_json_lines(output / "results.jsonl", results)
+    write_text(output / "results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
     write_text(output / "table.md", table(results, settings))
     draw(results, f"{settings.parts[-1]} {settings.metrics[0]}", output / "table.svg")
 

@@ -1,6 +1,10 @@
 from .batch_loss import BatchLoss as BatchLoss
 from .chunked_cross_entropy import chunked_cross_entropy as chunked_cross_entropy
 from .chunked_loss import ChunkedCrossEntropyLoss as ChunkedCrossEntropyLoss
+from .divergences import Divergence as Divergence
+from .divergences import bernoulli as bernoulli
+from .divergences import gaussian as gaussian
+from .divergences import softmax as softmax
 from .embeddings.center import CenterLoss as CenterLoss
 from .embeddings.contrastive import ContrastiveLoss as ContrastiveLoss
 from .embeddings.contrastive import FlatNCELoss as FlatNCELoss

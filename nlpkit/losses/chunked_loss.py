@@ -87,9 +87,8 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         bias = None if layer.bias is None else layer.bias.to(dtype)
         return F.linear(states.to(dtype), layer.weight.to(dtype), bias)
 
-    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
-        """All that the model returned, so that hidden states stay what they are."""
-        return outputs
+    def _averaged_of(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
+        return outputs  # in which hidden states are what they are
 
     def average(
         self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None

@@ -33,8 +33,7 @@ class FunctionLoss(Loss):
         """All labels, or those from the second position on."""
         return labels[..., 1:] if self.shift else labels
 
-    def logits_in(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
-        """All that the model returned."""
+    def _averaged_of(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
         return outputs
 
     def average(

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from nlpkit.losses.divergences import Divergence
+
 
 def at_least_fp32(scores: Tensor) -> Tensor:
     """Scores in fp32, or in fp64 where they are already."""
@@ -38,6 +40,11 @@ class Loss(nn.Module):
     columns: ClassVar[tuple[str, ...]] = ("labels",)
     #: What the loss of an item depends on: itself alone, or the others of its micro-batch too (``BatchLoss``).
     scope: ClassVar[Literal["row", "micro-batch"]] = "row"
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """Of two predictions of an item, by the distribution that this is the likelihood of; ``None``: not known."""
+        return None
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each item that has a label.
@@ -81,6 +88,10 @@ class Loss(nn.Module):
         """``logits_of`` what a model returned for a batch, where padding has a part in it."""
         return self.logits_of(outputs)
 
+    def _averaged_of(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
+        """What ``average`` is given."""
+        return self.logits_in(outputs, batch)
+
     def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Items of each term in a batch, ``"loss"`` alone; 0 where the batch has no labels."""
         return {"loss": self.items(self.labels_of(batch)) if self._has_labels(batch) else torch.tensor(0)}
@@ -98,7 +109,7 @@ class Loss(nn.Module):
         """
         if not self._has_labels(batch):
             return {"loss": self.logits_of(outputs).sum() * 0.0}
-        return {"loss": self.average(self.logits_in(outputs, batch), self.labels_of(batch), items.get("loss"))}
+        return {"loss": self.average(self._averaged_of(outputs, batch), self.labels_of(batch), items.get("loss"))}
 
     def _has_labels(self, batch: Mapping[str, Any]) -> bool:
         return all(batch.get(column) is not None for column in self.columns)

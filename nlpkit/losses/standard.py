@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, bernoulli, gaussian, softmax
 from nlpkit.losses.loss import Loss
 
 
@@ -38,6 +39,11 @@ class CrossEntropyLoss(Loss):
             return logits
         return logits[..., -labels.shape[-1] - 1 : -1, :]
 
+    @property
+    def divergence(self) -> Divergence:
+        """Of distributions over classes."""
+        return softmax
+
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(items,)``."""
         return F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=self.label_smoothing)
@@ -50,6 +56,11 @@ class BinaryCrossEntropyLoss(Loss):
         >>> BinaryCrossEntropyLoss()(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, -100.0]])).item()
         0.693...
     """
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the answer of each cell."""
+        return bernoulli()
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(cells,)``."""
@@ -67,6 +78,11 @@ class SquaredErrorLoss(Loss):
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Without the last dimension, where it is the only number of a row."""
         return logits.squeeze(-1) if logits.dim() > labels.dim() else logits
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of numbers."""
+        return gaussian
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Squared error, shape ``(numbers,)``."""
@@ -117,6 +133,11 @@ class SpanLoss(Loss):
         if isinstance(outputs, Tensor):
             return outputs
         return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of distributions over positions."""
+        return softmax
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(positions,)``."""

@@ -1,4 +1,8 @@
 from .adversaries.fgm import FGM as FGM
+from .adversaries.free_lb import FreeLB as FreeLB
+from .adversaries.gradient_penalty import GradientPenalty as GradientPenalty
+from .adversaries.pgd import PGD as PGD
+from .adversaries.virtual_adversarial import VirtualAdversarial as VirtualAdversarial
 from .attention import fast_attention as fast_attention
 from .attention import sdpa_in_fp32 as sdpa_in_fp32
 from .grad_cache import GradCache as GradCache
@@ -16,9 +20,14 @@ from .monitoring.schedules import ScheduledStrength as ScheduledStrength
 from .monitoring.schedules import cosine_strength as cosine_strength
 from .monitoring.schedules import linear_strength as linear_strength
 from .monitoring.schedules import warmup_strength as warmup_strength
+from .penalties.flooding import Flooding as Flooding
+from .penalties.flooding import suggest_flood_level as suggest_flood_level
+from .penalties.implicit_gradient import ImplicitGradient as ImplicitGradient
+from .penalties.implicit_gradient import ImplicitGradientLog as ImplicitGradientLog
 from .penalties.r_drop import RDrop as RDrop
 from .penalties.self_critical import SelfCritical as SelfCritical
 from .penalties.simcse import SimCSE as SimCSE
+from .penalties.weissi import WeightScaleInvariant as WeightScaleInvariant
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic
 from .precision import refuse_fp16_training as refuse_fp16_training

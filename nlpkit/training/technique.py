@@ -116,7 +116,7 @@ class Technique(TrainerCallback):
     """
 
     #: What the loss of an item depends on: itself, the others of its micro-batch, or those of the optimizer step.
-    scope: ClassVar[Literal["row", "micro-batch", "step"]] = "row"
+    scope: Literal["row", "micro-batch", "step"] = "row"
     #: Whether it makes one batch of a step's micro-batches, so that losses over a batch are right.
     joins_micro_batches: ClassVar[bool] = False
     weight: float = 1.0

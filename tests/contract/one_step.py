@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from tests.contract.stock_heads import HEADS
 
 #: By name: the Trainer of transformers, and the one of nlpkit, for every case that a test may want in two processes.
 TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer}
+
+gc.freeze()  # accelerate collects garbage at the start of each training: most of a step's time, for what lives anyway
 
 
 def gradient(
@@ -61,14 +64,30 @@ def gradient(
 
 
 def main(trainer: str, folder: str, names: Sequence[str]) -> None:
-    """Gradients of two processes of four rows; ours in one, two and four micro-batches, counted over both or not."""
-    cuts = list(itertools.product((4, 2, 1), (True, False))) if trainer == "ours" else [(4, True)]
-    cases = [case for case in [*CASES, *HEADS] if case.name in names]
-    for case, (batch_size, average) in itertools.product(cases, cuts):
-        found = gradient(case, batch_size, 4 // batch_size, trainer, average_tokens_across_devices=average)
-        if torch.distributed.get_rank() == 0:
-            file = Path(folder, f"{case.name} {batch_size} {average}.safetensors")
-            save_file({key: tensor.contiguous() for key, tensor in found.items()}, file)
+    """Gradients of two processes of four rows; ours in one, two and four micro-batches, counted over both or not.
+
+    Args:
+        trainer: of ``TRAINERS``.
+        folder: for a file per gradient.
+        names: of cases, or of a case and a technique, as in ``"BertForTokenClassification+fgm"``.
+    """
+    from tests.contract.test_techniques import IN_PROCESSES, with_two_masks  # which imports this module
+
+    cases = {case.name: case for case in [*CASES, *HEADS]}
+    for name in names:
+        case_name, _, technique = name.partition("+")
+        case, sizes, settings = cases[case_name], (4, 2, 1) if trainer == "ours" else (4,), {}
+        if technique:
+            case, sizes = with_two_masks(case) if technique == "r-drop" else case, (4, 2)
+        for batch_size, average in itertools.product(sizes, (True, False) if trainer == "ours" else (True,)):
+            if technique:
+                settings = {"techniques": [IN_PROCESSES[technique](1.0)]}
+            found = gradient(
+                case, batch_size, 4 // batch_size, trainer, settings, average_tokens_across_devices=average
+            )
+            if torch.distributed.get_rank() == 0:
+                file = Path(folder, f"{name} {batch_size} {average}.safetensors")
+                save_file({key: tensor.contiguous() for key, tensor in found.items()}, file)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nlpkit.losses import CrossEntropyLoss
-from nlpkit.training import FGM, LayerRates, RDrop, Technique
+from nlpkit.training import (
+    FGM,
+    PGD,
+    Flooding,
+    FreeLB,
+    GradientPenalty,
+    ImplicitGradient,
+    LayerRates,
+    RDrop,
+    Technique,
+    VirtualAdversarial,
+    WeightScaleInvariant,
+)
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
-from tests.contract.test_stock_heads import assert_same
+from tests.contract.test_stock_heads import assert_same, run_processes
 
 #: One line per technique: how it is made, given its weight.
 TECHNIQUES: dict[str, Callable[[float], Technique]] = {
     "r-drop": lambda weight: RDrop(4 * weight),
     "fgm": lambda weight: FGM(0.5, weight),
     "layer-rates": lambda weight: LayerRates(decay=1 - weight / 2),
+    "pgd": lambda weight: PGD(0.5, weight, steps=2, include_clean=False),
+    "free-lb": lambda weight: FreeLB(0.5, weight, steps=2),
+    "gradient-penalty": lambda weight: GradientPenalty(weight),
+    "virtual-adversarial": lambda weight: VirtualAdversarial(weight),
+    "flooding-per-step": lambda weight: Flooding(2.0, weight=weight),
+    "flooding-per-instance": lambda weight: Flooding(1.6, per="instance", weight=weight),
+    "weissi": lambda weight: WeightScaleInvariant(weight, parameters=lambda _, p: p.dim() > 1),
 }
+#: Those that couple the rows of a batch, which the Trainer refuses under accumulation.
+COUPLED: dict[str, Callable[[float], Technique]] = {
+    "fgm-matrix": lambda weight: FGM(0.5, weight, at="matrix", include_clean=False),
+    "flooding-per-micro-batch": lambda weight: Flooding(100.0, per="micro-batch", weight=weight),
+    "implicit-gradient": lambda weight: ImplicitGradient(weight),
+}
+#: In two processes also with a level that lies below the loss of the step, and above what either process has of it.
+IN_PROCESSES = TECHNIQUES | {"flooding-above-the-level": lambda weight: Flooding(1.0, weight=weight)}
 _NAMES = {
     "BertForTokenClassification",
     "BertForSequenceClassification",
@@ -47,24 +76,28 @@ class TwoMasks(nn.Module):
         return states * masks[half].view(len(states), *[1] * (states.dim() - 2), -1)
 
 
-def with_two_masks(make: Callable[[], Any]) -> Callable[[], Any]:
-    def made() -> Any:
-        model = make()
+def with_two_masks(case: Case) -> Case:
+    def make() -> Any:
+        model = case.model()
         for module in list(model.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.Dropout):
                     setattr(module, name, TwoMasks())
         return model
 
-    return made
+    return replace(case, model=make)
 
 
 def step(
     case: Case, names: tuple[str, ...], batch_size: int, accumulation: int, weight: float = 1.0
 ) -> dict[str, Tensor]:
-    case = replace(case, model=with_two_masks(case.model)) if "r-drop" in names else case
-    techniques = [TECHNIQUES[name](weight) for name in names]
+    case = with_two_masks(case) if "r-drop" in names else case
+    techniques = [(IN_PROCESSES | COUPLED)[name](weight) for name in names]
     return gradient(case, batch_size, accumulation, "ours", {"techniques": techniques})
+
+
+def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    return max((first[key] - second[key]).abs().max().item() for key in first)
 
 
 @pytest.mark.parametrize("case", HEADS_TRIED, ids=str)
@@ -75,17 +108,44 @@ def test_accumulated_steps_equal_one_large_batch(case: Case, name: str) -> None:
     assert_same(step(case, (name,), 3, 3), whole)
 
 
-@pytest.mark.parametrize("names", list(permutations(TECHNIQUES, 2)), ids=" ".join)
+#: All pairs in the order of the table, and the other way round those with the technique that most others act around.
+PAIRS = [*combinations(TECHNIQUES, 2), *((name, "fgm") for name in TECHNIQUES if name not in ("fgm", "r-drop"))]
+
+
+@pytest.mark.parametrize("names", PAIRS, ids=" ".join)
 def test_every_pair_composes(names: tuple[str, ...]) -> None:
     case = HEADS_TRIED[0]
     assert_same(step(case, names, 2, 4), step(case, names, 8, 1))
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_techniques_that_couple_rows_are_refused_under_accumulation_alone(name: str) -> None:
+    case = HEADS_TRIED[0]
+    with pytest.raises(ValueError, match=r"couples the rows of a batch, so that gradient_accumulation_steps=4"):
+        step(case, (name,), 2, 4)
+    alone, beside, plain = step(case, (name,), 8, 1), step(case, (name, "r-drop"), 8, 1), gradient(case, 8, 1, "ours")
+    assert largest_difference(alone, plain) > 1e-3
+    assert largest_difference(beside, alone) > 1e-3
+    off = gradient(case, 8, 1, "ours", {"techniques": [COUPLED[name](0.0)]})
+    assert all(torch.equal(off[key], plain[key]) for key in plain)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    case = HEADS_TRIED[0]
+    run_processes("tests.contract.one_step", "ours", str(tmp_path), *(f"{case}+{name}" for name in IN_PROCESSES))
+    for name in IN_PROCESSES:
+        expected = step(case, (name,), 8, 1)
+        for batch_size, average in product((4, 2), (True, False)):
+            found = load_file(tmp_path / f"{case}+{name} {batch_size} {average}.safetensors")
+            assert_same(found, expected)
 
 
 @each_technique
 def test_it_changes_the_gradient(name: str) -> None:
     case = HEADS_TRIED[0]
     changed, plain = step(case, (name,), 8, 1), gradient(case, 8, 1, "ours")
-    assert any((changed[key] - plain[key]).abs().max() > 1e-3 for key in plain)
+    assert largest_difference(changed, plain) > 1e-3
 
 
 @each_technique
@@ -111,7 +171,15 @@ def test_r_drop_beside_a_loss_without_labels_is_refused() -> None:
         gradient(HEADS_TRIED[0], 8, 1, "ours", {"techniques": [RDrop()], "loss": Own()})
 
 
-def test_an_adversary_at_frozen_embeddings_is_refused_and_acts_behind_them() -> None:
+def test_an_adversary_beside_frozen_embeddings_is_refused_and_acts_behind_them() -> None:
     ladder = next(case for case in CASES if case.name == "ladder")
-    with pytest.raises(ValueError, match=r"FGM: the input embedding is frozen.*FGM\(at=\.\.\.\)"):
-        gradient(ladder, 8, 1, "ours", {"techniques": [FGM()]})
+
+    def adversary(make: Callable[..., Technique]) -> dict[str, Any]:
+        return {"techniques": [make(at=lambda model: model.bert.encoder.layer[0].enter)]}
+
+    for make in (FGM, PGD, FreeLB, GradientPenalty, VirtualAdversarial):
+        with pytest.raises(ValueError, match=rf"{make.__name__}: no gradient reaches the output of Embedding.*\(at="):
+            gradient(ladder, 8, 1, "ours", {"techniques": [make()]})
+        whole = gradient(ladder, 8, 1, "ours", adversary(make))
+        assert_same(gradient(ladder, 2, 4, "ours", adversary(make)), whole)
+        assert largest_difference(whole, gradient(ladder, 8, 1, "ours")) > 1e-4

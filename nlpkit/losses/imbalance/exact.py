@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpkit.losses.divergences import Divergence, softmax
 from nlpkit.losses.imbalance.margins import class_indices
 from nlpkit.losses.loss import Loss
 
@@ -85,6 +86,11 @@ class ExactLoss(Loss):
         if nodes < 1:
             raise ValueError(f"nodes is {nodes}; give at least 1, better 32")
         self.sigma, self.log, self.nodes = sigma, log, nodes
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of distributions over classes."""
+        return softmax
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Probabilities of an error, or nats, shape ``(items,)``."""

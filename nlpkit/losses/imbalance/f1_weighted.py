@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, bernoulli
 from nlpkit.losses.imbalance.margins import margins, one_per_label
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.step_sums import StepSums
@@ -51,6 +52,11 @@ class F1WeightedLoss(Loss):
         """F of the steps that are done, shape ``()``."""
         hits, total = self.sums.done
         return torch.where(total > 0, 2 * hits / total, 1.0)
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the answer of each cell."""
+        return bernoulli()
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Without the last dimension, where it is the only logit of a binary label."""

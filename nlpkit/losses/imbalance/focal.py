@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, of_labels
 from nlpkit.losses.imbalance.margins import margins, one_per_label
 from nlpkit.losses.loss import Loss
 
@@ -67,6 +68,11 @@ class FocalLoss(Loss):
             raise ValueError(f"gamma is {gamma}; give at least 0, where 0 is cross-entropy")
         self.gamma, self.multi_label = gamma, multi_label
         self.register_buffer("alpha", None if alpha is None else _weights(alpha, multi_label))
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the classes of an item, or of each cell."""
+        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Without the last dimension, where it is the only logit of a binary label."""

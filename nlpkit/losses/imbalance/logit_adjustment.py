@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, of_labels
 from nlpkit.losses.imbalance.margins import (
     cells,
     checked_cells,
@@ -129,6 +130,11 @@ class LogitAdjustedLoss(Loss):
         super().__init__()
         self.tau, self.multi_label = tau, multi_label
         self.register_buffer("log_prior", log_priors(prior, multi_label=multi_label))
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the classes of an item, or of each cell."""
+        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """With what the prior adds, in fp32 or better."""

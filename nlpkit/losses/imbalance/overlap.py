@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, of_labels
 from nlpkit.losses.imbalance.margins import checked_cells, checked_indices, refuse_probabilities
 from nlpkit.losses.loss import Loss
 
@@ -25,6 +26,11 @@ class OverlapLoss(Loss):
         """Numbers, among which -100 has a place; a column, where each row has one binary label."""
         labels = labels.long() if labels.dtype == torch.bool else labels
         return labels.unsqueeze(-1) if self.multi_label and labels.dim() == 1 else labels
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the classes of an item, or of each cell."""
+        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """As they are, if there is one for each label of a matrix."""

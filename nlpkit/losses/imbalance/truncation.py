@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.divergences import Divergence, of_labels
 from nlpkit.losses.imbalance.margins import margins, one_per_label, top_margins
 from nlpkit.losses.loss import Loss
 
@@ -36,6 +37,11 @@ class HardTruncationLoss(Loss):
     def __init__(self, margin: float = 0.0, *, multi_label: bool = False) -> None:
         super().__init__()
         self.margin, self.multi_label = margin, multi_label
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the classes of an item, or of each cell."""
+        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Without the last dimension, where it is the only logit of a binary label."""
@@ -72,6 +78,11 @@ class SoftTruncationLoss(Loss):
         if not sharpness > 0:
             raise ValueError(f"sharpness is {sharpness}; give a number above 0, where 1 is FocalLoss(1.0)")
         self.sharpness, self.multi_label = sharpness, multi_label
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the classes of an item, or of each cell."""
+        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Without the last dimension, where it is the only logit of a binary label."""

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from nlpkit.losses.divergences import Divergence, bernoulli
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
 
@@ -117,6 +118,11 @@ class ZLPRLoss(Loss):
     def valid(self, labels: Tensor) -> Tensor:
         """Rows of which some class is known."""
         return (labels != -100).any(dim=-1)
+
+    @property
+    def divergence(self) -> Divergence:
+        """Of the probabilities, without what a learned threshold has learnt."""
+        return bernoulli(2 * self.gamma)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The logits, if they are of the labels' shape."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from nlpkit.losses.loss import at_least_fp32
+from nlpkit.losses.divergences import Divergence
+from nlpkit.training.comparison import Comparison
+from nlpkit.training.dropout import set_dropout
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
@@ -20,26 +22,39 @@ class RDrop(Technique):
 
     Args:
         weight: the paper's alpha; 4 in the post.
+        divergence: of two predictions; ``None`` takes that of the loss, ``Loss.divergence``.
+        on: ``"labelled"`` compares items with a label; ``"all"`` compares the others, too, so that rows without labels
+            (-100) are learnt from, as in the post's semi-supervised use.
+        dropout: probability that all dropout of the model is set to, beforehand; ``None`` leaves it. 0.3 in the post.
 
     Raises:
         ValueError: in training, where both passes agree to the bit, since the model has no dropout; or where the loss
             is none over logits and labels, as PET's objectives.
 
     Note:
-        A step takes about twice as long, and holds twice the rows' activations. Items without a label (-100) have
-        no divergence either.
+        A step takes about twice as long, and holds twice the rows' activations. ``on="all"`` in a masked language
+        model compares all tokens, of which few are masked; ``"labelled"`` is cheaper and to the point.
 
     Example:
         >>> RDrop(weight=4.0).name
         'r_drop'
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
+    def __init__(
+        self,
+        weight: float = 1.0,
+        *,
+        divergence: Divergence | None = None,
+        on: Literal["labelled", "all"] = "labelled",
+        dropout: float | None = None,
+    ) -> None:
+        self.weight, self.divergence, self.on, self.dropout = weight, divergence, on, dropout
 
     def prepare(self, trainer: Host) -> None:
-        """Needs the trainer's loss, which knows where logits and labels are."""
-        self._trainer = trainer
+        """Sets the dropout, if it is to be set."""
+        self._comparison = Comparison(trainer, self.on, self.divergence, "R-Drop")
+        if self.dropout is not None:
+            set_dropout(trainer.model, self.dropout)
 
     def batch(self, batch: Batch) -> Batch:
         """Every row twice: all rows, then all again."""
@@ -47,45 +62,19 @@ class RDrop(Technique):
 
     def items(self, batch: Batch) -> dict[str, Tensor]:
         """Pairs of predictions."""
-        return {self.name: self._chosen(batch).sum() // 2}
+        return {self.name: self._comparison.items(batch).sum() // 2}
 
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """Adds the divergence, averaged over pairs of predictions."""
-        loss = self._trainer.task_loss
-        labels = loss.align_labels(loss.labels_of(batch))
-        logits = loss.align_logits(loss.logits_of(outputs), labels)
-        pairs = at_least_fp32(logits)[self._chosen(batch)].unflatten(0, (2, -1))  # (2, pairs, ..., classes)
-        if len(pairs[0]) and torch.equal(pairs[0], pairs[1]):
+        predictions = self._comparison.predictions(outputs, batch)
+        divergence = self._comparison.divergence(batch, predictions)
+        first, second = predictions.unflatten(0, (2, -1))  # (pairs, ...) each
+        if len(first) and torch.equal(first, second):
             raise ValueError(
                 "R-Drop: both passes are equal to the bit, so the model has no dropout (many decoders and ModernBERT "
-                "have none by default): set its dropout probabilities, e.g. hidden_dropout_prob=0.1"
+                "have none by default): give dropout=0.1, or set it in the model's configuration"
             )
-        return terms | {self.name: self.weight / 4 * symmetric_divergence(*pairs) / items[self.name]}
-
-    def _chosen(self, batch: Batch) -> Tensor:
-        loss = self._trainer.task_loss
-        if not loss.columns:
-            raise ValueError(f"R-Drop compares logits by their labels, and {type(loss).__name__} names no labels")
-        return loss.valid(loss.align_labels(loss.labels_of(batch)))
-
-
-def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of softmax distributions, in both directions, summed over items.
-
-    Args:
-        first: logits, shape ``(items, ..., classes)``.
-        second: logits, the same shape.
-
-    Returns:
-        ``KL(p || q) + KL(q || p)`` in nats, shape ``()``.
-
-    Example:
-        >>> symmetric_divergence(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])).item()
-        0.231...
-    """
-    p, q = first.log_softmax(dim=-1), second.log_softmax(dim=-1)
-    # (p - q)(log p - log q), summed over classes: one product, and no cancellation of two sums.
-    return ((p.exp() - q.exp()) * (p - q)).sum()
+        return terms | {self.name: self.weight / 4 * divergence.symmetric(first, second).sum() / items[self.name]}
 
 
 def _twice(value: Any) -> Any:

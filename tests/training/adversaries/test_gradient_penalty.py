@@ -1,0 +1,176 @@
+"""Gradient penalty: against a second derivative written down, FGM to first order, and the faults of others."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import TrainingArguments
+
+from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
+from nlpkit.training import FGM, GradientPenalty, TechniqueTrainer
+from tests.contract.cases import Case
+from tests.contract.one_step import gradient
+from tests.training.adversaries.test_fgm import BY_NAME, ROWS, TOKENS, ours
+from tests.training.linear_model import LINEAR, sums_and_lengths
+
+
+def eager(case: Case) -> Case:
+    def make() -> Any:
+        model = case.model()
+        model.set_attn_implementation("eager")
+        return model
+
+    return Case(case.name, make, case.rows, case.collate)
+
+
+def apart(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: first[name] - second[name] for name in first}
+
+
+def size(gradients: dict[str, Tensor]) -> float:
+    return sum(gradient.square().sum().item() for gradient in gradients.values()) ** 0.5
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Tensor]:
+    return gradient(eager(TOKENS), 8, 1, "ours")
+
+
+def test_it_is_the_gradient_of_the_penalty_written_down_row_by_row(plain: dict[str, Tensor]) -> None:
+    case = eager(TOKENS)
+    model = case.model().double()
+    items = sum((row["labels"] != -100).sum() for row in case.rows())
+    total = torch.zeros((), dtype=torch.float64)
+    for row in case.rows():
+        batch = case.collate([row], None)
+        embedded = model.get_input_embeddings()(batch["input_ids"])
+        logits = model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).logits
+        loss = torch.nn.functional.cross_entropy(logits[0], batch["labels"][0], reduction="sum")
+        (slope,) = torch.autograd.grad(loss, embedded, create_graph=True)
+        total = total + 0.7 / 2 * slope.square().sum() / items
+    total.backward()
+    found = apart(ours(case, GradientPenalty(0.7, exact=True)), plain)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-10)
+    # What bert4torch has in its place, `.grad` without a graph, makes it a multiple of the plain gradient.
+    inner = sum((found[name] * plain[name]).sum().item() for name in plain)
+    assert abs(inner) < 0.9 * size(found) * size(plain)
+
+
+def test_finite_differences_meet_the_second_derivative_and_their_error_falls_by_its_square(
+    plain: dict[str, Tensor],
+) -> None:
+    exact = ours(eager(TOKENS), GradientPenalty(0.7, exact=True))
+    scale = size(apart(exact, plain))
+    errors = [
+        size(apart(ours(TOKENS, GradientPenalty(0.7, delta=delta)), exact)) / scale for delta in (1e-2, 1e-3, 1e-4)
+    ]
+    assert errors[1] < 1e-4
+    for coarse, fine in pairwise(errors):
+        assert coarse / fine == pytest.approx(100, rel=0.1)
+
+
+def test_fgm_whose_move_is_not_normalised_is_the_penalty_to_first_order(plain: dict[str, Tensor]) -> None:
+    errors = []
+    for epsilon in (1e-4, 1e-5, 1e-6):
+        penalised = ours(eager(TOKENS), GradientPenalty(epsilon, exact=True))
+        moved = ours(eager(TOKENS), FGM(epsilon, normalise=False, include_clean=False))
+        errors.append(size(apart(moved, penalised)) / size(apart(penalised, plain)))
+    for coarse, fine in pairwise(errors):
+        assert coarse / fine == pytest.approx(10, rel=0.2)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_linear_model_has_the_closed_form(exact: bool) -> None:
+    model, summed, lengths, numbers = sums_and_lengths()
+    weight = model.weight.detach().requires_grad_()
+    errors = summed @ weight - numbers
+    penalty = (0.3 / 2 * 4 * errors.square() * weight.square().sum() * lengths).mean()
+    (errors.square().mean() + penalty).backward()
+    found = ours(LINEAR, GradientPenalty(0.3, exact=exact))["weight"]
+    torch.testing.assert_close(found, weight.grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_value_of_the_penalty_is_logged(exact: bool, tmp_path: Any) -> None:
+    model, summed, lengths, numbers = sums_and_lengths()
+    errors = summed @ model.weight.detach() - numbers
+    expected = (0.3 / 2 * 4 * errors.square() * model.weight.detach().square().sum() * lengths).mean().item()
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=1, logging_steps=1, use_cpu=True, report_to=[], save_strategy="no",
+        remove_unused_columns=False,
+    )  # fmt: skip
+    trainer = TechniqueTrainer(
+        model, arguments, train_dataset=LINEAR.rows(), data_collator=lambda rows: LINEAR.collate(rows, None),
+        loss=SquaredErrorLoss(), techniques=[GradientPenalty(0.3, exact=exact)],
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.log_history[0]["gradient_penalty"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_matrix_has_the_penalty_of_the_post(plain: dict[str, Tensor]) -> None:
+    case = eager(TOKENS)
+    model = case.model().double()
+    batch = case.collate(case.rows(), None)
+    (slope,) = torch.autograd.grad(model(**batch).loss, [model.get_input_embeddings().weight], create_graph=True)
+    (0.7 / 2 * slope.square().sum()).backward()
+    found = apart(ours(case, GradientPenalty(0.7, at="matrix", exact=True)), plain)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-6)
+
+
+def test_dropout_is_no_part_of_the_difference() -> None:
+    def make() -> Any:
+        model = TOKENS.model()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.3
+        return model.train()
+
+    case = Case("dropout", make, TOKENS.rows, TOKENS.collate)
+    near = [ours(case, GradientPenalty(0.7, delta=delta)) for delta in (1e-3, 1e-4)]
+    assert size(apart(*near)) < 1e-3 * size(near[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"exact": True},
+            r"differentiates twice, which sdpa attention cannot: call model.set_attn_implementation\('eager",
+        ),
+        ({"delta": 0.0}, "GradientPenalty: delta=0.0 must be positive, e.g. 1e-2"),
+    ],
+)
+def test_what_cannot_be_differentiated_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ours(ROWS, GradientPenalty(**options))
+
+
+def test_a_task_of_several_terms_and_heads_of_some_tokens_are_refused() -> None:
+    class Own(CrossEntropyLoss):
+        def items_of(self, batch: Any) -> dict[str, Tensor]:
+            return {"mine": super().items_of(batch)["loss"]}
+
+        def terms(self, outputs: Any, batch: Any, items: Any) -> dict[str, Tensor]:
+            return {"mine": self.average(outputs, batch["labels"], items.get("mine"))}
+
+    for technique in (GradientPenalty(), FGM(normalise=False)):
+        with pytest.raises(ValueError, match=r"needs gradients of the loss of a row, .* items of their own: mine"):
+            gradient(TOKENS, 8, 1, "ours", {"techniques": [technique], "loss": Own()})
+    with pytest.raises(ValueError, match=r"an output of shape \(21, 40\) is not that of 8 rows.*sparse_prediction"):
+        ours(BY_NAME["ModernBertForMaskedLM-sparse"], GradientPenalty())
+
+
+def test_fused_attention_has_no_second_derivative_of_its_own() -> None:
+    """Why ``exact=True`` is refused there; if this fails, the refusal can go."""
+    model = TOKENS.model().double()
+    batch = TOKENS.collate(TOKENS.rows(), None)
+    embedded = model.get_input_embeddings()(batch.pop("input_ids"))
+    (slope,) = torch.autograd.grad(model(inputs_embeds=embedded, **batch).loss, embedded, create_graph=True)
+    with pytest.raises(RuntimeError, match="derivative"):
+        slope.square().sum().backward()

@@ -1,0 +1,168 @@
+"""Flooding: whose loss decides, what two steps come to, and the level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import TrainingArguments
+
+from nlpkit.losses import SquaredErrorLoss
+from nlpkit.training import FGM, Flooding, TechniqueTrainer, suggest_flood_level
+from tests.contract.one_step import gradient
+from tests.contract.stock_heads import HEADS
+from tests.contract.test_stock_heads import assert_same
+from tests.contract.test_techniques import largest_difference
+
+TOKENS = next(case for case in HEADS if case.name == "BertForTokenClassification")
+
+
+def flooded(level: float, per: Any = "step", size: int = 8, steps: int = 1, **options: Any) -> dict[str, Tensor]:
+    return gradient(TOKENS, size, steps, "ours", {"techniques": [Flooding(level, per=per, **options)]})
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Tensor]:
+    return gradient(TOKENS, 8, 1, "ours")
+
+
+@pytest.mark.parametrize("per", ["step", "micro-batch", "instance"])
+def test_above_the_level_nothing_changes_and_below_it_gradients_turn_round(per: str, plain: dict[str, Tensor]) -> None:
+    assert_same(flooded(0.0, per), plain)
+    assert_same(flooded(100.0, per), {name: -value for name, value in plain.items()})
+    assert_same(flooded(100.0, per, weight=0.25), {name: value / 2 for name, value in plain.items()})
+
+
+def losses() -> tuple[Tensor, list[Tensor]]:
+    """Of the whole step, and of its micro-batches of two."""
+    model = TOKENS.model().double()
+    rows = TOKENS.rows()
+    batches = [TOKENS.collate(part, None) for part in (rows, *(rows[n : n + 2] for n in range(0, 8, 2)))]
+    whole, *parts = (model(**batch).loss.detach() for batch in batches)
+    return whole, parts
+
+
+def test_micro_batches_on_both_sides_of_the_level_are_one_step(plain: dict[str, Tensor]) -> None:
+    whole, parts = losses()
+    above, below = whole.item() - 1e-3, whole.item() + 1e-3
+    assert min(parts) < above < below < max(parts)
+    assert_same(flooded(above, "step", 2, 4), plain)
+    assert_same(flooded(below, "step", 2, 4), {name: -value for name, value in plain.items()})
+
+
+def test_each_item_has_a_sign_of_its_own_and_the_same_in_any_micro_batch() -> None:
+    model = TOKENS.model().double()
+    batch = TOKENS.collate(TOKENS.rows(), None)
+    chosen = batch["labels"] != -100
+    values = F.cross_entropy(model(**batch).logits[chosen], batch["labels"][chosen], reduction="none")
+    assert 0 < (values < 1.6).sum() < len(values)
+    ((values - 1.6).abs() + 1.6).mean().backward()
+    own = {name: parameter.grad for name, parameter in model.named_parameters()}
+    for size, steps in ((8, 1), (2, 4)):
+        found = flooded(1.6, "instance", size, steps)
+        assert_same({name: found[name] for name in own}, own)
+
+
+def test_the_step_is_that_of_all_techniques_behind(plain: dict[str, Tensor]) -> None:
+    (whole, _) = losses()
+    level = 1.5 * whole.item()  # the loss of both passes of FGM lies above, that of each below
+    fgm = gradient(TOKENS, 8, 1, "ours", {"techniques": [FGM(0.01)]})
+    both = gradient(TOKENS, 2, 4, "ours", {"techniques": [Flooding(level), FGM(0.01)]})
+    assert_same(both, fgm)
+    assert largest_difference(flooded(level), plain) > 1e-2
+
+
+def test_gradients_are_turned_after_clipping(plain: dict[str, Tensor]) -> None:
+    norm = torch.stack([value.norm() for value in plain.values()]).norm()
+    clipped = clip(100.0)
+    assert_same(clipped, {name: -0.1 * value / norm for name, value in plain.items()}, tolerance=1e-5)
+
+
+def clip(level: float) -> dict[str, Tensor]:
+    before = TOKENS.model().double().state_dict()
+    model = TOKENS.model().double()
+    arguments = TrainingArguments(
+        "unused", max_steps=1, max_grad_norm=0.1, optim="sgd", learning_rate=1.0, lr_scheduler_type="constant",
+        use_cpu=True, report_to=[], save_strategy="no", remove_unused_columns=False,
+    )  # fmt: skip
+    TechniqueTrainer(
+        model, arguments, train_dataset=TOKENS.rows(), data_collator=lambda rows: TOKENS.collate(rows, None),
+        techniques=[Flooding(level)],
+    ).train()  # fmt: skip
+    return {name: before[name] - value for name, value in model.state_dict().items()}
+
+
+class Quadratic(nn.Module):
+    """Predictions ``A theta``, of which the mean square is the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+        self.register_buffer("a", torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, -0.2], [0.1, -0.2, 0.5]]).double())
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"logits": rows @ self.a @ self.theta}
+
+
+QUADRATIC_ROWS = [{"rows": row, "labels": torch.zeros(()).double()} for row in torch.eye(3).double()]
+
+
+@pytest.mark.parametrize("per", ["step", "micro-batch"])
+def test_a_step_down_and_a_step_up_are_one_on_the_norm_of_the_gradient(
+    per: Literal["step", "micro-batch"], tmp_path: Path
+) -> None:
+    model, rate = Quadratic(), 0.01
+    start = model.theta.detach().clone().requires_grad_()
+
+    def loss(theta: Tensor) -> Tensor:
+        return (model.a @ theta).square().mean()
+
+    def slope(theta: Tensor, create_graph: bool = False) -> Tensor:
+        return torch.autograd.grad(loss(theta), theta, create_graph=create_graph)[0]
+
+    level = (loss(start) + loss(start - rate * slope(start))).item() / 2
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=2, logging_steps=1, optim="sgd", learning_rate=rate, lr_scheduler_type="constant",
+        max_grad_norm=0.0, use_cpu=True, report_to=[], save_strategy="no", remove_unused_columns=False,
+    )  # fmt: skip
+    trainer = TechniqueTrainer(
+        model, arguments, train_dataset=QUADRATIC_ROWS, loss=SquaredErrorLoss(), techniques=[Flooding(level, per=per)],
+    )  # fmt: skip
+    trainer.train()
+    (penalty,) = torch.autograd.grad(slope(start, True).square().sum(), start)
+    # Exact, since the loss is quadratic.
+    torch.testing.assert_close(model.theta.detach(), start.detach() - rate**2 / 2 * penalty, rtol=0, atol=1e-12)
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert logged[0] == pytest.approx(loss(start).item(), rel=1e-3)
+    assert logged[1] == pytest.approx(loss(start - rate * slope(start)).item(), rel=1e-3)
+    assert logged[1] < level < logged[0]
+
+
+def test_a_loss_without_items_is_refused_per_instance() -> None:
+    def own(outputs: Any, labels: Tensor, num_items_in_batch: Any) -> Tensor:
+        return outputs["logits"].square().sum() / num_items_in_batch
+
+    settings = {"techniques": [Flooding(1.0, per="instance")], "loss": own}
+    with pytest.raises(ValueError, match=r'Flooding\(per="instance"\) needs the loss of each item, and FunctionLoss'):
+        gradient(TOKENS, 8, 1, "ours", settings)
+
+
+def test_an_unknown_scope_is_refused() -> None:
+    with pytest.raises(ValueError, match='Flooding: per=\'batch\' is none of "micro-batch", "step", "instance"'):
+        Flooding(1.0, per="batch")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ([{"loss": 1.0}], 'history has no "eval_loss": evaluate during training'),
+        ([{"eval_loss": 1.0}, {"loss": 1.0}], 'history has no "loss" before its best evaluation: log more often'),
+    ],
+)
+def test_a_history_without_a_level_is_refused(history: list[dict[str, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        suggest_flood_level(history)

@@ -1,0 +1,167 @@
+"""R-Drop: its value, which items it compares, and the faults of others."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from nlpkit.losses import CrossEntropyLoss, Loss
+from nlpkit.training import RDrop, bernoulli, softmax, stock_loss
+from nlpkit.training.technique import Batch
+from tests.contract.cases import Case
+from tests.contract.one_step import gradient
+from tests.contract.stock_heads import HEADS
+from tests.contract.test_stock_heads import assert_same
+from tests.contract.test_techniques import largest_difference, with_two_masks
+
+BY_NAME = {case.name: case for case in HEADS}
+TOKENS, ROWS = BY_NAME["BertForTokenClassification"], BY_NAME["BertForSequenceClassification"]
+
+
+class Trainer:
+    """As much of a Trainer as a technique looks at."""
+
+    def __init__(self, model: Any, loss: Loss) -> None:
+        self.model, self.task_loss = model, loss
+
+
+def term(case: Case, length: int | None = None, loss: Loss | None = None, times: int = 1, **options: Any) -> Tensor:
+    """The divergence alone, of two masks of dropout, with weight 4: summed over both directions, per item."""
+    model = with_two_masks(case).model().double().train()
+    loss = loss or stock_loss(model)
+    technique = RDrop(4.0, **options)
+    technique.prepare(Trainer(model, loss))  # type: ignore[arg-type]
+    batch: Batch = technique.batch(case.collate(case.rows() * times, length))
+    outputs = model(**loss.inputs_of(batch))
+    return technique.terms({}, outputs, batch, technique.items(batch))["r_drop"]
+
+
+def both(case: Case) -> tuple[Tensor, Tensor, Batch]:
+    """Logits of the two passes, and the batch."""
+    model = with_two_masks(case).model().double().train()
+    batch = case.collate(case.rows(), None)
+    twice = {name: torch.cat([value, value]) for name, value in batch.items() if name != "labels"}
+    first, second = model(**twice).logits.chunk(2)
+    return first, second, batch
+
+
+def symmetric(first: Tensor, second: Tensor) -> Tensor:
+    p, q = first.log_softmax(dim=-1), second.log_softmax(dim=-1)
+    return (p.exp() * (p - q)).sum(dim=-1) + (q.exp() * (q - p)).sum(dim=-1)
+
+
+@pytest.mark.parametrize("case", [TOKENS, ROWS], ids=str)
+def test_it_is_both_directions_averaged_over_items_with_a_label(case: Case) -> None:
+    first, second, batch = both(case)
+    expected = symmetric(first, second)[batch["labels"] != -100].mean()
+    torch.testing.assert_close(term(case), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", [TOKENS, ROWS], ids=str)
+def test_padding_and_the_number_of_rows_change_nothing(case: Case) -> None:
+    """The R-Drop repository sums over rows; PaddleNLP keeps what its mask calls padding."""
+    for on in ("labelled", "all"):
+        torch.testing.assert_close(term(case, 20, on=on), term(case, on=on), rtol=0, atol=1e-12)
+        torch.testing.assert_close(term(case, times=2, on=on), term(case, on=on), rtol=0, atol=1e-12)
+    first, second, batch = both(TOKENS)
+    inverted = symmetric(first, second)[batch["labels"] == -100].mean()
+    assert abs(inverted - term(TOKENS)) > 1e-6
+
+
+def test_items_without_labels_are_compared_where_all_are() -> None:
+    first, second, batch = both(TOKENS)
+    expected = symmetric(first, second)[batch["attention_mask"].bool()].mean()
+    torch.testing.assert_close(term(TOKENS, on="all"), expected, rtol=0, atol=1e-12)
+    first, second, _ = both(ROWS)  # two of which have no label
+    torch.testing.assert_close(term(ROWS, on="all"), symmetric(first, second).mean(), rtol=0, atol=1e-12)
+
+
+def test_labels_of_a_next_token_are_compared_where_they_are_predicted() -> None:
+    case = BY_NAME["BertLMHeadModel"]
+    first, second, batch = both(case)
+    values = symmetric(first, second)[:, :-1]
+    for on, mask in (("labelled", batch["labels"] != -100), ("all", batch["attention_mask"].bool())):
+        expected = values[mask[:, 1:]].mean()
+        torch.testing.assert_close(term(case, on=on), expected, rtol=0, atol=1e-12)
+
+
+def test_cells_and_numbers_have_divergences_of_their_own() -> None:
+    first, second, _ = both(BY_NAME["multi-label"])
+    p, q = first.sigmoid(), second.sigmoid()
+    expected = ((p - q) * (first - second)).mean()  # per cell, as the loss
+    case = BY_NAME["multi-label"]
+
+    def make() -> Any:
+        model = case.model()
+        model.config.problem_type = "multi_label_classification"
+        return model
+
+    torch.testing.assert_close(term(Case("multi", make, case.rows, case.collate)), expected, rtol=0, atol=1e-12)
+    first, second, _ = both(BY_NAME["regression"])
+    torch.testing.assert_close(term(BY_NAME["regression"]), (first - second).square().mean(), rtol=0, atol=1e-12)
+
+
+def test_a_loss_of_another_kind_needs_a_divergence() -> None:
+    class OfRows(Loss):
+        """One item per row of a label matrix, as ZLPR."""
+
+        def valid(self, labels: Tensor) -> Tensor:
+            return (labels != -100).any(dim=-1)
+
+    case = BY_NAME["multi-label"]
+    with pytest.raises(ValueError, match=r"R-Drop: what distribution OfRows is a loss of cannot be told: give diverg"):
+        term(case, loss=OfRows())
+    first, second, _ = both(case)
+    expected = (((2 * first).sigmoid() - (2 * second).sigmoid()) * 2 * (first - second)).sum(dim=-1).mean()
+    found = term(case, loss=OfRows(), divergence=bernoulli(2.0))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_an_unknown_choice_of_items_is_refused() -> None:
+    with pytest.raises(ValueError, match='R-Drop: on=\'some\' is neither "labelled" nor "all"'):
+        term(TOKENS, on="some")
+
+
+def test_sparse_heads_are_compared_at_labels_alone() -> None:
+    case = BY_NAME["ModernBertForMaskedLM-sparse"]
+    settings = {"techniques": [RDrop(dropout=0.3)]}
+    gradient(case, 8, 1, "ours", settings)
+    with pytest.raises(ValueError, match=r'R-Drop: there are 114 items .*give on="labelled"'):
+        gradient(case, 8, 1, "ours", {"techniques": [RDrop(dropout=0.3, on="all")]})
+
+
+@pytest.mark.parametrize("on", ["labelled", "all"])
+def test_accumulation_of_partly_labelled_rows_changes_nothing(on: Literal["labelled", "all"]) -> None:
+    case = with_two_masks(ROWS)
+    whole, cut = (
+        gradient(case, size, steps, "ours", {"techniques": [RDrop(4.0, on=on)]}) for size, steps in ((8, 1), (2, 4))
+    )
+    assert_same(cut, whole)
+
+
+def test_the_posts_code_has_half_of_the_papers_loss() -> None:
+    """Post: the mean of the cross-entropies and a quarter of alpha; paper: their sum and a half of it."""
+    first, second, batch = both(TOKENS)
+    chosen = batch["labels"] != -100
+    entropies = [
+        torch.nn.functional.cross_entropy(logits[chosen], batch["labels"][chosen]) for logits in (first, second)
+    ]
+    paper = sum(entropies) + 4 / 2 * symmetric(first, second)[chosen].mean()
+    post = sum(entropies) / 2 + 4 / 4 * symmetric(first, second)[chosen].mean()
+    torch.testing.assert_close(post, paper / 2)
+    torch.testing.assert_close(term(TOKENS), post - sum(entropies) / 2)
+
+
+def test_dropout_can_be_set() -> None:
+    with pytest.raises(ValueError, match=r"has no dropout .* give dropout=0.1"):
+        gradient(TOKENS, 8, 1, "ours", {"techniques": [RDrop()]})
+    changed = gradient(TOKENS, 8, 1, "ours", {"techniques": [RDrop(dropout=0.3)]})
+    assert largest_difference(changed, gradient(TOKENS, 8, 1, "ours")) > 1e-3
+
+
+def test_a_divergence_that_is_given_is_taken() -> None:
+    settings = {"techniques": [RDrop(divergence=softmax, dropout=0.1)], "loss": CrossEntropyLoss()}
+    gradient(TOKENS, 8, 1, "ours", settings)
