@@ -1,0 +1,210 @@
+"""What a step of training costs with each technique, beside the same step without it: time and memory.
+
+    python benchmarks/training_steps.py                    # writes benchmarks/results/training_steps.json
+    python benchmarks/training_steps.py --mezo             # memory of MeZO beside that of inference, adds to it
+    python benchmarks/training_steps.py --contrastive      # 4,096 texts: GradCache beside the whole batch, adds to it
+
+The shipped model under `TechniqueTrainer`, fused AdamW, fp32, rows of random ids without padding. The Trainers take
+turns, three steps each of which the first warms up; a step lasts from the end of one to the end of the next. Times are
+medians, peak memory is that of the tensors that a run makes above weights and the optimizer's state
+(`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost at most.
+
+`--mezo` needs Linux: each way runs in a process of its own, and the figure is the peak of its resident memory above
+that with weights and inputs. `--contrastive` takes 4,096 texts in one batch, and in micro-batches of 32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from step_trainers import pairs, shipped, steps, trainer_of
+from torch import Tensor
+from tqdm import tqdm
+from transformers import TrainerCallback
+from transformers.utils import logging
+
+from nlpkit import WoBertModel
+from nlpkit.files import write_json
+from nlpkit.losses import InfoNCELoss
+from nlpkit.probes import peak_bytes
+from nlpkit.training import GradCache
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Clock(TrainerCallback):
+    """When steps end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **others: Any) -> None:
+        """One more."""
+        self.ends.append(perf_counter())
+
+    def take(self) -> list[float]:
+        """Seconds of all steps but the first, and begin anew."""
+        ends, self.ends = self.ends, []
+        return [end - begin for begin, end in pairwise(ends)]
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and peak bytes of a step of each way."""
+    chosen = [step for step in steps() if options.only.lower() in step.name.lower() or step.name == step.beside]
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as folder:
+        clocks = {step.name: Clock() for step in chosen}
+        trainers = {
+            step.name: trainer_of(folder, options.rows, options.length, [clocks[step.name]], step.make())
+            for step in chosen
+        }
+        for name, trainer in tqdm(trainers.items(), desc="measuring memory", unit="way"):
+            trainer.train()  # makes the optimizer's state
+            gc.collect()
+            peak = peak_bytes(trainer.train, torch.device("cpu"))
+            found[name] = {"peak_bytes": peak, "seconds": []}
+            clocks[name].take()
+        for _ in tqdm(range(options.rounds), desc="measuring time", unit="round"):
+            for name, trainer in trainers.items():
+                gc.collect()
+                trainer.train()
+                found[name]["seconds"] += clocks[name].take()
+    for step in chosen:
+        own, plain = found[step.name], found[step.beside]
+        own |= {
+            "beside": step.beside,
+            "time_ratio": round(median(own["seconds"]) / median(plain["seconds"]), 3),
+            "peak_ratio": round(own["peak_bytes"] / plain["peak_bytes"], 3),
+            "bar": step.bar,
+        }
+    for own in found.values():
+        own["seconds"] = [round(seconds, 4) for seconds in own["seconds"]]
+    return found
+
+
+def steps_table(found: dict[str, Any], title: str) -> Table:
+    table = Table("step", "beside", "time", "time ratio", "bar", "peak ratio", title=title)
+    for name, own in found.items():
+        met = "" if own["bar"] is None else f"{own['bar']} {'met' if own['time_ratio'] <= own['bar'] else 'not met'}"
+        time = f"{1000 * median(own['seconds']):.0f} ms"
+        table.add_row(name, own["beside"], time, f"{own['time_ratio']:.2f}", met, f"{own['peak_ratio']:.2f}")
+    return table
+
+
+def contrastive(options: argparse.Namespace) -> dict[str, Any]:
+    """Peak memory of a large batch, whole and in micro-batches of 32, and how far the gradients are apart."""
+    dtype = torch.float64 if options.fp64 else torch.float32
+    gradients, peaks, seconds = [], [], []
+    for micro_batches in (1, options.texts // 32):
+        model = shipped(
+            WoBertModel,
+            add_pooling_layer=False,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            dtype=dtype,
+        )
+        kept = GradientKeeper()
+        made = {"model": model, "loss": InfoNCELoss(), "labels": pairs, "max_steps": 1, "optim": "sgd"}
+        made |= {"gradient_accumulation_steps": micro_batches, "max_grad_norm": 0.0}
+        made["techniques"] = [GradCache()] if micro_batches > 1 else []
+        with TemporaryDirectory() as folder:
+            trainer = trainer_of(folder, options.texts, options.text_length, [kept], made)
+            begin = perf_counter()
+            peaks.append(peak_bytes(trainer.train, torch.device("cpu")))
+            seconds.append(round(perf_counter() - begin, 2))
+        gradients.append(kept.gradient)
+    whole, cached = gradients
+    error = ((cached - whole).norm() / whole.norm()).item()
+    return {
+        "texts": options.texts,
+        "length": options.text_length,
+        "dtype": str(dtype),
+        "gradient_error": float(f"{error:.1e}"),
+        "peak_bytes": dict(zip(("whole", "cached"), peaks, strict=True)),
+        "peak_ratio": round(peaks[1] / peaks[0], 4),
+        "seconds_while_counting_bytes": seconds,
+    }
+
+
+class GradientKeeper(TrainerCallback):
+    """The gradient of a step."""
+
+    gradient: Tensor
+
+    def on_pre_optimizer_step(self, *_: Any, **others: Any) -> None:
+        """Keep it, in fp64."""
+        parameters = others["model"].parameters()
+        self.gradient = torch.cat([p.grad.flatten().double() for p in parameters if p.grad is not None])
+
+
+def mezo(options: argparse.Namespace) -> dict[str, Any]:
+    """Peak of resident memory above weights and inputs, each way in a process of its own."""
+    # Freed memory goes back to the system at once, so that none of it hides what comes next.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    shape = [str(size) for size in (options.layers, options.hidden, options.mezo_rows, options.mezo_length)]
+    found: dict[str, Any] = {"shape": dict(zip(("layers", "hidden", "rows", "length"), map(int, shape), strict=True))}
+    for way in tqdm(("inference", "MeZO", "MeZO with dropout", "AdamW"), unit="way"):
+        command = [sys.executable, str(Path(__file__).with_name("resident_memory.py")), way, *shape]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        found[way] = json.loads(done.stdout.splitlines()[-1])
+    for way in ("MeZO", "MeZO with dropout", "AdamW"):
+        found[way]["above_ratio"] = round(found[way]["above"] / found["inference"]["above"], 3)
+        found[way]["total_ratio"] = round(found[way]["peak"] / found["inference"]["peak"], 3)
+    return found
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--length", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="ways whose name holds this, and the plain ones")
+    parser.add_argument("--contrastive", action="store_true")
+    parser.add_argument("--texts", type=int, default=4096)
+    parser.add_argument("--text_length", type=int, default=8)
+    parser.add_argument("--fp64", action="store_true", help="of --contrastive")
+    parser.add_argument("--mezo", action="store_true")
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--mezo_rows", type=int, default=16)
+    parser.add_argument("--mezo_length", type=int, default=256)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "training_steps.json")
+    options = parser.parse_args()
+    logging.set_verbosity_error()  # heads that are new or left out
+
+    report = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
+    if options.contrastive:
+        report["contrastive"] = contrastive(options)
+        print(json.dumps(report["contrastive"], indent=1))
+    elif options.mezo:
+        report["mezo"] = mezo(options)
+        print(json.dumps(report["mezo"], indent=1))
+    else:
+        report["rows"], report["length"] = options.rows, options.length
+        report["steps"] = measure(options)
+        Console(width=120).print(steps_table(report["steps"], f"{options.rows} rows of {options.length} tokens"))
+    report["versions"] = {name: version(name) for name in ("torch", "transformers")}
+    report["python"] = platform.python_version()
+    report["device"] = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads"
+    write_json(options.output, report)
+
+
+if __name__ == "__main__":
+    main()
