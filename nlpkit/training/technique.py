@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments
 
@@ -17,6 +18,12 @@ Batch = dict[str, Any]
 Terms = dict[str, Tensor]
 #: Numbers of items of the whole optimizer step, by the name of what is averaged over them.
 Items = Mapping[str, Tensor]
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum of all terms, shape ``()``."""
+    first, *others = terms.values()
+    return torch.stack([first, *others]).sum() if others else first
 
 
 class Host(Protocol):

@@ -18,7 +18,7 @@ from nlpkit.training.checkpoints import load_state, save_state
 from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
-from nlpkit.training.technique import Batch, Run, Technique, Terms
+from nlpkit.training.technique import Batch, Run, Technique, Terms, total
 from nlpkit.training.term_log import TermLog
 
 
@@ -194,7 +194,7 @@ class TechniquesMixin(Trainer):
         if model.training and num_items_in_batch is not None:
             terms = self._terms(outputs, inputs)
             self._log_terms(terms)
-            loss = self._scaled(_sum(terms))
+            loss = self._scaled(total(terms))
         else:
             loss = self.evaluation_loss(outputs, inputs)
         return (loss, outputs) if return_outputs else loss
@@ -203,7 +203,7 @@ class TechniquesMixin(Trainer):
         """The task's loss of a batch by itself, without techniques, shape ``()``."""
         if self._task_loss is None:
             self._task_loss = self._stock_loss(batch)
-        return _sum(self.task_loss.terms(outputs, batch, {}))
+        return total(self.task_loss.terms(outputs, batch, {}))
 
     def _terms(self, outputs: Any, batch: Batch) -> Terms:
         """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
@@ -217,7 +217,7 @@ class TechniquesMixin(Trainer):
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of a micro-batch in training, all terms included, with its graph."""
         with self.compute_loss_context_manager():
-            return _sum(self._terms(self.outputs_of(batch), batch))
+            return total(self._terms(self.outputs_of(batch), batch))
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
@@ -290,11 +290,6 @@ class TechniquesMixin(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_state(Path(resume_from_checkpoint), self.techniques, self._task_loss)
-
-
-def _sum(terms: Terms) -> Tensor:
-    first, *others = terms.values()
-    return torch.stack([first, *others]).sum() if others else first
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):

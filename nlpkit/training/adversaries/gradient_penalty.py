@@ -14,7 +14,7 @@ from nlpkit.training.adversaries.adversary import Adversary, Site
 from nlpkit.training.adversaries.moves import Moves
 from nlpkit.training.dropout import SameDropout
 from nlpkit.training.stock_losses import with_head
-from nlpkit.training.technique import Batch, Host, Items, Run, Terms
+from nlpkit.training.technique import Batch, Host, Items, Run, Terms, total
 
 
 class GradientPenalty(Adversary):
@@ -114,7 +114,7 @@ class GradientPenalty(Adversary):
 
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """Adds nothing; keeps the loss of the pass as it is."""
-        self._clean.append(torch.stack([term.detach() for term in terms.values()]).sum())
+        self._clean.append(total(terms).detach())
         return terms
 
     def on_pre_optimizer_step(
@@ -161,7 +161,7 @@ class GradientPenalty(Adversary):
     def _differentiated(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         with self.moving(model, batch) as calls:
             outputs = run.forward(batch)
-            loss = torch.stack(list(self._trainer.task_loss.terms(outputs, batch, items).values())).sum()
+            loss = total(self._trainer.task_loss.terms(outputs, batch, items))
         found = torch.autograd.grad(loss, [call.move for call in calls], create_graph=True, allow_unused=True)
         moves, gradient = self._gradient(self.gathered(calls, found), items)
         # Data parallelism waits for every parameter of the pass, and some have no part in the penalty.
