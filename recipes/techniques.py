@@ -38,6 +38,7 @@ from nlpkit.fewshot import paired_t
 from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.losses import (
     CrossEntropyLoss,
+    DiceLoss,
     ExactLoss,
     F1WeightedLoss,
     FlatNCELoss,
@@ -46,7 +47,6 @@ from nlpkit.losses import (
     LogitAdjustedLoss,
     Loss,
     NonContrastiveLoss,
-    RowDiceLoss,
     SoftF1Loss,
     SoftTruncationLoss,
     ZLPRLoss,
@@ -182,7 +182,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "posthoc-adjusted": lambda data: Arm(
             adjust=lambda logits: posthoc_adjust(logits, priors_of(data), data.or_else(1.0))
         ),
-        "dice": loss(lambda data: RowDiceLoss()),
+        "dice": loss(lambda data: DiceLoss()),
         "exact": loss(lambda data: ExactLoss(data.or_else(1.0))),
     },
     "labels": {
@@ -191,7 +191,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "zlpr": loss(lambda data: ZLPRLoss(gamma=data.or_else(1.0))),
         "focal": loss(lambda data: FocalLoss(data.or_else(2.0), multi_label=True)),
         "f1-weighted": loss(lambda data: F1WeightedLoss(data.or_else(0.9))),
-        "soft-f1": loss(lambda data: SoftF1Loss()),
+        "soft-f1": loss(lambda data: SoftF1Loss(multi_label=True)),
         "logit-adjusted": loss(lambda data: LogitAdjustedLoss(priors_of(data), data.or_else(1.0), multi_label=True)),
         "r-drop": technique(2, RDrop, 4.0),
         "fgm": technique(2, FGM, 0.5),

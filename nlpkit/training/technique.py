@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments
 
@@ -17,6 +18,12 @@ Batch = dict[str, Any]
 Terms = dict[str, Tensor]
 #: Numbers of items of the whole optimizer step, by the name of what is averaged over them.
 Items = Mapping[str, Tensor]
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum of all terms, shape ``()``."""
+    first, *others = terms.values()
+    return torch.stack([first, *others]).sum() if others else first
 
 
 class Host(Protocol):
@@ -30,8 +37,12 @@ class Host(Protocol):
     def task_loss(self) -> Loss:
         """The loss of the task; a head's own is known once the first batch has come."""
 
-    def running(self, weight: float, name: str) -> AbstractContextManager[None]:
-        """Passes within have another weight in the loss, and another name in the log."""
+    @property
+    def scale(self) -> float:
+        """By what a loss is multiplied before its backward pass."""
+
+    def running(self, weight: float, name: str, shown: float | None = None) -> AbstractContextManager[None]:
+        """Passes within have another weight in the loss, and another name and weight in the log."""
 
     def outputs_of(self, batch: Batch) -> Any:
         """What the model returns for a batch without its labels."""
@@ -57,18 +68,19 @@ class Run:
     def __init__(self, once: Callable[[Batch], Tensor], trainer: Host) -> None:
         self._once, self._trainer = once, trainer
 
-    def __call__(self, batch: Batch, *, weight: float = 1.0, name: str = "") -> Tensor:
+    def __call__(self, batch: Batch, *, weight: float = 1.0, name: str = "", shown: float | None = None) -> Tensor:
         """Add the gradient of a batch's loss.
 
         Args:
             batch: may be run again; it is not changed.
             weight: of this pass in the loss.
             name: of this pass in the log, before the names of its terms.
+            shown: weight in the log, if it is another one; 0 logs nothing.
 
         Returns:
             The loss without its graph, shape ``()``.
         """
-        with self._trainer.running(weight, name):
+        with self._trainer.running(weight, name, shown):
             return self._once(batch)
 
     def forward(self, batch: Batch) -> Any:

@@ -18,7 +18,7 @@ from nlpkit.training.checkpoints import load_state, save_state
 from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
-from nlpkit.training.technique import Batch, Run, Technique, Terms
+from nlpkit.training.technique import Batch, Run, Technique, Terms, total
 from nlpkit.training.term_log import TermLog
 
 
@@ -53,7 +53,7 @@ class TechniquesMixin(Trainer):
         self.techniques = list(techniques)
         super().__init__(*args, **kwargs)
         self._items: Any = {}  # of the step that is running, by term
-        self._weight, self._prefix = 1.0, ""
+        self._weight, self._shown, self._prefix = 1.0, 1.0, ""
         self._term_log = TermLog()
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
@@ -169,14 +169,16 @@ class TechniquesMixin(Trainer):
         return super().training_step(model, dict(batch), self._items)
 
     @contextmanager
-    def running(self, weight: float, name: str) -> Iterator[None]:
-        """Passes within have another weight in the loss, and another name in the log."""
-        before = self._weight, self._prefix
-        self._weight, self._prefix = before[0] * weight, before[1] + (f"{name}/" if name else "")
+    def running(self, weight: float, name: str, shown: float | None = None) -> Iterator[None]:
+        """Passes within have another weight in the loss, and another name and weight in the log."""
+        before = self._weight, self._shown, self._prefix
+        shown = weight if shown is None else shown
+        self._weight, self._shown = before[0] * weight, before[1] * shown
+        self._prefix = before[2] + (f"{name}/" if name else "")
         try:
             yield
         finally:
-            self._weight, self._prefix = before
+            self._weight, self._shown, self._prefix = before
 
     def compute_loss(
         self,
@@ -192,7 +194,7 @@ class TechniquesMixin(Trainer):
         if model.training and num_items_in_batch is not None:
             terms = self._terms(outputs, inputs)
             self._log_terms(terms)
-            loss = self._scaled(_sum(terms))
+            loss = self._scaled(total(terms))
         else:
             loss = self.evaluation_loss(outputs, inputs)
         return (loss, outputs) if return_outputs else loss
@@ -201,7 +203,7 @@ class TechniquesMixin(Trainer):
         """The task's loss of a batch by itself, without techniques, shape ``()``."""
         if self._task_loss is None:
             self._task_loss = self._stock_loss(batch)
-        return _sum(self.task_loss.terms(outputs, batch, {}))
+        return total(self.task_loss.terms(outputs, batch, {}))
 
     def _terms(self, outputs: Any, batch: Batch) -> Terms:
         """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
@@ -215,7 +217,7 @@ class TechniquesMixin(Trainer):
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of a micro-batch in training, all terms included, with its graph."""
         with self.compute_loss_context_manager():
-            return _sum(self._terms(self.outputs_of(batch), batch))
+            return total(self._terms(self.outputs_of(batch), batch))
 
     def outputs_of(self, batch: Batch, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
@@ -230,10 +232,13 @@ class TechniquesMixin(Trainer):
         self.accelerator.backward(loss)
         return loss.detach()
 
+    @property
+    def scale(self) -> float:
+        """By what a loss is multiplied before its backward pass, since data parallelism averages over processes."""
+        return self._weight * self.accelerator.num_processes
+
     def _scaled(self, loss: Tensor) -> Tensor:
-        """Divided by the items of all processes; data parallelism then averages the gradients over them."""
-        factor = self._weight * self.accelerator.num_processes
-        return loss if factor == 1.0 else loss * factor
+        return loss if self.scale == 1.0 else loss * self.scale
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as the Trainer does; refuses fp16 parameters."""
@@ -265,8 +270,8 @@ class TechniquesMixin(Trainer):
         self._log_terms({name: term})
 
     def _log_terms(self, terms: Terms) -> None:
-        for name, term in terms.items():
-            self._term_log.add(self._prefix + name, term.detach() * self._weight, self.state.global_step)
+        for name, term in terms.items() if self._shown else ():
+            self._term_log.add(self._prefix + name, term.detach() * self._shown, self.state.global_step)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log as the Trainer does; training logs also hold each term, where there is more than one."""
@@ -285,11 +290,6 @@ class TechniquesMixin(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_state(Path(resume_from_checkpoint), self.techniques, self._task_loss)
-
-
-def _sum(terms: Terms) -> Tensor:
-    first, *others = terms.values()
-    return torch.stack([first, *others]).sum() if others else first
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):

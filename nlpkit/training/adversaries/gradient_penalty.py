@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.training.adversaries.adversary import Adversary, Site
-from nlpkit.training.adversaries.moves import unit
+from nlpkit.training.adversaries.moves import Moves
 from nlpkit.training.dropout import SameDropout
 from nlpkit.training.stock_losses import with_head
-from nlpkit.training.technique import Batch, Host, Items, Run
+from nlpkit.training.technique import Batch, Host, Items, Run, Terms, total
 
 
 class GradientPenalty(Adversary):
@@ -20,27 +22,28 @@ class GradientPenalty(Adversary):
 
     Source: kexue.fm/archives/7234, equation 8, and arXiv 1711.09404. ``g`` is the gradient of the summed loss of a row
     (a text), and the sum over rows is divided by the items of the step, as the loss is; with ``at="matrix"`` it is
-    that of the whole batch's mean at the embedding matrix, as in the post. To first order the gradient of all this is
-    that of ``FGM(epsilon=weight, normalise=False, include_clean=False)``.
+    that of the whole batch's mean at the embedding matrix, as in the post.
+
+    The gradient of the penalty is a finite difference of gradients, ``(dL/dtheta(x + k g) - dL/dtheta(x)) / k``, so
+    that two passes do: the batch as it is with weight ``1 - weight / k``, and moved by ``k g`` with ``weight / k``.
+    With ``k = weight`` this is ``FGM(epsilon=weight, normalise=False, include_clean=False)``.
 
     Args:
         weight: the post's epsilon.
         at: where, see ``Adversary``.
-        delta: length of the moves by which the gradient of the penalty is measured, in units of the embedding's
-            output: ``||g|| (L(x + delta u) - L(x - delta u)) / (2 delta)`` with ``u = g / ||g||``. The error grows
-            with its square, that of rounding with its inverse: take 0.1 or more in bf16.
-        exact: whether to differentiate twice instead, which fused attention cannot.
+        delta: mean length of a row's move, in units of the embedding's output: ``k`` is ``delta`` divided by the mean
+            length of ``g`` in the step before. The error grows with it, that of rounding with its inverse.
+        exact: whether to differentiate twice instead, which fused attention cannot: for tests and small models.
         still: token ids whose gradient is not penalised, see ``Adversary``.
 
     Raises:
         ValueError: ``exact`` and attention is not eager; ``delta`` is not positive; no gradient reaches the
-            embeddings; the task has several terms with items of their own; or the model's outputs are not those of
-            rows.
+            embeddings; the task has several terms with items of their own; or gradients are scaled (fp16).
 
     Note:
-        A step takes about four times as long, and holds the activations of two passes. It is the task's own loss that
-        is penalised, without the terms of other techniques, which may couple rows. All passes have the same dropout.
-        The value that is logged is that of the penalty itself.
+        A step takes twice as long, the first one three times, and holds the activations of one pass. Both passes have
+        the same dropout. What is penalised is all of the loss, with the terms of the techniques that stand behind
+        this one; ``exact`` takes the task's own alone. The value that is logged is that of the penalty.
 
     Example:
         >>> GradientPenalty(weight=0.5).name
@@ -52,17 +55,20 @@ class GradientPenalty(Adversary):
         weight: float = 1.0,
         at: Site = None,
         *,
-        delta: float = 1e-2,
+        delta: float = 0.1,
         exact: bool = False,
         still: Sequence[int] = (),
     ) -> None:
         super().__init__(weight, at, still)
         if delta <= 0:
-            raise ValueError(f"GradientPenalty: delta={delta} must be positive, e.g. 1e-2")
+            raise ValueError(f"GradientPenalty: delta={delta} must be positive, e.g. 0.1")
         self.delta, self.exact = delta, exact
+        self._length = torch.zeros((), dtype=torch.float64)  # mean of a step's rows; 0 before the first
+        self._seen = torch.zeros(2, dtype=torch.float64)  # sum and number of the lengths of the step that is running
+        self._clean: list[Tensor] = []  # the loss of the pass as it is
 
     def prepare(self, trainer: Host) -> None:
-        """Refuses fused attention where it is to be differentiated twice."""
+        """Refuses fused attention where it is to be differentiated twice, and gradients that are scaled."""
         super().prepare(trainer)
         attention = getattr(getattr(with_head(trainer.model), "config", None), "_attn_implementation", "eager")
         if self.exact and attention != "eager":
@@ -70,65 +76,93 @@ class GradientPenalty(Adversary):
                 f"GradientPenalty(exact=True) differentiates twice, which {attention} attention cannot: call "
                 "model.set_attn_implementation('eager') before training, or leave exact=True out"
             )
+        if trainer.args.fp16:
+            raise ValueError("GradientPenalty needs the size of gradients, which fp16 scales: train with bf16=True")
+
+    def begin(self, run: Run, model: nn.Module, batches: Sequence[Batch], items: Items) -> None:
+        """Before the first step, find out how long gradients are."""
+        self._seen.zero_()
+        if self.exact or self._length > 0:
+            return
+        for batch in batches:
+            drawn = SameDropout(self._trainer.args.device)
+            self._note(*self._gradient(self.probe(partial(run.loss, batch), model, batch), items))
+            drawn.again()
+        self._settle()
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
-        """The batch as it is, then the gradient of the penalty."""
+        """The batch as it is, then moved along the gradient; or the penalty's own gradient."""
         drawn = SameDropout(self._trainer.args.device)
-        loss = run(batch)
-        drawn.again()
-        penalty = self._differentiated if self.exact else self._measured
-        return loss + run.backward(self.name, penalty(run, model, batch, items, drawn))
-
-    def _measured(self, run: Run, model: nn.Module, batch: Batch, items: Items, drawn: SameDropout) -> Tensor:
-        moves, shares = self.probe(lambda: self._loss(run.forward(batch), batch, items), model, batch)
-        gradient = self.per_row(moves, shares, items)
-        lengths = moves.lengths(gradient)
-
-        def loss_at(moves: Sequence[Tensor]) -> Tensor:
+        if self.exact:
+            loss = run(batch)
             drawn.again()
-            with self.moving(model, batch, moves):
-                return self._loss(_weighted(run.forward(batch), lengths), batch, items)
-
-        ways = unit(moves, gradient)
-        ahead, back = (loss_at(moves.spread([side * self.delta * way for way in ways])) for side in (1.0, -1.0))
-        slope = (ahead - back) / (2 * self.delta)  # along g, taken for a constant: the gradient is that of ||g||^2 / 2
-        return self.weight * (slope - slope.detach()) + self._penalty(shares, gradient)
-
-    def _differentiated(self, run: Run, model: nn.Module, batch: Batch, items: Items, drawn: SameDropout) -> Tensor:
+            return loss + run.backward(self.name, self._differentiated(run, model, batch, items))
+        reach, share = self._reach()
         with self.moving(model, batch) as calls:
-            loss = self._loss(run.forward(batch), batch, items)
+            self._clean = []
+            run(batch, weight=1 - share, shown=1.0)
+        scale = (1 - share) * self._trainer.scale
+        grads = [None if call.move.grad is None else call.move.grad / scale for call in calls]
+        moves, gradient = self._gradient(self.gathered(calls, grads), items)
+        self._note(moves, gradient)
+        drawn.again()
+        with self.moving(model, batch, moves.spread([reach * value for value in gradient])):
+            run(batch, weight=share, name=self.name, shown=0.0)
+        penalty = self.weight / 2 * self._squares(moves, gradient, items)
+        run.log(self.name, penalty)
+        return (self._clean[0] + penalty) * self._trainer.scale
+
+    def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
+        """Adds nothing; keeps the loss of the pass as it is."""
+        self._clean.append(total(terms).detach())
+        return terms
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Takes the mean length of the step for the next one."""
+        if not self.exact and self.active:
+            self._settle()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mean length of the last step."""
+        return {"length": self._length}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes it over."""
+        self._length = state["length"]
+
+    def _reach(self) -> tuple[float, float]:
+        """``k``, and the share of the moved pass; not so near to 1 that nothing is left of the other."""
+        length = self._length.item()
+        reach = self.delta / length if length > 0 else self.weight
+        share = self.weight / reach
+        return (reach, share) if abs(1 - share) > 0.1 else (2 * reach, share / 2)
+
+    def _gradient(self, found: tuple[Moves, list[Tensor]], items: Items) -> tuple[Moves, list[Tensor]]:
+        moves, shares = found
+        return moves, self.per_row(moves, shares, items)
+
+    def _note(self, moves: Moves, gradient: Sequence[Tensor]) -> None:
+        lengths = moves.lengths(gradient).detach().double().cpu()
+        self._seen += torch.stack([lengths.sum(), torch.tensor(float(lengths.numel()))])
+
+    def _settle(self) -> None:
+        seen = self._seen.to(self._trainer.args.device)
+        if self._trainer.args.world_size > 1:
+            torch.distributed.all_reduce(seen)
+        self._length = (seen[0] / seen[1].clamp(min=1)).cpu()
+        self._seen = torch.zeros_like(self._seen)
+
+    def _squares(self, moves: Moves, gradient: Sequence[Tensor], items: Items) -> Tensor:
+        """The squared length of rows' gradients, summed and divided by the items."""
+        return torch.stack([value.square().sum() for value in gradient]).sum() / moves.items(items["loss"])
+
+    def _differentiated(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
+        with self.moving(model, batch) as calls:
+            outputs = run.forward(batch)
+            loss = total(self._trainer.task_loss.terms(outputs, batch, items))
         found = torch.autograd.grad(loss, [call.move for call in calls], create_graph=True, allow_unused=True)
-        moves, shares = self.gathered(calls, found)
+        moves, gradient = self._gradient(self.gathered(calls, found), items)
         # Data parallelism waits for every parameter of the pass, and some have no part in the penalty.
-        return self._penalty(shares, self.per_row(moves, shares, items)) + 0.0 * loss
-
-    def _loss(self, outputs: Any, batch: Batch, items: Items) -> Tensor:
-        return torch.stack(list(self._trainer.task_loss.terms(outputs, batch, items).values())).sum()
-
-    def _penalty(self, shares: Sequence[Tensor], gradient: Sequence[Tensor]) -> Tensor:
-        """Of gradients of a row's share in the step, and of its own loss: the sum over rows, divided by the items."""
-        products = [(share * row).sum() for share, row in zip(shares, gradient, strict=True)]
-        return self.weight / 2 * torch.stack(products).sum()
-
-
-def _weighted(outputs: Any, rows: Tensor) -> Any:
-    """Outputs of a model, with the gradient of each row multiplied by a number of its own, or of all rows by one."""
-
-    def weighted(value: Any) -> Any:
-        if not (isinstance(value, Tensor) and value.requires_grad and value.dim()):
-            return value
-        if rows.dim() and len(value) != len(rows):
-            raise ValueError(
-                f"GradientPenalty: an output of shape {tuple(value.shape)} is not that of {len(rows)} rows, of which "
-                "each has a gradient of its own; give exact=True, or a head without sparse_prediction"
-            )
-        weights = rows.view(-1, *[1] * (value.dim() - 1)).to(value.dtype)
-        copy = value.clone()  # an output may lie on the way to another one, whose gradient passes it as it is
-        copy.register_hook(lambda gradient: gradient * weights)
-        return copy
-
-    if isinstance(outputs, Tensor):
-        return weighted(outputs)
-    if isinstance(outputs, tuple):
-        return tuple(weighted(value) for value in outputs)
-    return type(outputs)(**{name: weighted(value) for name, value in outputs.items()})
+        return self.weight / 2 * self._squares(moves, gradient, items) + 0.0 * loss

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.loss import Loss, at_least_fp32
-from nlpkit.training.technique import Batch, Host, Items, Run, Technique, Terms
+from nlpkit.training.technique import Batch, Host, Items, Run, Technique, Terms, total
 
 
 class Flooding(Technique):
@@ -67,8 +67,8 @@ class Flooding(Technique):
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """The same values, with the gradients of what lies below the level turned round."""
         if self.per == "micro-batch":
-            total = torch.stack(list(terms.values())).sum().detach() * self._trainer.args.world_size
-            return {name: _scaled_gradient(term, self._factor(total)) for name, term in terms.items()}
+            loss = total(terms).detach() * self._trainer.args.world_size
+            return {name: _scaled_gradient(term, self._factor(loss)) for name, term in terms.items()}
         if self.per == "instance":
             return terms | {"loss": self._instances(terms["loss"], outputs, batch, items)}
         return terms

@@ -49,7 +49,7 @@ def test_info_nce_over_anchors_is_the_ranking_loss(encoder: Any, columns: Any) -
     ours = SentenceTransformersLoss(encoder, InfoNCELoss(0.05, symmetric=False))
     value, slope = gradient(encoder, ours, columns)
     expected_value, expected_slope = gradient(encoder, theirs, columns)
-    assert value == pytest.approx(expected_value, rel=1e-4)
+    assert value == pytest.approx(expected_value, rel=1e-3, abs=1e-6)
     torch.testing.assert_close(slope, expected_slope, rtol=1e-3, atol=1e-4 * expected_slope.abs().max().item())
 
 
@@ -59,7 +59,7 @@ def test_mini_batches_change_nothing(encoder: Any, size: int) -> None:
     encoder.eval()
     whole = gradient(encoder, SentenceTransformersLoss(encoder, FlatNCELoss()), (QUESTIONS, ANSWERS))
     cached = gradient(encoder, SentenceTransformersLoss(encoder, FlatNCELoss(), size), (QUESTIONS, ANSWERS))
-    assert cached[0] == pytest.approx(whole[0], rel=1e-4)
+    assert cached[0] == pytest.approx(whole[0], rel=1e-3, abs=1e-6)
     torch.testing.assert_close(cached[1], whole[1], rtol=1e-3, atol=1e-4 * whole[1].abs().max().item())
 
 

@@ -14,7 +14,7 @@ from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
 from nlpkit.training import FGM, GradientPenalty, TechniqueTrainer
 from tests.contract.cases import Case
 from tests.contract.one_step import gradient
-from tests.training.adversaries.test_fgm import BY_NAME, ROWS, TOKENS, ours
+from tests.training.adversaries.test_fgm import ROWS, TOKENS, ours
 from tests.training.linear_model import LINEAR, sums_and_lengths
 
 
@@ -61,7 +61,7 @@ def test_it_is_the_gradient_of_the_penalty_written_down_row_by_row(plain: dict[s
     assert abs(inner) < 0.9 * size(found) * size(plain)
 
 
-def test_finite_differences_meet_the_second_derivative_and_their_error_falls_by_its_square(
+def test_finite_differences_meet_the_second_derivative_and_their_error_falls_with_the_move(
     plain: dict[str, Tensor],
 ) -> None:
     exact = ours(eager(TOKENS), GradientPenalty(0.7, exact=True))
@@ -69,9 +69,13 @@ def test_finite_differences_meet_the_second_derivative_and_their_error_falls_by_
     errors = [
         size(apart(ours(TOKENS, GradientPenalty(0.7, delta=delta)), exact)) / scale for delta in (1e-2, 1e-3, 1e-4)
     ]
-    assert errors[1] < 1e-4
+    assert errors[1] < 1e-2
     for coarse, fine in pairwise(errors):
-        assert coarse / fine == pytest.approx(100, rel=0.1)
+        assert coarse / fine == pytest.approx(10, rel=0.1)
+    # By default it points the same way.
+    found, expected = apart(ours(TOKENS, GradientPenalty(0.7)), plain), apart(exact, plain)
+    inner = sum((found[name] * expected[name]).sum().item() for name in plain)
+    assert inner > 0.95 * size(found) * size(expected)
 
 
 def test_fgm_whose_move_is_not_normalised_is_the_penalty_to_first_order(plain: dict[str, Tensor]) -> None:
@@ -84,15 +88,15 @@ def test_fgm_whose_move_is_not_normalised_is_the_penalty_to_first_order(plain: d
         assert coarse / fine == pytest.approx(10, rel=0.2)
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_a_linear_model_has_the_closed_form(exact: bool) -> None:
+@pytest.mark.parametrize(("options", "tolerance"), [({"exact": True}, 1e-9), ({"delta": 1e-5}, 1e-3)], ids=str)
+def test_a_linear_model_has_the_closed_form(options: dict[str, Any], tolerance: float) -> None:
     model, summed, lengths, numbers = sums_and_lengths()
     weight = model.weight.detach().requires_grad_()
     errors = summed @ weight - numbers
     penalty = (0.3 / 2 * 4 * errors.square() * weight.square().sum() * lengths).mean()
     (errors.square().mean() + penalty).backward()
-    found = ours(LINEAR, GradientPenalty(0.3, exact=exact))["weight"]
-    torch.testing.assert_close(found, weight.grad, rtol=0, atol=1e-9)
+    found = ours(LINEAR, GradientPenalty(0.3, **options))["weight"]
+    torch.testing.assert_close(found, weight.grad, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -132,8 +136,8 @@ def test_dropout_is_no_part_of_the_difference() -> None:
         return model.train()
 
     case = Case("dropout", make, TOKENS.rows, TOKENS.collate)
-    near = [ours(case, GradientPenalty(0.7, delta=delta)) for delta in (1e-3, 1e-4)]
-    assert size(apart(*near)) < 1e-3 * size(near[0])
+    near = [ours(case, GradientPenalty(0.7, delta=delta)) for delta in (1e-4, 1e-5)]
+    assert size(apart(*near)) < 1e-2 * size(near[0])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_dropout_is_no_part_of_the_difference() -> None:
             {"exact": True},
             r"differentiates twice, which sdpa attention cannot: call model.set_attn_implementation\('eager",
         ),
-        ({"delta": 0.0}, "GradientPenalty: delta=0.0 must be positive, e.g. 1e-2"),
+        ({"delta": 0.0}, "GradientPenalty: delta=0.0 must be positive, e.g. 0.1"),
     ],
 )
 def test_what_cannot_be_differentiated_is_refused(options: dict[str, Any], message: str) -> None:
@@ -151,7 +155,7 @@ def test_what_cannot_be_differentiated_is_refused(options: dict[str, Any], messa
         ours(ROWS, GradientPenalty(**options))
 
 
-def test_a_task_of_several_terms_and_heads_of_some_tokens_are_refused() -> None:
+def test_a_task_of_several_terms_is_refused() -> None:
     class Own(CrossEntropyLoss):
         def items_of(self, batch: Any) -> dict[str, Tensor]:
             return {"mine": super().items_of(batch)["loss"]}
@@ -162,8 +166,6 @@ def test_a_task_of_several_terms_and_heads_of_some_tokens_are_refused() -> None:
     for technique in (GradientPenalty(), FGM(normalise=False)):
         with pytest.raises(ValueError, match=r"needs gradients of the loss of a row, .* items of their own: mine"):
             gradient(TOKENS, 8, 1, "ours", {"techniques": [technique], "loss": Own()})
-    with pytest.raises(ValueError, match=r"an output of shape \(21, 40\) is not that of 8 rows.*sparse_prediction"):
-        ours(BY_NAME["ModernBertForMaskedLM-sparse"], GradientPenalty())
 
 
 def test_fused_attention_has_no_second_derivative_of_its_own() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlpkit.losses import CrossEntropyLoss, Loss
-from nlpkit.training import RDrop, bernoulli, softmax, stock_loss
+from nlpkit.losses import CrossEntropyLoss, Loss, bernoulli, softmax
+from nlpkit.training import RDrop, stock_loss
 from nlpkit.training.technique import Batch
 from tests.contract.cases import Case
 from tests.contract.one_step import gradient

@@ -1,0 +1,133 @@
+"""The comparison of losses and techniques, end to end on sentences of its own."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from nlpkit import WoBertTokenizer
+from recipes import technique_data
+from recipes.techniques import ARMS, TechniquesArguments, main, table
+from tests.recipes.copies import help_of_a_copy
+
+PLACES, PEOPLE, VERBS = ["北京", "上海", "天津"], ["小王", "小李"], ["很高兴", "来了", "没来", "很生气"]
+METRICS = {"classes": "accuracy", "labels": "micro F1", "pairs": "spearman"}
+
+
+def rows(task: str) -> list[dict[str, Any]]:
+    found = []
+    for number, (place, person, verb) in enumerate(product(PLACES, PEOPLE, VERBS)):
+        row: dict[str, Any] = {"text": f"{place}{person}{verb}"}
+        if task == "classes":
+            row["label"] = verb
+        elif task == "labels":
+            row["labels"] = [place, person]
+        else:
+            row |= {"text_pair": f"{PLACES[number % 3]}{person}{verb}", "score": float(place == PLACES[number % 3])}
+        found.append(row)
+    return found
+
+
+@pytest.fixture
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Settings of a run of a few steps, for the task of the test."""
+    task: str = request.param
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens = [*special, *sorted(set("".join(PLACES + PEOPLE + VERBS)))]
+    WoBertTokenizer(vocab={token: number for number, token in enumerate(tokens)}).save_pretrained(tmp_path / "model")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(tokens), **sizes)).save_pretrained(tmp_path / "model")
+    lines = [json.dumps(row) + "\n" for row in rows(task)]
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.jsonl").write_text("".join(lines * (4 if part == "train" else 1)), "utf-8")
+    files = [f"--{part}_file={tmp_path / part}.jsonl" for part in ("train", "dev", "test")]
+    settings = [f"--model={tmp_path / 'model'}", f"--task={task}", "--disable_tqdm=true", "--max_steps=2"]
+    return [*files, *settings, "--metrics", METRICS[task], "--output_dir", str(tmp_path / "runs")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ARMS, indirect=True)
+def test_every_arm_runs(options: list[str], tmp_path: Path) -> None:
+    task = next(option for option in options if option.startswith("--task=")).partition("=")[2]
+    results = main([*options, "--seeds", "0", "--arms", *ARMS[task]])
+    assert [result["arm"] for result in results] == list(ARMS[task])
+    assert all(-1 <= result[f"{part} {METRICS[task]}"] <= 1 for result in results for part in ("dev", "test"))
+    written = (tmp_path / "runs" / "results.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in written] == results
+    assert (tmp_path / "runs" / "table.svg").is_file()
+
+
+@pytest.mark.parametrize("options", ["classes"], indirect=True)
+def test_it_learns_and_finished_runs_are_kept(options: list[str], tmp_path: Path) -> None:
+    settings = [*options, "--max_steps=150", "--learning_rate=2e-3", "--arms", "base", "r-drop=1", "--seeds"]
+    first = main([*settings, "0"])
+    assert all(result["test accuracy"] > 0.9 for result in first)
+    kept = json.loads((tmp_path / "runs" / "base" / "seed-0" / "result.json").read_text("utf-8"))
+    (tmp_path / "runs" / "base" / "seed-0" / "result.json").write_text(json.dumps(kept | {"seconds": 99.0}), "utf-8")
+    second = main([*settings, "0", "1"])
+    assert [(result["arm"], result["seed"]) for result in second] == [
+        ("base", 0), ("r-drop=1", 0), ("base", 1), ("r-drop=1", 1)
+    ]  # fmt: skip
+    assert second[0]["seconds"] == 99.0
+    with pytest.raises(ValueError, match="made with other settings: max_steps was 150 and is now 151"):
+        main([*settings, "0", "--max_steps=151"])
+
+
+@pytest.mark.parametrize("options", ["classes"], indirect=True)
+def test_unknown_arms_are_named(options: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"unknown arm 'fgn' for classes; use base, base x2"):
+        main([*options, "--arms", "fgn"])
+    with pytest.raises(ValueError, match=r"the strength of arm 'fgm=much' is no number"):
+        main([*options, "--arms", "fgm=much"])
+
+
+def test_the_table_compares_at_equal_steps_and_at_equal_compute() -> None:
+    scores = {"base": (0.5, 0.6), "base x2": (0.6, 0.7), "fgm": (0.6, 0.8)}
+    results = [
+        {"arm": arm, "seed": seed, "steps": 1, "passes": 2 if arm == "fgm" else 1, "seconds": 1.0,
+         "dev accuracy": value, "test accuracy": value}
+        for arm, values in scores.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+    shown = table(results, TechniquesArguments("", "", "")).splitlines()
+    assert shown[2] == "| base | 1 | 2 | 55.00 ± 7.07 | 55.00 ± 7.07 |  |  | 1 |"
+    assert shown[4].startswith(
+        "| fgm | 2 | 2 | 70.00 ± 14.14 | 70.00 ± 14.14 | +15.00 (p = 0.205) | +5.00 (p = 0.500)"
+    )
+
+
+def test_it_runs_from_a_copy(tmp_path: Path) -> None:
+    assert "--arms" in help_of_a_copy("techniques.py", tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("tnews", "clue/tnews10k"),
+        ("iflytek", "clue/iflytek"),
+        ("lic2020", "longtail-multilabel/lic2020-event"),
+        ("toutiao", "longtail-multilabel/toutiao"),
+        ("stsb", "similarity-zh/stsb"),
+    ],
+)
+def test_public_sets_are_cut_without_a_text_in_two_parts(
+    name: str, folder: str, tmp_path: Path, shared_data: Path
+) -> None:
+    technique_data.main([name, str(shared_data / folder), str(tmp_path)])
+    texts = {
+        part: [
+            json.loads(line)["text"] for line in (tmp_path / f"{part}.jsonl").read_text("utf-8").split("\n") if line
+        ]
+        for part in ("train", "dev", "test")
+    }
+    assert all(len(found) > 300 for found in texts.values())
+    if name != "stsb":
+        assert not set(texts["train"]) & set(texts["dev"]) and not set(texts["dev"]) & set(texts["test"])
+        assert not set(texts["train"]) & set(texts["test"])
