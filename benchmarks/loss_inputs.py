@@ -30,6 +30,10 @@ def class_indices(rows: int, classes: int) -> Inputs:
     return (normal(rows, classes),), torch.randint(classes, (rows,))
 
 
+def tags(length: int) -> Inputs:
+    return (normal(32, length, 20),), torch.randint(20, (32, length))
+
+
 def spans(length: int) -> Inputs:
     return (normal(4, 10, length, length),), torch.rand(4, 10, length**2).topk(5).indices
 
@@ -47,6 +51,11 @@ def tokens(rows: int, words: int) -> Inputs:
 def one_ahead(gap: float, rows: int = 8, classes: int = 12) -> Inputs:
     labels = torch.arange(rows) % classes
     return ((torch.rand(rows, classes).double() + gap * F.one_hot(labels, classes)),), labels
+
+
+def tags_ahead(gap: float) -> Inputs:
+    (logits,), labels = one_ahead(gap, rows=12)
+    return (logits.view(2, 6, 12),), labels.view(2, 6)
 
 
 def cells_ahead(gap: float) -> Inputs:

@@ -42,9 +42,12 @@ from nlpkit.losses import (
     ExactLoss,
     FlatNCELoss,
     FocalLoss,
+    HardTruncationLoss,
     InfoNCELoss,
+    LogBalancedLoss,
     LogitAdjustedLoss,
     SoftF1Loss,
+    SoftTruncationLoss,
     SparseZLPRLoss,
     SupervisedContrastiveLoss,
     ZLPRLoss,
@@ -53,6 +56,8 @@ from nlpkit.losses import (
 from nlpkit.probes import peak_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
+GAPS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+BEHIND = GAPS[:4]  # ahead, the loss is 0
 #: The loss of inputs; ``None`` is a peer that is not installed.
 Way = Callable[..., Tensor] | None
 
@@ -70,7 +75,7 @@ class Case:
     extreme: Callable[[float], Inputs]
     #: What is right, in fp64; ``None`` is the plain formula.
     truth: Callable[..., Tensor] | None = None
-    gaps: tuple[float, ...] = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+    gaps: tuple[float, ...] = GAPS
 
 
 def peer(module: str, name: str, **settings: Any) -> Any:
@@ -128,6 +133,12 @@ def cases() -> list[Case]:
              {"ours": FocalLoss(2.0, multi_label=True), "plain": plain.binary_focal,
               "torchvision sigmoid_focal_loss": torchvision_focal()},
              lambda n: drawn.multi_hot(4096 // n, 1000), drawn.cells_ahead),
+        Case("soft truncation, 4,096 x 1,000", {"ours": SoftTruncationLoss(), "plain": plain.soft_truncation},
+             lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
+        Case("hard truncation, 4,096 x 1,000", {"ours": HardTruncationLoss(), "plain": plain.hard_truncation},
+             lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead, gaps=BEHIND),
+        Case("log-balanced, 32 x 512 x 20", {"ours": LogBalancedLoss(), "plain": plain.log_balanced},
+             lambda n: drawn.tags(512 // n), drawn.tags_ahead),
         Case("logit adjustment, 4,096 x 1,000", {"ours": adjusted, "plain": plain.logit_adjustment},
              lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
         Case("Dice, 4,096 x 1,000", {"ours": dice, "plain": plain.dice},

@@ -36,6 +36,23 @@ def binary_focal(logits: Tensor, labels: Tensor) -> Tensor:
     return ((1 - p) ** 2 * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).mean()
 
 
+def soft_truncation(logits: Tensor, labels: Tensor) -> Tensor:
+    p = logits.softmax(-1).gather(-1, labels[:, None])
+    return ((1 - p) * -p.log()).mean()
+
+
+def hard_truncation(logits: Tensor, labels: Tensor) -> Tensor:
+    wrong = logits.argmax(-1) != labels
+    return (F.cross_entropy(logits, labels, reduction="none") * wrong).mean()
+
+
+def log_balanced(logits: Tensor, labels: Tensor) -> Tensor:
+    """Per class the tokens of it share a logarithm (kexue.fm/archives/9158)."""
+    own = F.one_hot(labels, logits.shape[-1])
+    others = (logits - logits.gather(-1, labels[..., None])).exp() * (1 - own)
+    return (1 + (own * others.sum(-1, keepdim=True)).sum(1)).log().sum(-1).mean()
+
+
 def logit_adjustment(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits + prior(logits.shape[-1]).to(logits).log(), labels)
 

@@ -17,14 +17,17 @@ from nlpkit.training import (
     EMA,
     FGM,
     PGD,
+    Flooding,
     FreeLB,
     GradCache,
     GradientPenalty,
+    ImplicitGradient,
     MeZO,
     RDrop,
     SimCSE,
     Technique,
     VirtualAdversarial,
+    WeightScaleInvariant,
 )
 
 STEPS = 3
@@ -66,6 +69,10 @@ def halves(number: int, _: Tensor) -> Tensor:
 
 def pairs(number: int, _: Tensor) -> Tensor:
     return torch.tensor([number // 2, number % 2])
+
+
+def is_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
+    return "encoder" in name and parameter.dim() == 2
 
 
 def collate(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -110,6 +117,9 @@ def steps() -> list[Step]:
         Step("FreeLB, 3 steps", "plain", technique(lambda: FreeLB(steps=3))),
         Step("VAT", "plain", technique(VirtualAdversarial), 3.1),
         Step("gradient penalty", "plain", technique(GradientPenalty), 2.2),
+        Step("flooding", "plain", technique(lambda: Flooding(0.1))),
+        Step("implicit gradient", "plain", technique(ImplicitGradient)),
+        Step("WEISSI of all matrices", "plain", technique(lambda: WeightScaleInvariant(1e-4, parameters=is_matrix))),
         Step("EMA", "plain", technique(EMA)),
         Step("MeZO", "plain", lambda: {"model": classifier(), "techniques": [MeZO()], "optim": "sgd"}),
         Step("Muon", "plain", optimizer(lambda model: Muon(model, lr=1e-5))),
