@@ -39,4 +39,5 @@ from .weights.averaging import EMA as EMA
 from .weights.averaging import SWA as SWA
 from .weights.layer_rates import LayerRates as LayerRates
 from .weights.mezo import MeZO as MeZO
+from .weights.slow_copy import SlowCopy as SlowCopy
 from .weights.unfreezing import Unfreezing as Unfreezing

@@ -145,6 +145,8 @@ class TechniquesMixin(Trainer):
         active = self._active()
         if self._step_begins:
             batches, self._step_begins = self._step_begins, []
+            for parameter in self._parameters_of_loss():
+                parameter.grad = None  # the Trainer forgets gradients of the model alone
             for technique in active:
                 technique.begin(Run(run, self), model, [self._prepare_inputs(batch) for batch in batches], self._items)
         for technique in reversed(active):

@@ -186,3 +186,29 @@ def test_peft_gradient_checkpointing_and_bf16_train(tmp_path: Path) -> None:
     losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     assert len(losses) == 3
     assert all(loss == loss for loss in losses)
+
+
+class Scaled(CrossEntropyLoss):
+    """Cross-entropy of logits times a number that is learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return logits * self.factor
+
+
+def test_parameters_of_a_loss_have_the_gradient_of_each_step_alone(tmp_path: Path) -> None:
+    """SGD with a rate of 0 for the model: its parameter sees the same batches at the same weights, step by step."""
+    loss, seen = Scaled(), []
+
+    class Watch(Technique):
+        def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+            assert loss.factor.grad is not None
+            seen.append(loss.factor.grad.item())
+
+    settings = {"learning_rate": 0.0, "optim": "sgd", "train_sampling_strategy": "sequential", "save_strategy": "no"}
+    run = trainer(tmp_path, model(), steps=4, settings=settings, loss=loss, techniques=[Watch()])
+    run.train()
+    assert seen[:2] == pytest.approx(seen[2:], rel=1e-5) and seen[0] != pytest.approx(seen[1], rel=1e-3)
