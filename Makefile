@@ -97,6 +97,8 @@ bench: $(INSTALLED_BENCH) ## measure against the peers, side by side; writes ben
 	$(BIN)/python benchmarks/ladder_side_tuning.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/training_steps.py
+	$(BIN)/python benchmarks/training_steps.py --mezo
+	$(BIN)/python benchmarks/training_steps.py --contrastive
 
 docs: $(INSTALLED_DEV) ## run every example in the documentation and compare what it prints
 	$(BIN)/python -m pytest -q --doctest-glob='*.md' docs README.md tests/test_docs.py

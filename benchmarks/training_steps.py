@@ -5,9 +5,10 @@
     python benchmarks/training_steps.py --contrastive      # 4,096 texts: GradCache beside the whole batch, adds to it
 
 The shipped model under `TechniqueTrainer`, fused AdamW, fp32, rows of random ids without padding. The Trainers take
-turns, three steps each of which the first warms up; a step lasts from the end of one to the end of the next. Times are
-medians, peak memory is that of the tensors that a run makes above weights and the optimizer's state
-(`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost at most.
+turns, three steps each, of which the first warms up (with the gradient penalty it takes a pass more); a step lasts
+from the end of one to the end of the next. Times are medians, peak memory is that of the tensors that a run makes
+above weights and the optimizer's state (`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost
+at most.
 
 `--mezo` needs Linux: each way runs in a process of its own, and the figure is the peak of its resident memory above
 that with weights and inputs. `--contrastive` takes 4,096 texts in one batch, and in micro-batches of 32.
@@ -66,7 +67,9 @@ class Clock(TrainerCallback):
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds and peak bytes of a step of each way."""
-    chosen = [step for step in steps() if options.only.lower() in step.name.lower() or step.name == step.beside]
+    every = steps()
+    wanted = [step for step in every if options.only.lower() in step.name.lower()]
+    chosen = [step for step in every if step in wanted or step.name in {other.beside for other in wanted}]
     found: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
         clocks = {step.name: Clock() for step in chosen}
