@@ -86,7 +86,9 @@ class Muon(Optimizer):
             {"params": own, "weight_decay": decay} for own, decay in ((vectors, 0.0), (rest, weight_decay)) if own
         ]
         rate = lr if adamw_lr is None else adamw_lr
-        adamw_groups = torch.optim.AdamW(others, lr=rate, betas=betas, eps=eps).param_groups if others else []
+        adamw_groups = (
+            torch.optim.AdamW(others, lr=rate, betas=betas, eps=eps, fused=True).param_groups if others else []
+        )
         matrices = [
             {"params": own, "parts": list(parts), "outputs_axis": axis} for (parts, axis), own in by_kind.items()
         ]

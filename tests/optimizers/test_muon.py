@@ -116,7 +116,7 @@ def test_matrices_and_the_rest_move_as_torch_moves_them(adjust_lr_fn: str) -> No
     matrices = [p for p in theirs.parameters() if p.dim() == 2]
     muon = torch.optim.Muon(matrices, lr=0.1, weight_decay=0.05, adjust_lr_fn=adjust_lr_fn)
     vectors = [p for p in theirs.parameters() if p.dim() == 1]
-    adamw = torch.optim.AdamW(vectors, lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    adamw = torch.optim.AdamW(vectors, lr=0.01, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     for step in range(5):
         inputs = torch.randn(3, 6, generator=torch.Generator().manual_seed(step))
         for model in (ours, theirs):

@@ -19,14 +19,25 @@ def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
         >>> masked_logsumexp(torch.zeros(2, 3), torch.tensor([[True, True, False], [False] * 3])).tolist()
         [0.693..., -inf]
     """
-    some = mask.any(dim=-1, keepdim=True)
+    if not scores.shape[-1]:
+        return scores.sum(dim=-1) - torch.inf
     kept = torch.where(mask, scores, -torch.inf)
-    return torch.where(some, torch.where(some, kept, 0.0).logsumexp(dim=-1, keepdim=True), -torch.inf).squeeze(-1)
+    peak = kept.detach().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+    total = (kept - peak).exp().sum(dim=-1)
+    some = total > 0
+    return torch.where(some, torch.where(some, total, 1.0).log() + peak.squeeze(-1), -torch.inf)
 
 
-def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the last dimension where the mask is true, 0 where it nowhere is."""
-    return torch.where(mask, values, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
+def _over_positives(values: Tensor, anchors: Tensor, positives: Tensor) -> Tensor:
+    """Means of each anchor's values at its positives, 0 where it has none.
+
+    Args:
+        values: one for each positive, shape ``(positives,)``.
+        anchors: whose each is.
+        positives: mask of shape ``(anchors, candidates)``.
+    """
+    counts = positives.sum(dim=-1)
+    return values.new_zeros(len(counts)).index_add(0, anchors, values) / counts.clamp(min=1)
 
 
 def info_nce(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -48,8 +59,9 @@ def info_nce(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         >>> info_nce(torch.tensor([[20.0, 0.0, 0.0]]), *masks).item()
         4.122...e-09
     """
-    below = masked_logsumexp(scores, negatives).unsqueeze(-1)
-    return _mean_over(F.softplus(below - scores), positives & below.isfinite())
+    below = masked_logsumexp(scores, negatives)
+    anchors, places = positives.nonzero(as_tuple=True)
+    return _over_positives(F.softplus(below[anchors] - scores[anchors, places]), anchors, positives)
 
 
 def flat_nce(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -76,8 +88,10 @@ def flat_nce(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         -19.30...
     """
     below = masked_logsumexp(scores, negatives)
+    anchors, places = positives.nonzero(as_tuple=True)
+    above = _over_positives(scores[anchors, places], anchors, positives)
     counted = positives.any(dim=-1) & below.isfinite()
-    return torch.where(counted, torch.where(counted, below, 0.0) - _mean_over(scores, positives), 0.0)
+    return torch.where(counted, torch.where(counted, below, 0.0) - above, 0.0)
 
 
 def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -99,8 +113,9 @@ def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor)
         >>> supervised_contrastive(torch.zeros(1, 3), *masks).item()
         0.693...
     """
-    every = masked_logsumexp(scores, positives | negatives).unsqueeze(-1)
-    return _mean_over(every - scores, positives)
+    every = masked_logsumexp(scores, positives | negatives)
+    anchors, places = positives.nonzero(as_tuple=True)
+    return _over_positives(every[anchors] - scores[anchors, places], anchors, positives)
 
 
 class ContrastiveLoss(EmbeddingLoss):
@@ -142,12 +157,15 @@ class ContrastiveLoss(EmbeddingLoss):
     def share(self, logits: Tensor, labels: Tensor, own: slice) -> Tensor:
         """The sum over this process's anchors, divided by the anchors of all."""
         directions = F.normalize(logits, dim=-1)
-        positives, compared = partners(labels, own)
+        rows = torch.arange(len(labels), device=labels.device)
+        anchors, candidates = rows[own], rows
         if not self.symmetric:
-            positives = positives & self._first_view(labels)[own, None]
-        cosines = directions[own] @ directions.T
-        scores = torch.where(positives, cosines - self.margin, cosines) / self.temperature
-        negatives = compared & ~positives
+            first = self._first_view(labels)
+            anchors, candidates = anchors[first[own]], rows[~first]
+        positives, negatives = partners(labels, anchors, candidates)
+        scores = directions[anchors] @ directions[candidates].T / self.temperature
+        if self.margin:
+            scores = scores - positives * (self.margin / self.temperature)
         counted = self.counts(positives, negatives)
         total = torch.where(counted, self.of_anchors(scores, positives, negatives), 0.0).sum()
         return total / sum_over_processes(counted.sum()).clamp(min=1)

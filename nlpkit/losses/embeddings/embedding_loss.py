@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from nlpkit.losses.batch_loss import BatchLoss
@@ -105,24 +104,27 @@ def groups_of(labels: Tensor) -> Tensor:
     return labels[:, 0] if labels.dim() == 2 else labels
 
 
-def partners(labels: Tensor, own: slice) -> tuple[Tensor, Tensor]:
-    """Which rows belong to a row's group, and which it is compared with.
+def partners(labels: Tensor, anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows belong to a row's group, and which do not though they are compared.
 
     Args:
         labels: as ``EmbeddingLoss`` takes them.
-        own: rows to look at.
+        anchors: numbers of rows to look at.
+        candidates: numbers of rows to look at them beside.
 
     Returns:
-        Two boolean masks, shape ``(own rows, rows)``: rows of the same group, and rows that are compared at all: all
-        others, or all those of other views; the first mask holds no row that the second does not.
+        Two boolean masks, shape ``(anchors, candidates)``, of rows that are compared at all: all others, or all those
+        of other views; those of the same group, and the rest.
 
     Example:
-        >>> [mask.int().tolist() for mask in partners(torch.tensor([7, 7, 8]), slice(0, 1))]
-        [[[0, 1, 0]], [[0, 1, 1]]]
+        >>> rows = torch.arange(3)
+        >>> [mask.int().tolist() for mask in partners(torch.tensor([7, 7, 8]), rows[:1], rows)]
+        [[[0, 1, 0]], [[0, 0, 1]]]
     """
     groups = groups_of(labels)
-    compared = torch.ones(len(groups), len(groups), dtype=torch.bool, device=labels.device)[own]
+    same = groups[anchors, None] == groups[None, candidates]
     if labels.dim() == 2:
-        compared = labels[own, 1, None] != labels[None, :, 1]
-    compared[torch.arange(len(compared)), torch.arange(len(groups))[own]] = False
-    return (groups[own, None] == groups[None]) & compared, compared
+        compared = labels[anchors, 1, None] != labels[None, candidates, 1]
+    else:
+        compared = anchors[:, None] != candidates[None]
+    return same & compared, compared & ~same

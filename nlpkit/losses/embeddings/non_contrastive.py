@@ -67,7 +67,7 @@ class NonContrastiveLoss(PooledLoss):
     def items(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """Texts that have another view."""
         labels = labels[self._chosen(labels, mask)[1]]
-        return partners(labels, slice(0, len(labels)))[0].any(dim=1).sum()
+        return _views(labels).any(dim=1).sum()
 
     def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As ``Loss.terms``, with the target's embeddings where there is one."""
@@ -90,9 +90,14 @@ class NonContrastiveLoss(PooledLoss):
 
     def _of_pairs(self, embeddings: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         """Summed over texts, averaged over the views of each."""
-        same, _ = partners(labels, slice(0, len(labels)))
-        same = same & self.valid(labels)[:, None]
+        same = _views(labels) & self.valid(labels)[:, None]
         dtype = next(self.predict.parameters(), embeddings).dtype
         predicted = F.normalize(self.predict(embeddings.to(dtype)), dim=-1)
         gaps = 1 - predicted @ F.normalize(targets.to(dtype), dim=-1).T  # (texts, texts)
         return (torch.where(same, gaps, 0.0).sum(dim=1) / same.sum(dim=1).clamp(min=1)).sum()
+
+
+def _views(labels: Tensor) -> Tensor:
+    """Which rows are other views of a row's text, shape ``(rows, rows)``."""
+    rows = torch.arange(len(labels), device=labels.device)
+    return partners(labels, rows, rows)[0]

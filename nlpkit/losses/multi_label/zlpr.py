@@ -39,14 +39,20 @@ def zlpr(
         >>> zlpr(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([[1, 0, -100]])).item()
         0.4401...
     """
-    refuse_other_than_shares(logits, labels)
+    _refuse_another_shape(logits, labels)
     logits = at_least_fp32(logits)
-    unknown = (labels == -100) | torch.isneginf(logits)
-    if (unknown & (labels == 1)).any():
+    applies, known = labels == 1, labels != -100
+    if (torch.isneginf(logits) & applies).any():
         raise ValueError("labels say that a class applies whose logit is -inf: set its label to 0 or -100")
-    shares = labels.to(logits.dtype)
     scores = _scaled(logits, gamma, threshold)
-    absent = torch.where(unknown | (shares == 1), -torch.inf, scores + gamma * margin + torch.log1p(-shares))
+    if (applies | (labels == 0) | ~known).all():  # a logarithm of 1 for each class is most of the time
+        absent = torch.where(known & ~applies, scores + gamma * margin, -torch.inf)
+        present = torch.where(applies, gamma * margin - scores, -torch.inf)
+        return log_one_plus_sum(absent) + log_one_plus_sum(present)
+    _refuse_other_numbers(logits, labels)
+    shares = labels.to(logits.dtype)
+    unknown = ~known | torch.isneginf(logits)
+    absent = torch.where(unknown | applies, -torch.inf, scores + gamma * margin + torch.log1p(-shares))
     present = torch.where(unknown | (shares == 0), -torch.inf, gamma * margin - scores + shares.log())
     return log_one_plus_sum(absent) + log_one_plus_sum(present)
 
@@ -126,7 +132,7 @@ class ZLPRLoss(Loss):
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The logits, if they are of the labels' shape."""
-        refuse_other_than_shares(logits, labels)
+        _refuse_another_shape(logits, labels)
         return logits
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -138,20 +144,25 @@ class ZLPRLoss(Loss):
         return labels.shape[-1]
 
 
-def refuse_other_than_shares(logits: Tensor, labels: Tensor) -> None:
-    """Raise a ``ValueError`` if labels do not say of each class whether it applies."""
-    way_out = (
-        f"give a number in [0, 1] for each class, or -100 where it is not known; class indices become such rows by "
-        f"torch.nn.functional.one_hot(labels, {logits.shape[-1]}), or, padded with -100, go to SparseZLPRLoss"
-    )
+def _refuse_another_shape(logits: Tensor, labels: Tensor) -> None:
     if labels.shape != logits.shape:
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} ({labels.dtype}) do not fit logits of shape "
-            f"{tuple(logits.shape)}: {way_out}"
+            f"{tuple(logits.shape)}: {_way_out(logits)}"
         )
+
+
+def _refuse_other_numbers(logits: Tensor, labels: Tensor) -> None:
     outside = ~((labels >= 0) & (labels <= 1) | (labels == -100))
     if outside.any():
-        raise ValueError(f"labels hold {labels[outside][0].item():g}: {way_out}")
+        raise ValueError(f"labels hold {labels[outside][0].item():g}: {_way_out(logits)}")
+
+
+def _way_out(logits: Tensor) -> str:
+    return (
+        f"give a number in [0, 1] for each class, or -100 where it is not known; class indices become such rows by "
+        f"torch.nn.functional.one_hot(labels, {logits.shape[-1]}), or, padded with -100, go to SparseZLPRLoss"
+    )
 
 
 def _scaled(logits: Tensor, gamma: float, threshold: Tensor | float) -> Tensor:

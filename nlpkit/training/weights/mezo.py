@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.optimizers.blocks import block_stacks, owners
+from nlpkit.optimizers.blocks import owners
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 from nlpkit.training.weights.directions import direction, moved_while_used
 
@@ -51,10 +51,10 @@ class MeZO(Technique):
             a loss has parameters; or a trained parameter is not used by the module that holds it.
 
     Note:
-        Beside inference it holds a copy of the block that is running, or of the output matrix, or of the rows of an
-        embedding that are looked up, and 2^20 random numbers. A module runs with its weights moved and gets the very
-        same weights back, to the bit, in any type: nothing drifts. Weights must be read by running the module that
-        holds them, as in all models of transformers. The losses on both sides see the same dropout.
+        Beside inference it holds a copy of the weights of the module that is running (of an embedding, of the rows
+        that are looked up), and 2^20 random numbers. A module runs with its weights moved and gets the very same
+        weights back, to the bit, in any type: nothing drifts. Weights must be read by running the module that holds
+        them, as in all models of transformers. The losses on both sides see the same dropout.
 
         The weights move by the learning rates and the weight decay of the optimizer's groups, by plain SGD: the
         optimizer itself has no gradients and does nothing; ``optim="sgd"`` has no state. Rates are much lower than
@@ -152,13 +152,11 @@ class MeZO(Technique):
 
 
 def _units(model: nn.Module) -> dict[nn.Module, list[tuple[nn.Parameter, int]]]:
-    """Trained parameters, each with its number, by what runs with them: a block, or the module that holds them."""
-    blocks = [block for stack in block_stacks(model).values() for block in stack]
-    inside = {module: block for block in blocks for module in block.modules()}
+    """Trained parameters, each with its number, by the modules that hold them and run with them."""
     units: dict[nn.Module, list[tuple[nn.Parameter, int]]] = {}
     for number, (_, parameter, modules) in enumerate(owners(model)):
-        for unit in dict.fromkeys(inside.get(module, module) for module in modules):
-            units.setdefault(unit, []).append((parameter, number))
+        for module in modules:
+            units.setdefault(module, []).append((parameter, number))
     return units
 
 
