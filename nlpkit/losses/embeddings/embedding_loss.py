@@ -26,6 +26,7 @@ def pool(outputs: Any, attention_mask: Tensor | None, pooling: Pooling = "mean")
         Shape ``(batch, dim)``, in fp32 or better.
 
     Example:
+        >>> import torch
         >>> states = torch.tensor([[[1.0], [3.0], [9.0]]])
         >>> pool((states,), torch.tensor([[1, 1, 0]])).item()
         2.0
@@ -117,6 +118,7 @@ def partners(labels: Tensor, anchors: Tensor, candidates: Tensor) -> tuple[Tenso
         of other views; those of the same group, and the rest.
 
     Example:
+        >>> import torch
         >>> rows = torch.arange(3)
         >>> [mask.int().tolist() for mask in partners(torch.tensor([7, 7, 8]), rows[:1], rows)]
         [[[0, 1, 0]], [[0, 0, 1]]]
