@@ -6,7 +6,8 @@ import gc
 import itertools
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,18 @@ from tests.contract.stock_heads import HEADS
 #: By name: the Trainer of transformers, and the one of nlpkit, for every case that a test may want in two processes.
 TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer}
 
-gc.freeze()  # accelerate collects garbage at the start of each training: most of a step's time, for what lives anyway
+
+@contextmanager
+def what_lives_left_alone() -> Iterator[None]:
+    """Garbage is looked for among new objects only: accelerate collects it as each training begins.
+
+    Only within: while objects are frozen, Python takes the rest for few, and walks through all of them all the time.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def gradient(
@@ -32,7 +44,7 @@ def gradient(
 
     The Trainer's settings may be a function of the model that is trained.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, what_lives_left_alone():
         training = TrainingArguments(
             output_dir=folder,
             max_steps=1,
