@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.divergences import Divergence, of_labels
-from nlpkit.losses.imbalance.margins import margins, one_per_label
-from nlpkit.losses.loss import Loss
+from nlpkit.losses.imbalance.margin_loss import MarginLoss
+from nlpkit.losses.imbalance.margins import margins
 
 
 def focal(margin: Tensor, gamma: float) -> Tensor:
@@ -33,7 +32,7 @@ def focal(margin: Tensor, gamma: float) -> Tensor:
     return (gamma * F.logsigmoid(-margin)).exp() * F.softplus(-margin)
 
 
-class FocalLoss(Loss):
+class FocalLoss(MarginLoss):
     """Cross-entropy times ``(1 - p)^gamma``, with ``p`` the probability of the label.
 
     Source: arXiv 1708.02002, equations 4 and 5; kexue.fm/archives/4733 comes to it from a truncated loss.
@@ -63,20 +62,11 @@ class FocalLoss(Loss):
     def __init__(
         self, gamma: float = 2.0, alpha: float | Sequence[float] | Tensor | None = None, *, multi_label: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(multi_label)
         if not gamma >= 0:
             raise ValueError(f"gamma is {gamma}; give at least 0, where 0 is cross-entropy")
-        self.gamma, self.multi_label = gamma, multi_label
+        self.gamma = gamma
         self.register_buffer("alpha", None if alpha is None else _weights(alpha, multi_label))
-
-    @property
-    def divergence(self) -> Divergence:
-        """Of the classes of an item, or of each cell."""
-        return of_labels(self.multi_label)
-
-    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Without the last dimension, where it is the only logit of a binary label."""
-        return one_per_label(logits, labels, self.multi_label)
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted nats, shape ``(items,)`` or ``(cells,)``."""

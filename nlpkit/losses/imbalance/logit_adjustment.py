@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nlpkit.losses.divergences import Divergence, of_labels
+from nlpkit.losses.imbalance.margin_loss import MarginLoss
 from nlpkit.losses.imbalance.margins import (
     cells,
     checked_cells,
@@ -18,7 +18,7 @@ from nlpkit.losses.imbalance.margins import (
     one_per_label,
     refuse_probabilities,
 )
-from nlpkit.losses.loss import Loss, at_least_fp32
+from nlpkit.losses.loss import at_least_fp32
 
 Prior = Sequence[float] | Tensor
 
@@ -98,7 +98,7 @@ def log_priors(prior: Prior, *, multi_label: bool = False) -> Tensor:
     return given.log()
 
 
-class LogitAdjustedLoss(Loss):
+class LogitAdjustedLoss(MarginLoss):
     """Cross-entropy of logits to which the logarithm of the classes' frequencies is added.
 
     Source: arXiv 2007.07314, equation 10; kexue.fm/archives/7615, which comes to it from mutual information. The
@@ -127,14 +127,9 @@ class LogitAdjustedLoss(Loss):
     log_prior: Tensor
 
     def __init__(self, prior: Prior, tau: float = 1.0, *, multi_label: bool = False) -> None:
-        super().__init__()
-        self.tau, self.multi_label = tau, multi_label
+        super().__init__(multi_label)
+        self.tau = tau
         self.register_buffer("log_prior", log_priors(prior, multi_label=multi_label))
-
-    @property
-    def divergence(self) -> Divergence:
-        """Of the classes of an item, or of each cell."""
-        return of_labels(self.multi_label)
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """With what the prior adds, in fp32 or better."""

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.divergences import Divergence, of_labels
-from nlpkit.losses.imbalance.margins import margins, one_per_label, top_margins
-from nlpkit.losses.loss import Loss
+from nlpkit.losses.imbalance.margin_loss import MarginLoss
+from nlpkit.losses.imbalance.margins import margins, top_margins
 
 
-class HardTruncationLoss(Loss):
+class HardTruncationLoss(MarginLoss):
     """Cross-entropy of items that are wrong, or right by no more than a margin; others count as 0.
 
     Source: kexue.fm/archives/4733, where the threshold is a probability; logits have one meaning for any number of
@@ -35,17 +34,8 @@ class HardTruncationLoss(Loss):
     """
 
     def __init__(self, margin: float = 0.0, *, multi_label: bool = False) -> None:
-        super().__init__()
-        self.margin, self.multi_label = margin, multi_label
-
-    @property
-    def divergence(self) -> Divergence:
-        """Of the classes of an item, or of each cell."""
-        return of_labels(self.multi_label)
-
-    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Without the last dimension, where it is the only logit of a binary label."""
-        return one_per_label(logits, labels, self.multi_label)
+        super().__init__(multi_label)
+        self.margin = margin
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Nats, shape ``(items,)`` or ``(cells,)``."""
@@ -54,7 +44,7 @@ class HardTruncationLoss(Loss):
         return torch.where(ahead <= self.margin, F.softplus(-margin), 0.0)
 
 
-class SoftTruncationLoss(Loss):
+class SoftTruncationLoss(MarginLoss):
     """Cross-entropy times ``sigmoid(-sharpness * margin)``, which has a gradient too.
 
     Source: kexue.fm/archives/4733. ``margin`` is the logit with the sign of the label; over classes the post leaves
@@ -74,19 +64,10 @@ class SoftTruncationLoss(Loss):
     """
 
     def __init__(self, sharpness: float = 1.0, *, multi_label: bool = False) -> None:
-        super().__init__()
+        super().__init__(multi_label)
         if not sharpness > 0:
             raise ValueError(f"sharpness is {sharpness}; give a number above 0, where 1 is FocalLoss(1.0)")
-        self.sharpness, self.multi_label = sharpness, multi_label
-
-    @property
-    def divergence(self) -> Divergence:
-        """Of the classes of an item, or of each cell."""
-        return of_labels(self.multi_label)
-
-    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Without the last dimension, where it is the only logit of a binary label."""
-        return one_per_label(logits, labels, self.multi_label)
+        self.sharpness = sharpness
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted nats, shape ``(items,)`` or ``(cells,)``."""

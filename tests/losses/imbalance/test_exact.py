@@ -108,3 +108,14 @@ def test_settings_that_cannot_be_used_are_named() -> None:
         ExactLoss(0.0)
     with pytest.raises(ValueError, match="nodes is 0; give at least 1"):
         ExactLoss(nodes=0)
+
+
+@pytest.mark.parametrize("gap", [-5.0, -8.0])
+def test_a_label_with_hardly_a_chance_keeps_its_gradient_in_fp32(gap: float) -> None:
+    """Two classes: the loss is ``Phi(-gap / sqrt 2 sigma)``, whose slope is a density; expm1's rounds to 0."""
+    sigma = 0.5
+    logits = torch.tensor([[gap, 0.0]], requires_grad=True)
+    ExactLoss(sigma)(logits, torch.tensor([0])).backward()
+    scale = math.sqrt(2) * sigma
+    expected = -math.exp(-((gap / scale) ** 2) / 2) / math.sqrt(2 * math.pi) / scale
+    assert logits.grad is not None and logits.grad[0, 0].item() == pytest.approx(expected, rel=1e-3, abs=0)
