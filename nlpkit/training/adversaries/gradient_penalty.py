@@ -114,7 +114,8 @@ class GradientPenalty(Adversary):
 
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """Adds nothing; keeps the loss of the pass as it is."""
-        self._clean.append(total(terms).detach())
+        if not self._clean:
+            self._clean.append(total(terms).detach())
         return terms
 
     def on_pre_optimizer_step(

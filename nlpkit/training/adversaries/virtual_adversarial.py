@@ -31,8 +31,7 @@ class VirtualAdversarial(Adversary):
         xi: length of the moves by which the direction is found. The post's 10 is of its move of the whole matrix; in
             bf16 take 1, since smaller differences are lost.
         iterations: 0 leaves the noise as it is drawn.
-        divergence: of predictions; ``None`` takes that of the loss, see ``Comparison``; ZLPR needs
-            ``bernoulli(2.0)``.
+        divergence: of predictions; ``None`` takes ``Loss.divergence``.
         on: ``"all"`` compares all rows, or in taggers and language models all tokens that are no padding;
             ``"labelled"`` compares items with a label: to the point, and much cheaper, in masked language models.
         at: what is moved, see ``Adversary``; ``"matrix"`` is not to be had, since noise is drawn by rows.
