@@ -28,6 +28,8 @@ from nlpkit.ladder_side_tuning.taps.cache import TapCache
 from nlpkit.ladder_side_tuning.taps.caching import estimate_tap_bytes
 from nlpkit.ladder_side_tuning.taps.keys import row_keys
 from nlpkit.ladder_side_tuning.taps.shard import quantise
+from nlpkit.losses import CrossEntropyLoss
+from nlpkit.training.model_inputs import model_inputs
 from tests.ladder_side_tuning.small_models import SEQ2SEQ, answers, small_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,6 +88,23 @@ def test_cached_taps_give_the_answers_of_live_ones(name: str, dtype: str, tolera
     if found.dim() == 3:
         found, expected = found[real], expected[real]
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_the_trainer_finds_rows_whose_labels_are_padded_further(name: str, tmp_path: Path) -> None:
+    """It gives a decoder what it reads in place of labels, and lengths of labels differ."""
+    ladder, rows = ladder_for(name), some_rows(name)
+    cache = ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+    batch = collate(rows[:3])
+    assert len({len(row["labels"]) for row in rows[:3]}) == 3
+    inputs = model_inputs(ladder, batch, CrossEntropyLoss())
+    assert "labels" not in inputs
+    taps = cache.look_up(ladder, inputs)
+    assert taps is not None
+    expected = cache.look_up(ladder, batch)
+    for stack, found in taps.items():
+        for one, other in zip(found, expected[stack], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_gradients_with_the_cache_are_those_without_it(tmp_path: Path) -> None:
