@@ -42,6 +42,8 @@ class Step:
     make: Callable[[], dict[str, Any]]
     #: Time ratio that it may have at most.
     bar: float | None = None
+    #: Of the rows of a batch.
+    copies: int = 1
 
 
 def shipped(cls: Any, **settings: Any) -> Any:
@@ -111,6 +113,7 @@ def steps() -> list[Step]:
 
     return [
         Step("plain", "plain", lambda: {"model": classifier()}),
+        Step("plain, as many rows as R-Drop", "plain", lambda: {"model": classifier()}, copies=2),
         Step("R-Drop", "plain", technique(RDrop), 1.9),
         Step("FGM", "plain", technique(FGM), 2.1),
         Step("PGD, 3 steps", "plain", technique(lambda: PGD(steps=3))),

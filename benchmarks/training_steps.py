@@ -1,14 +1,16 @@
 """What a step of training costs with each technique, beside the same step without it: time and memory.
 
     python benchmarks/training_steps.py                    # writes benchmarks/results/training_steps.json
+    python benchmarks/training_steps.py --length 32        # rows as short as headlines, adds to it
     python benchmarks/training_steps.py --mezo             # memory of MeZO beside that of inference, adds to it
     python benchmarks/training_steps.py --contrastive      # 4,096 texts: GradCache beside the whole batch, adds to it
 
-The shipped model under `TechniqueTrainer`, fused AdamW, fp32, rows of random ids without padding. The Trainers take
-turns, three steps each, of which the first warms up (with the gradient penalty it takes a pass more); a step lasts
-from the end of one to the end of the next. Times are medians, peak memory is that of the tensors that a run makes
-above weights and the optimizer's state (`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost
-at most.
+The shipped model under `TechniqueTrainer`, fused AdamW, fp32, rows of random ids without padding. Each round takes
+all ways in another order, each right after the plain one that it is compared with, three steps each, of which the
+first warms up (with the gradient penalty it takes a pass more); a step lasts from the end of one to the end of the
+next. Ratios are medians over rounds, peak memory is that of the tensors that a run makes above weights and the
+optimizer's state (`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost at most; "plain, as
+many rows as R-Drop" is the least that a second pass of all rows can cost.
 
 `--mezo` needs Linux: each way runs in a process of its own, and the figure is the peak of its resident memory above
 that with weights and inputs. `--contrastive` takes 4,096 texts in one batch, and in micro-batches of 32.
@@ -21,6 +23,7 @@ import gc
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 from importlib.metadata import version
@@ -74,30 +77,36 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         clocks = {step.name: Clock() for step in chosen}
         trainers = {
-            step.name: trainer_of(folder, options.rows, options.length, [clocks[step.name]], step.make())
+            step.name: trainer_of(folder, step.copies * options.rows, options.length, [clocks[step.name]], step.make())
             for step in chosen
         }
         for name, trainer in tqdm(trainers.items(), desc="measuring memory", unit="way"):
             trainer.train()  # makes the optimizer's state
             gc.collect()
             peak = peak_bytes(trainer.train, torch.device("cpu"))
-            found[name] = {"peak_bytes": peak, "seconds": []}
+            found[name] = {"peak_bytes": peak, "seconds": [], "ratios": []}
             clocks[name].take()
-        for _ in tqdm(range(options.rounds), desc="measuring time", unit="round"):
-            for name, trainer in trainers.items():
-                gc.collect()
-                trainer.train()
-                found[name]["seconds"] += clocks[name].take()
+
+        def seconds_of(name: str) -> float:
+            gc.collect()
+            trainers[name].train()
+            return median(clocks[name].take())
+
+        for turn in tqdm(range(options.rounds), desc="measuring time", unit="round"):
+            for step in random.Random(turn).sample(chosen, len(chosen)):
+                plain, own = seconds_of(step.beside), seconds_of(step.name)
+                found[step.name]["ratios"].append(own / plain)
+                found[step.name]["seconds"].append(own)
     for step in chosen:
-        own, plain = found[step.name], found[step.beside]
-        own |= {
+        way = found[step.name]
+        found[step.name] |= {
+            "seconds": [round(seconds, 4) for seconds in way["seconds"]],
+            "ratios": [round(ratio, 3) for ratio in way["ratios"]],
             "beside": step.beside,
-            "time_ratio": round(median(own["seconds"]) / median(plain["seconds"]), 3),
-            "peak_ratio": round(own["peak_bytes"] / plain["peak_bytes"], 3),
+            "time_ratio": round(median(way["ratios"]), 3),
+            "peak_ratio": round(way["peak_bytes"] / found[step.beside]["peak_bytes"], 3),
             "bar": step.bar,
         }
-    for own in found.values():
-        own["seconds"] = [round(seconds, 4) for seconds in own["seconds"]]
     return found
 
 
@@ -112,36 +121,52 @@ def steps_table(found: dict[str, Any], title: str) -> Table:
 
 def contrastive(options: argparse.Namespace) -> dict[str, Any]:
     """Peak memory of a large batch, whole and in micro-batches of 32, and how far the gradients are apart."""
-    dtype = torch.float64 if options.fp64 else torch.float32
-    gradients, peaks, seconds = [], [], []
-    for micro_batches in (1, options.texts // 32):
-        model = shipped(
-            WoBertModel,
-            add_pooling_layer=False,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            dtype=dtype,
-        )
-        kept = GradientKeeper()
-        made = {"model": model, "loss": InfoNCELoss(), "labels": pairs, "max_steps": 1, "optim": "sgd"}
-        made |= {"gradient_accumulation_steps": micro_batches, "max_grad_norm": 0.0}
-        made["techniques"] = [GradCache()] if micro_batches > 1 else []
-        with TemporaryDirectory() as folder:
-            trainer = trainer_of(folder, options.texts, options.text_length, [kept], made)
-            begin = perf_counter()
-            peaks.append(peak_bytes(trainer.train, torch.device("cpu")))
-            seconds.append(round(perf_counter() - begin, 2))
-        gradients.append(torch.cat([gradient.flatten().double() for gradient in kept.gradients]))
-    whole, cached = gradients
-    error = ((cached - whole).norm() / whole.norm()).item()
+    ways = {"whole": 1, "cached": options.texts // 32}
+    runs = {
+        f"{name} {kind}": contrastive_step(options, micro_batches, dtype)
+        for kind, dtype in (("fp32", torch.float32), ("fp64", torch.float64))
+        for name, micro_batches in tqdm(ways.items(), desc=kind, unit="way")
+    }
+
+    def error(run: str, other: str) -> float:
+        apart = (runs[run]["gradient"] - runs[other]["gradient"]).norm() / runs[other]["gradient"].norm()
+        return float(f"{apart.item():.1e}")
+
     return {
         "texts": options.texts,
         "length": options.text_length,
-        "gradient_error": float(f"{error:.1e}"),
-        "peak_bytes": dict(zip(("whole", "cached"), peaks, strict=True)),
-        "peak_ratio": round(peaks[1] / peaks[0], 4),
-        "seconds_while_counting_bytes": seconds,
+        "gradient_errors": {
+            "cached fp64 from whole fp64": error("cached fp64", "whole fp64"),
+            "cached fp32 from whole fp32": error("cached fp32", "whole fp32"),
+            "cached fp32 from whole fp64": error("cached fp32", "whole fp64"),
+            "whole fp32 from whole fp64": error("whole fp32", "whole fp64"),
+        },
+        "peak_bytes": {name: run["peak_bytes"] for name, run in runs.items()},
+        "peak_ratio": round(runs["cached fp32"]["peak_bytes"] / runs["whole fp32"]["peak_bytes"], 4),
+        "seconds_while_counting_bytes": {name: run["seconds"] for name, run in runs.items()},
     }
+
+
+def contrastive_step(options: argparse.Namespace, micro_batches: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Gradient, peak memory and time of one step."""
+    model = shipped(
+        WoBertModel,
+        add_pooling_layer=False,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        dtype=dtype,
+    )
+    kept = GradientKeeper()
+    made = {"model": model, "loss": InfoNCELoss(), "labels": pairs, "max_steps": 1, "optim": "sgd"}
+    made |= {"gradient_accumulation_steps": micro_batches, "max_grad_norm": 0.0}
+    made["techniques"] = [GradCache()] if micro_batches > 1 else []
+    with TemporaryDirectory() as folder:
+        trainer = trainer_of(folder, options.texts, options.text_length, [kept], made)
+        begin = perf_counter()
+        peak = peak_bytes(trainer.train, torch.device("cpu"))
+        seconds = round(perf_counter() - begin, 2)
+    gradient = torch.cat([gradient.flatten().double() for gradient in kept.gradients])
+    return {"gradient": gradient, "peak_bytes": peak, "seconds": seconds}
 
 
 class GradientKeeper(TrainerCallback):
@@ -180,7 +205,6 @@ def main() -> None:
     parser.add_argument("--contrastive", action="store_true")
     parser.add_argument("--texts", type=int, default=4096)
     parser.add_argument("--text_length", type=int, default=8)
-    parser.add_argument("--fp64", action="store_true", help="of --contrastive")
     parser.add_argument("--mezo", action="store_true")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--hidden", type=int, default=768)
@@ -192,19 +216,19 @@ def main() -> None:
 
     report = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
     if options.contrastive:
-        kind = "fp64" if options.fp64 else "fp32"
-        report["contrastive"] = report.get("contrastive", {}) | {kind: contrastive(options)}
+        report["contrastive"] = contrastive(options)
         print(json.dumps(report["contrastive"], indent=1))
     elif options.mezo:
         report["mezo"] = mezo(options)
         print(json.dumps(report["mezo"], indent=1))
     else:
-        report["rows"], report["length"] = options.rows, options.length
-        report["steps"] = measure(options)
-        Console(width=120).print(steps_table(report["steps"], f"{options.rows} rows of {options.length} tokens"))
+        shape = f"{options.rows} rows of {options.length} tokens"
+        report["steps"] = report.get("steps", {}) | {shape: measure(options)}
+        Console(width=120).print(steps_table(report["steps"][shape], shape))
     report["versions"] = {name: version(name) for name in ("torch", "transformers")}
     report["python"] = platform.python_version()
     report["device"] = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads"
+    report["preloaded"] = Path(os.environ.get("LD_PRELOAD", "")).name
     write_json(options.output, report)
 
 
