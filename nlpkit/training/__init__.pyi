@@ -20,13 +20,13 @@ from .monitoring.schedules import ScheduledStrength as ScheduledStrength
 from .monitoring.schedules import cosine_strength as cosine_strength
 from .monitoring.schedules import linear_strength as linear_strength
 from .monitoring.schedules import warmup_strength as warmup_strength
+from .objectives.self_critical import SelfCritical as SelfCritical
+from .objectives.simcse import SimCSE as SimCSE
 from .penalties.flooding import Flooding as Flooding
 from .penalties.flooding import suggest_flood_level as suggest_flood_level
 from .penalties.implicit_gradient import ImplicitGradient as ImplicitGradient
 from .penalties.implicit_gradient import ImplicitGradientLog as ImplicitGradientLog
 from .penalties.r_drop import RDrop as RDrop
-from .penalties.self_critical import SelfCritical as SelfCritical
-from .penalties.simcse import SimCSE as SimCSE
 from .penalties.weissi import WeightScaleInvariant as WeightScaleInvariant
 from .precision import bf16_is_fast as bf16_is_fast
 from .precision import fast_arithmetic as fast_arithmetic

@@ -15,6 +15,7 @@ from transformers import Trainer
 from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
 from nlpkit.training.checkpoints import load_state, save_state
+from nlpkit.training.loss_parameters import LossParameters
 from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
 from nlpkit.training.stock_losses import checked_stock_loss
@@ -33,7 +34,8 @@ class TechniquesMixin(Trainer):
     """
 
     # Checked on transformers 5.23.0: `_run_epoch` hands what `get_batch_samples` returns to `training_step`, and
-    # nothing else looks at the number of items; `_save_checkpoint` and `_load_from_checkpoint` keep a step's state.
+    # nothing else looks at the number of items; `_clip_grad_norm` runs once per step, on unscaled gradients;
+    # `_save_checkpoint` and `_load_from_checkpoint` keep a step's state.
 
     loss_is_scaled_for_ga = True
 
@@ -60,6 +62,7 @@ class TechniquesMixin(Trainer):
             self._task_loss.to(self.args.device)
             if self.args.label_names is None and self._task_loss.columns:
                 self.label_names = list(self._task_loss.columns)  # else columns that forward does not name are dropped
+        self._loss_parameters = LossParameters(self._task_loss, self.accelerator)
         self._refuse_coupled_parts()
         for technique in self.techniques:
             self.add_callback(technique)
@@ -145,27 +148,20 @@ class TechniquesMixin(Trainer):
         active = self._active()
         if self._step_begins:
             batches, self._step_begins = self._step_begins, []
-            for parameter in self._parameters_of_loss():
-                parameter.grad = None  # the Trainer forgets gradients of the model alone
+            self._loss_parameters.forget_gradients()
             for technique in active:
                 technique.begin(Run(run, self), model, [self._prepare_inputs(batch) for batch in batches], self._items)
         for technique in reversed(active):
             run = partial(technique.step, Run(run, self), model, items=self._items)
         loss = run(inputs)
         if self.accelerator.sync_gradients:
-            self._reduce_gradients_of_loss()
+            self._loss_parameters.reduce_gradients()
         return loss
 
-    def _reduce_gradients_of_loss(self) -> None:
-        """The parameters of a loss are not the model's, so data parallelism leaves them alone."""
-        if self.args.world_size == 1:
-            return
-        for parameter in self._parameters_of_loss():
-            found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self.accelerator.reduce(found, "mean")
-
-    def _parameters_of_loss(self) -> list[nn.Parameter]:
-        return [] if self._task_loss is None else [p for p in self._task_loss.parameters() if p.requires_grad]
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        norm = super()._clip_grad_norm(model)
+        self._loss_parameters.clip_gradients(self.args.max_grad_norm)
+        return norm
 
     def _plain_step(self, model: nn.Module, batch: Batch) -> Tensor:
         return super().training_step(model, dict(batch), self._items)
@@ -263,8 +259,7 @@ class TechniquesMixin(Trainer):
             trained: Any = self.model if model is None else model
             for technique in self.techniques:
                 optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
-            if own := self._parameters_of_loss():
-                optimizer.add_param_group({**optimizer.param_groups[0], "params": own, "weight_decay": 0.0})
+            self._loss_parameters.join(optimizer)
         return optimizer
 
     def log_term(self, name: str, term: Tensor) -> None:

@@ -212,3 +212,13 @@ def test_parameters_of_a_loss_have_the_gradient_of_each_step_alone(tmp_path: Pat
     run = trainer(tmp_path, model(), steps=4, settings=settings, loss=loss, techniques=[Watch()])
     run.train()
     assert seen[:2] == pytest.approx(seen[2:], rel=1e-5) and seen[0] != pytest.approx(seen[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 1e-4])
+def test_gradients_of_a_loss_are_clipped_as_the_models_are(max_norm: float, tmp_path: Path) -> None:
+    loss = Scaled()
+    settings = {"learning_rate": 1.0, "optim": "sgd", "max_grad_norm": max_norm, "lr_scheduler_type": "constant"}
+    run = trainer(tmp_path, model(), steps=1, settings=settings, loss=loss)
+    run.train()
+    moved = abs(loss.factor.item() - 1)
+    assert moved > 1e-3 if max_norm == 0 else moved == pytest.approx(max_norm, rel=1e-2)

@@ -20,7 +20,7 @@ from transformers import (
 
 from nlpkit.losses import CrossEntropyLoss
 from nlpkit.training import SelfCritical, TechniqueTrainer
-from nlpkit.training.penalties.self_critical import _until_end
+from nlpkit.training.objectives.self_critical import _until_end
 from tests.contract.cases import Case, pad_tokens, token_ids
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
