@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import mean, stdev
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -34,7 +33,6 @@ from transformers import (
 )
 
 from nlpkit import TechniqueTrainer
-from nlpkit.fewshot import paired_t
 from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.losses import (
     CrossEntropyLoss,
@@ -56,8 +54,16 @@ from nlpkit.losses import (
     posthoc_adjust,
     predictor,
 )
-from nlpkit.pictures import picture
-from nlpkit.runs import FineTuningDefaults, MetricsLog, parse_recipe_arguments, settle_facts, training_facts
+from nlpkit.runs import (
+    FineTuningDefaults,
+    MetricsLog,
+    arm_table,
+    effects,
+    parse_recipe_arguments,
+    plot_effects,
+    settle_facts,
+    training_facts,
+)
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
 from nlpkit.training import (
@@ -241,7 +247,7 @@ def main(argv: list[str]) -> list[Row]:
             for arm in settings.arms:
                 results.append(run(arm, seed, task, settings, args))
                 write_report(results, settings, output)
-    print(table(results, settings))
+    print(arm_table(results, columns_of(settings)))
     return results
 
 
@@ -463,73 +469,18 @@ class Pairs(Task):
         return {"spearman": float(spearmanr(cosines.cpu(), [row["score"] for row in self.raw[part]]).statistic)}
 
 
-def by_arm(results: Sequence[Row]) -> dict[str, list[Row]]:
-    """Runs of each arm, in the order of their seeds."""
-    arms: dict[str, list[Row]] = {}
-    for result in results:
-        arms.setdefault(result["arm"], []).append(result)
-    return {arm: sorted(runs, key=lambda run: run["seed"]) for arm, runs in arms.items()}
-
-
-def table(results: Sequence[Row], settings: TechniquesArguments) -> str:
-    """Means and deviations in percent, and the difference to the base arm at equal steps and at equal compute."""
-    arms = by_arm(results)
-    columns = [f"{part} {metric}" for part in settings.parts for metric in settings.metrics]
-    decisive = f"{settings.parts[-1]} {settings.metrics[0]}"
-    head = ["arm", "passes", "runs", *columns, "at equal steps", "at equal compute", "seconds"]
-    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
-    for arm, runs in arms.items():
-        compute = round(runs[0]["passes"])
-        equal = arms.get("base" if compute == 1 else f"base x{compute}", [])
-        cells = [
-            arm,
-            f"{runs[0]['passes']:g}",
-            str(len(runs)),
-            *(spread([100 * run[column] for run in runs]) for column in columns),
-            difference(runs, arms.get("base", []), decisive),
-            difference(runs, equal, decisive),
-            f"{mean(run['seconds'] for run in runs):.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and deviation of samples."""
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
-
-
-def difference(runs: Sequence[Row], others: Sequence[Row], column: str) -> str:
-    """Mean of the differences between runs of the same seed, in points, with the p of a paired t-test."""
-    found = {run["seed"]: run[column] for run in runs}
-    pairs = [(found[other["seed"]], other[column]) for other in others if other["seed"] in found]
-    if len(pairs) < 2 or runs is others:
-        return ""
-    ours, theirs = zip(*pairs, strict=True)
-    return f"{100 * (mean(ours) - mean(theirs)):+.2f} (p = {paired_t(ours, theirs):.3f})"
+def columns_of(settings: TechniquesArguments) -> list[str]:
+    """What is shown of each run; the first one is compared."""
+    return [f"{part} {metric}" for part in reversed(settings.parts) for metric in settings.metrics]
 
 
 def write_report(results: Sequence[Row], settings: TechniquesArguments, output: Path) -> None:
-    """All runs, the table and its picture."""
+    """All runs, the table, and the picture of what each arm adds."""
+    columns = columns_of(settings)
     write_text(output / "results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
-    write_text(output / "table.md", table(results, settings))
-    draw(results, f"{settings.parts[-1]} {settings.metrics[0]}", output / "table.svg")
-
-
-def draw(results: Sequence[Row], column: str, path: Path) -> None:
-    """Each run a dot, each arm's mean a line."""
-    arms = by_arm(results)
-    with picture(path, arms) as figure:
-        figure.set_size_inches(6.4, 0.8 + 0.3 * len(arms))
-        axes = figure.subplots()
-        for place, (arm, runs) in enumerate(reversed(arms.items())):
-            values = [100 * run[column] for run in runs]
-            color = "C1" if arm.startswith("base") else "C0"
-            axes.plot(values, [place] * len(values), "o", color=color, alpha=0.4, markersize=4)
-            axes.plot([mean(values)] * 2, [place - 0.3, place + 0.3], color=color, linewidth=2)
-        axes.set_yticks(range(len(arms)), list(reversed(arms)))
-        axes.set_xlabel(f"{column}, %")
-        axes.grid(alpha=0.3, axis="x")
+    write_text(output / "table.md", arm_table(results, columns))
+    if found := effects(results, columns[0]):
+        plot_effects({columns[0]: found}, output / "table.svg")
 
 
 if __name__ == "__main__":

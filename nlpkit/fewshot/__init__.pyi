@@ -14,9 +14,6 @@ from .metrics import macro_f1 as macro_f1
 from .report.plots import plot_scores as plot_scores
 from .report.report import leak_report as leak_report
 from .report.report import write_report as write_report
-from .report.significance import bootstrap_interval as bootstrap_interval
-from .report.significance import paired_t as paired_t
-from .report.significance import sign_flip as sign_flip
 from .report.tables import comparison_table as comparison_table
 from .report.tables import cost_table as cost_table
 from .report.tables import score_table as score_table

@@ -1,4 +1,4 @@
-"""Run folders: a recipe's settings, whether it is the same run, checkpoints, the log of metrics."""
+"""Run folders: settings, whether it is the same run, checkpoints, metrics; and what several runs show together."""
 
 import lazy_loader
 

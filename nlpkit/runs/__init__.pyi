@@ -1,3 +1,6 @@
+from .arm_table import arm_table as arm_table
+from .arm_table import effects as effects
+from .arm_table import plot_effects as plot_effects
 from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
 from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
@@ -8,3 +11,7 @@ from .metrics_log import MetricsLog as MetricsLog
 from .metrics_log import read_metrics as read_metrics
 from .recipe_arguments import FineTuningDefaults as FineTuningDefaults
 from .recipe_arguments import parse_recipe_arguments as parse_recipe_arguments
+from .significance import bootstrap_interval as bootstrap_interval
+from .significance import paired_t as paired_t
+from .significance import sign_flip as sign_flip
+from .significance import t_interval as t_interval

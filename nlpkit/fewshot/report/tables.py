@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlpkit.fewshot.grid.results import PARTS, RunResult
-from nlpkit.fewshot.report.significance import bootstrap_interval, paired_t, sign_flip
 from nlpkit.fewshot.tasks.published import SOURCE, PublishedRow
+from nlpkit.runs import bootstrap_interval, paired_t, sign_flip
 
 #: Parts by the names that tables and pictures give them.
 TITLES = {"dev": "each split's own dev", "other_dev": "dev of the other splits", "test": "test"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.fewshot.report.significance import bootstrap_interval, paired_t, sign_flip
+from nlpkit.runs.significance import bootstrap_interval, paired_t, sign_flip, t_interval
 from tests.reference.paired_tests import sign_flip_by_listing, two_sided_by_integration
 
 scores = st.integers(0, 40).map(lambda count: count / 40)
@@ -27,6 +27,19 @@ def test_paired_t_is_the_integral_of_the_density(found: list[tuple[float, float]
     t = differences.mean() / (differences.std(ddof=1) / len(found) ** 0.5)
     assert paired_t(first, second) == pytest.approx(two_sided_by_integration(t, len(found) - 1), abs=1e-8)
     assert paired_t(second, first) == paired_t(first, second)
+
+
+@given(pairs, st.floats(0.5, 0.99))
+def test_the_interval_ends_where_the_test_has_its_level(found: list[tuple[float, float]], level: float) -> None:
+    first, second = map(list, zip(*found, strict=True))
+    differences = np.subtract(first, second)
+    if np.ptp(differences) < 1e-9:
+        assert t_interval(first, second, level) == pytest.approx([differences[0]] * 2, abs=1e-6)
+        return
+    deviation = differences.std(ddof=1) / len(found) ** 0.5
+    for end in t_interval(first, second, level):
+        t = (differences.mean() - end) / deviation
+        assert two_sided_by_integration(t, len(found) - 1) == pytest.approx(1 - level, abs=1e-6)
 
 
 def test_equal_differences_are_no_division_by_zero() -> None:

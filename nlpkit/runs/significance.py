@@ -1,4 +1,4 @@
-"""Is a difference between two methods more than luck? Paired over splits, with what few splits can say.
+"""Is a difference between two methods more than luck? Paired over splits or seeds, with what few of them can say.
 
 Methods are compared on the same splits, because splits differ more than methods do. With five splits no test says
 much; each of these says how much it can.
@@ -56,6 +56,37 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of differences that differ in their last digits only
         return float(_scipy_stats().ttest_rel(first, second).pvalue)
+
+
+def t_interval(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's confidence interval of the mean difference of pairs; it holds 0 where ``paired_t`` is above 1 - level.
+
+    Args:
+        first: the scores of one method, one per split.
+        second: those of the other method, in the same order.
+        level: of confidence, between 0 and 1.
+
+    Returns:
+        Its lower and its upper end.
+
+    Raises:
+        ValueError: not as many scores, fewer than two, or a level out of range.
+        ImportError: scipy is not installed.
+
+    Note:
+        As ``paired_t``, it takes the differences for independent and normal.
+
+    Example:
+        >>> low, high = t_interval([3.0, 4.0, 5.0], [1.0, 3.0, 2.0])  # 2 +- 4.303 / sqrt 3
+        >>> round(low, 2), round(high, 2)
+        (-0.48, 4.48)
+    """
+    differences = _differences(first, second)
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} must be between 0 and 1")
+    half = _scipy_stats().t.ppf((1 + level) / 2, len(differences) - 1)
+    half *= differences.std(ddof=1) / len(differences) ** 0.5
+    return float(differences.mean() - half), float(differences.mean() + half)
 
 
 def sign_flip(first: Sequence[float], second: Sequence[float]) -> SignFlip:
