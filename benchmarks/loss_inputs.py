@@ -48,6 +48,16 @@ def tokens(rows: int, words: int) -> Inputs:
     return (normal(rows, 768, scale=1.0), normal(words, 768, scale=768**-0.5)), torch.randint(words, (rows,))
 
 
+def features(rows: int, dim: int, classes: int) -> Inputs:
+    return (normal(rows, dim), normal(classes, dim)), torch.randint(classes, (rows,))
+
+
+def features_ahead(gap: float) -> Inputs:
+    """Features at a distance from the center of their class."""
+    (apart, centers), labels = features(8, 16, 12)
+    return (centers[labels].double() + gap * apart.double(), centers.double()), labels
+
+
 def one_ahead(gap: float, rows: int = 8, classes: int = 12) -> Inputs:
     labels = torch.arange(rows) % classes
     return ((torch.rand(rows, classes).double() + gap * F.one_hot(labels, classes)),), labels

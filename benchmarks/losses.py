@@ -1,7 +1,8 @@
 """Each loss against the formula that one would write in torch, and against peers: time, memory, and who is right.
 
     python benchmarks/losses.py                            # writes benchmarks/results/losses.json
-    python benchmarks/losses.py --only zlpr --shrink 16    # some of them, at a 16th of the size
+    python benchmarks/losses.py --only zlpr                # measures some of them again
+    python benchmarks/losses.py --shrink 16 --output /tmp/small.json    # at a 16th of the size
 
 Time is that of a forward and a backward pass in fp32, peak memory that of the tensors they make
 (`nlpkit.probes.peak_bytes`); ways take turns (A B A B ...), and figures are medians and ratios. Errors are the worst
@@ -33,19 +34,24 @@ import torch
 from loss_inputs import TAU, Inputs
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
-from nlpkit.files import write_json
+from nlpkit.files import read_json, write_json
 from nlpkit.losses import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
     DiceLoss,
     ExactLoss,
+    F1WeightedLoss,
     FlatNCELoss,
     FocalLoss,
     HardTruncationLoss,
     InfoNCELoss,
     LogBalancedLoss,
     LogitAdjustedLoss,
+    NonContrastiveLoss,
     SoftF1Loss,
     SoftTruncationLoss,
     SparseZLPRLoss,
@@ -53,11 +59,12 @@ from nlpkit.losses import (
     ZLPRLoss,
     chunked_cross_entropy,
 )
+from nlpkit.losses.embeddings.center import center_distances
 from nlpkit.probes import peak_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 GAPS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
-BEHIND = GAPS[:4]  # ahead, the loss is 0
+BEHIND = GAPS[:4]  # for losses that are 0 ahead, or at 0
 #: The loss of inputs; ``None`` is a peer that is not installed.
 Way = Callable[..., Tensor] | None
 
@@ -113,11 +120,17 @@ def cases() -> list[Case]:
     supervised, f1 = SupervisedContrastiveLoss(TAU), SoftF1Loss("micro")
     dice = DiceLoss(absent="count")
 
-    def of_all(loss: InfoNCELoss | FlatNCELoss) -> Callable[..., Tensor]:
+    def of_all(loss: InfoNCELoss | FlatNCELoss | NonContrastiveLoss) -> Callable[..., Tensor]:
         return lambda embeddings, labels: loss(embeddings, labels[:, 0])
 
     def adjusted(logits: Tensor, labels: Tensor) -> Tensor:
         return by_classes[logits.shape[-1]](logits, labels)
+
+    def f1_weighted(logits: Tensor, labels: Tensor) -> Tensor:
+        return F1WeightedLoss()(logits, labels)  # a new one, of which F is 1, since F moves with each call
+
+    def center(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+        return center_distances(features, centers, labels).mean()
 
     def chunked(states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
         return chunked_cross_entropy(states, head, labels) / len(labels)
@@ -127,6 +140,11 @@ def cases() -> list[Case]:
              lambda n: drawn.multi_hot(256 // n, 10_000), drawn.some_ahead),
         Case("sparse ZLPR, 4 x 10 x 256 x 256", {"ours": SparseZLPRLoss(), "plain": plain.sparse_zlpr},
              lambda n: drawn.spans(256 // n), drawn.spans_ahead, truth=plain.dense_zlpr_of_lists),
+        Case("cross-entropy, 4,096 x 1,000", {"ours": CrossEntropyLoss(), "plain": F.cross_entropy},
+             lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
+        Case("binary cross-entropy, 4,096 x 1,000",
+             {"ours": BinaryCrossEntropyLoss(), "plain": F.binary_cross_entropy_with_logits},
+             lambda n: drawn.multi_hot(4096 // n, 1000), drawn.cells_ahead),
         Case("focal, 4,096 x 1,000", {"ours": FocalLoss(2.0), "plain": plain.focal},
              lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
         Case("binary focal, 4,096 x 1,000",
@@ -145,6 +163,8 @@ def cases() -> list[Case]:
              lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
         Case("soft F1, 4,096 x 1,000", {"ours": f1, "plain": plain.f1},
              lambda n: drawn.class_indices(4096 // n, 1000), drawn.one_ahead),
+        Case("F1-weighted, 4,096 x 1,000", {"ours": f1_weighted, "plain": plain.f1_weighted},
+             lambda n: drawn.multi_hot(4096 // n, 1000), drawn.cells_ahead),
         Case("EXACT, 1,024 x 200", {"ours": ExactLoss(), "1,000 samples": plain.sampled_exact},
              lambda n: drawn.class_indices(1024 // n, 200), drawn.one_ahead, truth=plain.integrated_exact,
              gaps=(-5.0, 0.0, 5.0)),  # beyond, the share of errors is 0 or 1 to all digits of fp32
@@ -164,6 +184,10 @@ def cases() -> list[Case]:
              {"ours": supervised, "plain": plain.supervised,
               "pytorch-metric-learning SupConLoss": metric_learning("SupConLoss")},
              lambda n: drawn.texts(4096 // n, views=False), lambda gap: drawn.texts_ahead(gap, views=False)),
+        Case("SimSiam of 256 texts x 768", {"ours": of_all(NonContrastiveLoss(nn.Identity())), "plain": plain.simsiam},
+             lambda n: drawn.texts(256 // n), drawn.texts_ahead),
+        Case("center, 4,096 x 768 of 1,000 classes", {"ours": center, "plain": plain.center},
+             lambda n: drawn.features(4096 // n, 768, 1000), drawn.features_ahead, gaps=BEHIND),
         Case("cross-entropy of 2,048 x 120,000 words", {"ours, in chunks": chunked, "plain": plain.cross_entropy},
              lambda n: drawn.tokens(2048 // n, 120_000 // n), drawn.tokens_ahead),
     ]  # fmt: skip
@@ -260,9 +284,11 @@ def main() -> None:
         results[case.name] = measure(case, options.rounds, options.shrink)
         add_rows(table, case, results[case.name])
     Console(width=150).print(table)
+    if options.only and options.output.exists():
+        results = read_json(options.output)["losses"] | results
     report = {
         "shrink": options.shrink,
-        "losses": results,
+        "losses": {case.name: results[case.name] for case in cases() if case.name in results},
         "versions": versions(),
         "python": platform.python_version(),
         "device": f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",

@@ -67,6 +67,12 @@ def f1(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 - 2 * (p * y).sum() / (p + y).sum()
 
 
+def f1_weighted(logits: Tensor, labels: Tensor) -> Tensor:
+    """With an F of 1, where all labels weigh a half."""
+    p = logits.sigmoid()
+    return -(labels * p.log() + (1 - labels) * (1 - p).log()).mean() / 2
+
+
 def sampled_exact(logits: Tensor, labels: Tensor) -> Tensor:
     """A thousand samples of the label's noise; the other noises are integrated out, in fp32, as torch wants it."""
     return _exact(logits.float(), labels, torch.randn(1000)).mean(-1).neg().add(1).mean()
@@ -115,6 +121,15 @@ def _scores(embeddings: Tensor) -> Tensor:
 
 def _partners(embeddings: Tensor) -> Tensor:
     return torch.arange(len(embeddings)).roll(len(embeddings) // 2)
+
+
+def simsiam(embeddings: Tensor, labels: Tensor) -> Tensor:
+    first, second = embeddings.chunk(2)
+    return 1 - (F.cosine_similarity(first, second.detach()) + F.cosine_similarity(second, first.detach())).mean() / 2
+
+
+def center(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+    return ((features - centers[labels]) ** 2).sum(-1).mean() / 2
 
 
 def cross_entropy(states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
