@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,41 +12,60 @@ from torch import Tensor
 from nlpkit.losses.loss import Loss
 from nlpkit.training.technique import Technique
 
+logger = logging.getLogger(__name__)
+
 _FILE = "techniques.safetensors"
 
 
 def save_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None) -> None:
-    """Write the state of techniques, by their place in the list, and of the loss into a checkpoint, if there is any.
+    """Write the state of techniques, by their names, and of the loss into a checkpoint, if there is any.
 
     Args:
-        folder: of the checkpoint.
+        folder: of the checkpoint; made if it is not there, so that this may be written before all else.
         techniques: of the Trainer.
         loss: of the task, where it is known.
     """
-    parts = {f"{place}": technique.state_dict() for place, technique in enumerate(techniques)}
+    parts = {technique.name: technique.state_dict() for technique in techniques}
     if loss is not None:
-        parts["loss"] = loss.state_dict()
-    state = {f"{part}.{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
+        parts[_name_of(loss)] = loss.state_dict()
+    state = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
     if state:
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(state, folder / _FILE)
 
 
 def load_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None) -> None:
-    """Take over what ``save_state`` wrote, if there is any.
+    """Take over what ``save_state`` wrote; what the checkpoint does not have begins anew, with a warning.
 
     Args:
         folder: of the checkpoint.
-        techniques: of the Trainer, in the same order.
+        techniques: of the Trainer, in any order.
         loss: of the task.
+
+    Raises:
+        ValueError: a state does not fit, since it was written with other settings.
     """
-    if not (folder / _FILE).is_file():
+    state = load_file(folder / _FILE) if (folder / _FILE).is_file() else {}
+    keepers = [technique for technique in techniques if type(technique).state_dict is not Technique.state_dict]
+    for technique in keepers:
+        _load(technique, technique.name, state, folder)
+    if loss is not None and loss.state_dict():
+        _load(loss, _name_of(loss), state, folder)
+
+
+def _name_of(loss: Loss) -> str:
+    return f"loss {type(loss).__name__}"
+
+
+def _load(keeper: Technique | Loss, name: str, state: dict[str, Tensor], folder: Path) -> None:
+    own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+    if not own:
+        kept = sorted({key.partition("/")[0] for key in state})
+        logger.warning("%s begins anew: %s has the state of %s", name, folder, ", ".join(kept) or "no technique")
         return
-    state = load_file(folder / _FILE)
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-
-    for place, technique in enumerate(techniques):
-        technique.load_state_dict(part(f"{place}."))
-    if loss is not None and part("loss."):
-        loss.load_state_dict(part("loss."))
+    try:
+        keeper.load_state_dict(own)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the state of {name} in {folder} does not fit, as if it had been written with other settings: {error}"
+        ) from error

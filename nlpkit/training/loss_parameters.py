@@ -12,7 +12,7 @@ from nlpkit.losses.loss import Loss
 
 
 class LossParameters:
-    """They are trained as the model's are, in the first group of the optimizer, without weight decay.
+    """They are trained as the model's are, by the optimizer's own settings, without weight decay.
 
     Args:
         loss: whose; ``None`` has none.
@@ -46,10 +46,11 @@ class LossParameters:
             nn.utils.clip_grad_norm_(self._parameters, max_norm)
 
     def join(self, optimizer: Any) -> None:
-        """Become a group of an optimizer.
+        """Become a group of an optimizer, unless they are in one.
 
         Args:
             optimizer: with the model's groups.
         """
-        if self._parameters:
-            optimizer.add_param_group({**optimizer.param_groups[0], "params": self._parameters, "weight_decay": 0.0})
+        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if new := [parameter for parameter in self._parameters if id(parameter) not in known]:
+            optimizer.add_param_group({"params": new, "weight_decay": 0.0})

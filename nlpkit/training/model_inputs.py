@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
-from nlpkit.training.stock_losses import with_head
+from nlpkit.training.stock_losses import is_sequence_to_sequence, with_head
 
 
 def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict[str, Any]:
@@ -26,11 +27,19 @@ def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict
     if getattr(getattr(inner, "config", None), "sparse_prediction", False):
         return dict(batch)
     inputs = loss.inputs_of(batch)
-    prepare = getattr(inner, "prepare_decoder_input_ids_from_labels", None)
     given = inputs.keys() & {"decoder_input_ids", "decoder_inputs_embeds"}
-    if prepare is not None and not given and batch.get("labels") is not None:
-        inputs["decoder_input_ids"] = _to_the_last_label(prepare(labels=batch["labels"]), batch["labels"], inner)
+    if is_sequence_to_sequence(inner) and not given and (labels := batch.get("labels")) is not None:
+        prepare = getattr(inner, "prepare_decoder_input_ids_from_labels", None)
+        ids = _shifted_right(labels, inner) if prepare is None else prepare(labels=labels)
+        inputs["decoder_input_ids"] = _to_the_last_label(ids, labels, inner)
     return inputs
+
+
+def _shifted_right(labels: Tensor, model: Any) -> Tensor:
+    """What classes without a method for it, such as M2M100's, make of labels in their forward."""
+    start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+    ids = torch.cat([start, labels[:, :-1]], dim=1)
+    return ids.masked_fill(ids == -100, model.config.pad_token_id)
 
 
 def _to_the_last_label(ids: Tensor, labels: Tensor, model: Any) -> Tensor:

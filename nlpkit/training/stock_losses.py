@@ -62,48 +62,51 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
     raise ValueError(f"the loss of {type(inner).__name__} is not known: {_WAY_OUT}")
 
 
-def checked_stock_loss(model: nn.Module, batch: Mapping[str, Any], label_smoothing: float = 0.0) -> Loss:
-    """``stock_loss``, after the head's own loss of a batch has shown that it is this one.
+def agrees_with_head(loss: Loss, outputs: Any, batch: Mapping[str, Any], head: str) -> bool:
+    """Whether a head's own loss of a batch shows that it is this one.
 
     Args:
-        model: as for ``stock_loss``, or what data parallelism has made of it; run once, in evaluation mode.
-        batch: a batch with labels, where the model is.
-        label_smoothing: of the losses over classes.
+        loss: without label smoothing.
+        outputs: of the model in evaluation mode, given the whole batch.
+        batch: that batch.
+        head: the name of its class, for the message.
 
     Returns:
-        The loss. ``config.problem_type`` is set by the head, as it is whenever it sees labels.
+        ``False`` where the batch has no labels, which shows nothing.
 
     Raises:
-        ValueError: the head is not known, or its loss of this batch is another one, as that of a model which adds a
-            term of its own.
+        ValueError: the head's loss is another one, as that of a model which adds a term of its own.
     """
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        outputs = model(**batch)
-    model.train(was_training)
-    loss = stock_loss(getattr(model, "module", model), label_smoothing)
-    plain = stock_loss(getattr(model, "module", model))
-    if all(items == 0 for items in plain.items_of(batch).values()):
-        return loss
-    own, theirs = sum(term.item() for term in plain.terms(outputs, batch, {}).values()), float(outputs["loss"])
-    tolerance = 1e-3 if plain.logits_of(outputs).dtype in (torch.float32, torch.float64) else 5e-2
-    if abs(own - theirs) > tolerance * max(1.0, abs(theirs)):
+    if all(items == 0 for items in loss.items_of(batch).values()):
+        return False
+    theirs, outputs = (outputs[0], outputs[1:]) if isinstance(outputs, tuple) else (outputs["loss"], outputs)
+    own = sum(term.item() for term in loss.terms(outputs, batch, {}).values())
+    tolerance = 1e-2 if theirs.dtype in (torch.float16, torch.bfloat16) else 1e-5  # of the loss, not of its logits
+    if abs(own - theirs.item()) > tolerance * max(1.0, abs(theirs.item())):
         raise ValueError(
-            f"the head of {type(with_head(model)).__name__} has a loss of {theirs:.4f} where {plain} has {own:.4f}: "
-            f"it adds something of its own; {_WAY_OUT}"
+            f"the head of {head} has a loss of {theirs.item():.6g} where {loss} has {own:.6g}: it adds something of "
+            f"its own, or does not shift labels; {_WAY_OUT}"
         )
-    return loss
+    return True
+
+
+def is_sequence_to_sequence(model: nn.Module) -> bool:
+    """Whether a head reads its labels, shifted, as a decoder's input."""
+    tables = ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES")
+    named = any(cls.__name__ in _names(table) for cls in type(model).__mro__ for table in tables)
+    return named or hasattr(model, "prepare_decoder_input_ids_from_labels")
 
 
 def with_head(model: Any) -> Any:
-    """The model that has the head, out of the wrappers of data parallelism and PEFT."""
+    """The model that has the head, out of the wrappers of ``torch.compile``, data parallelism and PEFT."""
+    model = getattr(model, "_orig_mod", model)
     model = getattr(model, "module", model)
+    model = getattr(model, "_orig_mod", model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 _WAY_OUT = (
-    "give loss=CrossEntropyLoss(), another class of nlpkit.losses, or a function of (outputs, labels, "
+    "give loss=CrossEntropyLoss(shift=...), another class of nlpkit.losses, or a function of (outputs, labels, "
     "num_items_in_batch=...)"
 )
 

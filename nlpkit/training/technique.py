@@ -132,11 +132,16 @@ class Technique(TrainerCallback):
     #: Whether it makes one batch of a step's micro-batches, so that losses over a batch are right.
     joins_micro_batches: ClassVar[bool] = False
     weight: float = 1.0
+    #: Which one of its class it is in a Trainer's list, from 1 on.
+    ordinal: int = 1
+    #: The Trainer and the model that it has looked at last.
+    prepared_for: tuple[Any, Any] = (None, None)
 
     @property
     def name(self) -> str:
-        """Of its terms and items, and in the log: the class in snake case."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+        """Of its terms and items, and in the log: the class in snake case, with a number from the second one on."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
+        return words if self.ordinal == 1 else f"{words}_{self.ordinal}"
 
     @property
     def active(self) -> bool:
@@ -144,7 +149,10 @@ class Technique(TrainerCallback):
         return self.weight != 0
 
     def prepare(self, trainer: Host) -> None:
-        """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``."""
+        """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``.
+
+        Comes again where a Trainer has made another model (``model_init``), or another Trainer has had the technique.
+        """
 
     def batch(self, batch: Batch) -> Batch:
         """The micro-batch to train on; tensors are where the data loader left them."""
@@ -189,3 +197,27 @@ class Technique(TrainerCallback):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what ``state_dict`` gave."""
+
+
+def numbered(techniques: Sequence[Any]) -> list[Technique]:
+    """A Trainer's techniques, told apart by their names.
+
+    Args:
+        techniques: as given; those of one class get numbers.
+
+    Returns:
+        The same ones.
+
+    Raises:
+        TypeError: one is no technique.
+        ValueError: one is there twice.
+    """
+    found: list[Technique] = []
+    for place, technique in enumerate(techniques):
+        if not isinstance(technique, Technique):
+            raise TypeError(f"techniques[{place}] is a {type(technique).__name__}, not a Technique")
+        if any(technique is other for other in found):
+            raise ValueError(f"techniques[{place}] is there already: make another {type(technique).__name__}")
+        technique.ordinal = 1 + sum(type(other).__name__ == type(technique).__name__ for other in found)
+        found.append(technique)
+    return found

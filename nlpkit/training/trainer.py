@@ -18,8 +18,9 @@ from nlpkit.training.checkpoints import load_state, save_state
 from nlpkit.training.loss_parameters import LossParameters
 from nlpkit.training.model_inputs import model_inputs
 from nlpkit.training.precision import refuse_fp16_training
-from nlpkit.training.stock_losses import checked_stock_loss
-from nlpkit.training.technique import Batch, Run, Technique, Terms, total
+from nlpkit.training.refusals import refuse_coupled_parts, refuse_no_labels
+from nlpkit.training.stock_losses import agrees_with_head, stock_loss, with_head
+from nlpkit.training.technique import Batch, Run, Technique, Terms, numbered, total
 from nlpkit.training.term_log import TermLog
 
 
@@ -48,26 +49,26 @@ class TechniquesMixin(Trainer):
     ) -> None:
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("give compute_loss_func as loss=, whose items are counted over the whole step")
-        for place, technique in enumerate(techniques):
-            if not isinstance(technique, Technique):
-                raise TypeError(f"techniques[{place}] is a {type(technique).__name__}, not a Technique")
-        self._task_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
-        self.techniques = list(techniques)
+        self.techniques = numbered(techniques)
+        self._given_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
+        self._task_loss, self._loss_is_checked = self._given_loss, loss is not None
+        self._model_of_loss: Any = None
         super().__init__(*args, **kwargs)
         self._items: Any = {}  # of the step that is running, by term
         self._weight, self._shown, self._prefix = 1.0, 1.0, ""
         self._term_log = TermLog()
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
+            if self.args.label_smoothing_factor:
+                raise ValueError("label_smoothing_factor is of the head's own loss: give loss= its label_smoothing")
             self._task_loss.to(self.args.device)
             if self.args.label_names is None and self._task_loss.columns:
                 self.label_names = list(self._task_loss.columns)  # else columns that forward does not name are dropped
         self._loss_parameters = LossParameters(self._task_loss, self.accelerator)
-        self._refuse_coupled_parts()
+        refuse_coupled_parts(self._task_loss, self.techniques, self.args.gradient_accumulation_steps)
         for technique in self.techniques:
             self.add_callback(technique)
-        for technique in self.techniques:
-            technique.prepare(self)
+        self._prepare_techniques()
 
     @property
     def task_loss(self) -> Loss:
@@ -76,29 +77,18 @@ class TechniquesMixin(Trainer):
             raise RuntimeError("the loss of the model's own head is known once the first batch has come")
         return self._task_loss
 
-    def _refuse_coupled_parts(self) -> None:
-        """A loss over a batch is another one over its parts."""
-        if self.args.gradient_accumulation_steps == 1 or any(t.joins_micro_batches for t in self.techniques):
-            return
-        for part in (self._task_loss, *self.techniques):
-            if part is not None and part.scope == "micro-batch":
-                raise ValueError(
-                    f"{type(part).__name__} couples the rows of a batch, so that gradient_accumulation_steps="
-                    f"{self.args.gradient_accumulation_steps} would train on another loss: set it to 1, or add the "
-                    "technique GradCache(), which makes one batch of a step's micro-batches"
-                )
+    def _prepare_techniques(self) -> None:
+        for technique in self.techniques:
+            if technique.prepared_for[0] is not self or technique.prepared_for[1] is not self.model:
+                technique.prepare(self)
+                technique.prepared_for = (self, self.model)
 
-    def _refuse_no_labels(self, batches: list[Batch]) -> None:
-        """Without labels, nor items of techniques, nothing would be learnt, and nobody told."""
-        columns = self.task_loss.columns
-        if self.state.global_step > 0 or not columns or any(name in batch for batch in batches for name in columns):
-            return
-        if not any(technique.items(batch) for technique in self._active() for batch in batches):
-            raise ValueError(
-                f"no batch of the first step has {' and '.join(columns)}, only {', '.join(batches[0])}: the Trainer "
-                "drops columns that the model's forward does not name, unless label_names has them or "
-                "remove_unused_columns=False"
-            )
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if self._given_loss is None and self._model_of_loss is not self.model:  # made by model_init
+            self._task_loss, self._loss_is_checked = None, False
+        self._prepare_techniques()
+        self._term_log = TermLog()
+        return super()._inner_training_loop(*args, **kwargs)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -107,11 +97,12 @@ class TechniquesMixin(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
-        if self._task_loss is None:
-            self._task_loss = self._stock_loss(batches[0])
+        for batch in batches:
+            self._find_loss(batch)
         for technique in self._active():
             batches = [technique.batch(batch) for batch in batches]
-        self._refuse_no_labels(batches)
+        if self.state.global_step == 0:
+            refuse_no_labels(self.task_loss, self._active(), batches)
         self._step_begins = batches
         return batches, self._count(batches, device)
 
@@ -121,11 +112,20 @@ class TechniquesMixin(Trainer):
     def _active(self) -> list[Technique]:
         return [technique for technique in self.techniques if technique.active]
 
-    def _stock_loss(self, batch: Batch) -> Loss:
-        with self.compute_loss_context_manager():
-            return checked_stock_loss(
-                self.model_wrapped, self._prepare_inputs(dict(batch)), self.args.label_smoothing_factor
-            )
+    def _find_loss(self, batch: Batch) -> None:
+        """The head's own, which is compared with the head on the first batch that has labels."""
+        if self._loss_is_checked:
+            return
+        model, inputs = self.model_wrapped, self._prepare_inputs(dict(batch))
+        was_training = model.training
+        model.eval()
+        with self.compute_loss_context_manager(), torch.no_grad():
+            outputs = model(**inputs)
+            checked = agrees_with_head(stock_loss(model), outputs, inputs, type(with_head(model)).__name__)
+        model.train(was_training)
+        self._task_loss, self._model_of_loss = stock_loss(model, self.args.label_smoothing_factor), self.model
+        everywhere = self.accelerator.reduce(torch.tensor(float(checked), device=self.args.device), "mean")
+        self._loss_is_checked = bool(everywhere == 1)  # or some processes would run the model more often than others
 
     def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
         counts: dict[str, Tensor] = {}
@@ -187,7 +187,7 @@ class TechniquesMixin(Trainer):
     ) -> Any:
         """The loss of a micro-batch: in training the sum of all terms, in evaluation the task's own."""
         if self._task_loss is None:
-            self._task_loss = self._stock_loss(inputs)
+            self._find_loss(inputs)
         outputs = self.outputs_of(inputs, model)
         if model.training and num_items_in_batch is not None:
             terms = self._terms(outputs, inputs)
@@ -200,8 +200,9 @@ class TechniquesMixin(Trainer):
     def evaluation_loss(self, outputs: Any, batch: Batch) -> Tensor:
         """The task's loss of a batch by itself, without techniques, shape ``()``."""
         if self._task_loss is None:
-            self._task_loss = self._stock_loss(batch)
-        return total(self.task_loss.terms(outputs, batch, {}))
+            self._find_loss(batch)
+        loss = total(self.task_loss.terms(outputs, batch, {}))
+        return loss * self.args.world_size if self.task_loss.scope == "micro-batch" else loss  # each has its share
 
     def _terms(self, outputs: Any, batch: Batch) -> Terms:
         """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
@@ -259,6 +260,7 @@ class TechniquesMixin(Trainer):
             trained: Any = self.model if model is None else model
             for technique in self.techniques:
                 optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
+        if made or self.lr_scheduler is None:
             self._loss_parameters.join(optimizer)
         return optimizer
 
@@ -278,15 +280,19 @@ class TechniquesMixin(Trainer):
                 logs |= {name if name != "loss" else "task_loss": value for name, value in means.items()}
         super().log(logs, *args, **kwargs)
 
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        super()._save_checkpoint(*args, **kwargs)
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=None)) / f"checkpoint-{self.state.global_step}"
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if self.args.should_save:  # first, since at the end the Trainer deletes older checkpoints
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             save_state(folder, self.techniques, self._task_loss)
+        super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_state(Path(resume_from_checkpoint), self.techniques, self._task_loss)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        load_state(Path(str(self.state.best_model_checkpoint)), [], self._task_loss)
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):

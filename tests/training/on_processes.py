@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nlpkit.losses import DiceLoss
 from nlpkit.optimizers import Muon
 from nlpkit.training import EMA, AuxiliaryLosses, LayerRates, MeZO, Probes, Technique, Unfreezing, add_loss, probe
 from tests.contract.cases import Case
@@ -46,6 +47,7 @@ TECHNIQUES: dict[str, list[Technique]] = {
     "averages, auxiliary losses and probes": [EMA(0.5), AuxiliaryLosses(), Probes()],
     "unfreezing and rates": [Unfreezing(0.3, "training"), LayerRates(0.5)],
     "muon": [],
+    "Dice": [],
 }
 
 
@@ -54,6 +56,8 @@ def run(name: str, folder: Path, batch_size: int) -> dict[str, Tensor]:
     settings: dict[str, Any] = {"optim": "sgd"}
     if name == "muon":
         settings = {"options": {"optimizer_cls_and_kwargs": (lambda: Muon, {"lr": 0.01})}}
+    if name == "Dice":
+        settings |= {"options": {"loss": DiceLoss()}, "per_device_eval_batch_size": batch_size}
     run = trainer(
         folder, TECHNIQUES[name], CASE.model().double(), rows=CASE.rows, per_device_train_batch_size=batch_size,
         ddp_find_unused_parameters=name.startswith("unfreezing"), remove_unused_columns=False, **settings,
@@ -61,7 +65,9 @@ def run(name: str, folder: Path, batch_size: int) -> dict[str, Tensor]:
     run.train()
     logs = run.state.log_history[3]
     found = {name: tensor.clone().contiguous() for name, tensor in run.model.state_dict().items()}
-    kept = ("loss", "activity", "size")
+    kept = ("loss", "activity", "size", "eval_loss")
+    if name == "Dice":
+        logs = run.evaluate()
     return found | {f"log of {name}": torch.tensor(logs[name]) for name in kept if name in logs}
 
 
