@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
 
@@ -18,6 +19,9 @@ class FunctionLoss(Loss):
         function: called with ``outputs``, ``labels`` and ``num_items_in_batch=``, by which it must divide a sum.
         shift: whether the function shifts labels, so that the first of each row is no item.
 
+    Raises:
+        TypeError: it cannot be called so, as a class or a module of torch.
+
     Example:
         >>> def hinge(outputs, labels, num_items_in_batch=None):
         ...     return (1 - outputs * labels).clamp(min=0).sum() / num_items_in_batch
@@ -27,6 +31,15 @@ class FunctionLoss(Loss):
 
     def __init__(self, function: Callable[..., Tensor], shift: bool = False) -> None:
         super().__init__()
+        try:
+            called = function.forward if isinstance(function, nn.Module) else function  # whose __call__ takes anything
+            signature(called).bind(None, None, num_items_in_batch=None)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"loss={function!r} is no function of (outputs, labels, num_items_in_batch=...): give an object of "
+                "nlpkit.losses, such as CrossEntropyLoss(), or FocalLoss(gamma=0, alpha=weights) where classes have "
+                f"weights ({error})"
+            ) from None
         self.function, self.shift = function, shift
 
     def align_labels(self, labels: Tensor) -> Tensor:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from transformers import TrainerCallback
+
 from nlpkit.losses.loss import Loss
+from nlpkit.training.monitoring.schedules import ScheduledStrength
 from nlpkit.training.technique import Batch, Technique
 
 
@@ -21,12 +24,13 @@ def refuse_coupled_parts(loss: Loss | None, techniques: Sequence[Technique], acc
     """
     if accumulation == 1 or any(technique.joins_micro_batches for technique in techniques):
         return
-    for part in (loss, *techniques):
+    moves = any(isinstance(technique, ScheduledStrength) for technique in techniques)  # a weight of 0, perhaps
+    for part in (loss, *(technique for technique in techniques if technique.active or moves)):
         if part is not None and part.scope == "micro-batch":
+            joined = ", or add the technique GradCache(), which makes one batch of a step's micro-batches"
             raise ValueError(
                 f"{type(part).__name__} couples the rows of a batch, so that gradient_accumulation_steps="
-                f"{accumulation} would train on another loss: set it to 1, or add the technique GradCache(), which "
-                "makes one batch of a step's micro-batches"
+                f"{accumulation} would train on another loss: set it to 1{joined if part is loss else ''}"
             )
 
 
@@ -50,3 +54,39 @@ def refuse_no_labels(loss: Loss, techniques: Sequence[Technique], batches: Seque
             "drops columns that the model's forward does not name, unless label_names has them or "
             "remove_unused_columns=False"
         )
+
+
+def refuse_another_compute_loss(trainer: object, has_computed_terms: bool) -> None:
+    """A subclass whose ``compute_loss`` does not call this library's would lose counts of items, and techniques.
+
+    Args:
+        trainer: that has run a micro-batch.
+        has_computed_terms: in it, by the way of this library.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not has_computed_terms:
+        raise ValueError(
+            f"compute_loss of {type(trainer).__name__} does not call TechniqueTrainer's, which divides losses by the "
+            "items of the whole step and adds the terms of techniques: give the loss as loss=, a class of "
+            "nlpkit.losses (weights of classes: FocalLoss(gamma=0, alpha=weights)) or a function of (outputs, labels, "
+            "num_items_in_batch=...)"
+        )
+
+
+def refuse_callbacks(callbacks: Sequence[TrainerCallback], techniques: Sequence[Technique]) -> None:
+    """A technique that a Trainer knows as a callback only does nothing, or half of what it should.
+
+    Args:
+        callbacks: of the Trainer.
+        techniques: of the Trainer.
+
+    Raises:
+        ValueError: a callback is a technique that is not among them.
+    """
+    for callback in callbacks:
+        if isinstance(callback, Technique) and not any(callback is technique for technique in techniques):
+            raise ValueError(
+                f"{type(callback).__name__} is a technique: give it to TechniqueTrainer as techniques=[...]"
+            )

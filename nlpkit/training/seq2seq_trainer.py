@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from transformers import Seq2SeqTrainer
 
 from nlpkit.training.technique import Batch
-from nlpkit.training.trainer import TechniquesMixin
+from nlpkit.training.techniques_mixin import TechniquesMixin
 
 
 class TechniqueSeq2SeqTrainer(TechniquesMixin, Seq2SeqTrainer):
-    """``transformers.Seq2SeqTrainer`` with a loss that is right, and with training techniques."""
+    """``transformers.Seq2SeqTrainer``, with ``loss=`` and ``techniques=`` of ``TechniqueTrainer``."""
 
     # Checked on transformers 5.23.0: where it generates, `prediction_step` takes the loss from `label_smoother`, if
     # there is one, and else from the head; training here uses neither.

@@ -32,6 +32,7 @@ class Host(Protocol):
     model: Any
     args: TrainingArguments
     techniques: list[Technique]
+    given_loss: Loss | None
 
     @property
     def task_loss(self) -> Loss:
@@ -148,6 +149,10 @@ class Technique(TrainerCallback):
         """Whether it acts on the step that is about to begin."""
         return self.weight != 0
 
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuses a Trainer that was given it as ``callbacks=``."""
+        raise ValueError(f"{type(self).__name__} is a technique: give it to TechniqueTrainer as techniques=[...]")
+
     def prepare(self, trainer: Host) -> None:
         """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``.
 
@@ -212,6 +217,8 @@ def numbered(techniques: Sequence[Any]) -> list[Technique]:
         TypeError: one is no technique.
         ValueError: one is there twice.
     """
+    if isinstance(techniques, Technique):
+        raise TypeError(f"techniques is a {type(techniques).__name__}: give a list, techniques=[...]")
     found: list[Technique] = []
     for place, technique in enumerate(techniques):
         if not isinstance(technique, Technique):

@@ -38,9 +38,9 @@ class SimCSE(Technique):
         """Needs a loss over embeddings."""
         self._trainer = trainer
         self._rank = trainer.args.process_index
-        if not isinstance(trainer.task_loss, PooledLoss):
+        if not isinstance(loss := trainer.given_loss, PooledLoss):
             raise ValueError(
-                f"SimCSE makes pairs for a loss over embeddings, and {trainer.task_loss} is none: give "
+                f"SimCSE makes pairs for a loss over embeddings, and {loss or 'that of the head'} is none: give "
                 "loss=InfoNCELoss() or FlatNCELoss()"
             )
 
