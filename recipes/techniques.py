@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,21 +101,25 @@ class TechniquesTrainingArguments(FineTuningDefaults, TrainingArguments):
     bf16: bool = bf16_is_fast()
 
 
-class Data(NamedTuple):
+@dataclass
+class Data:
     """What an arm may look at.
 
     Attributes:
         priors: frequencies of classes in training.
         dim: of the model's states.
         strength: of the arm, if it was named.
+        has_strength: whether the arm has asked for it.
     """
 
     priors: Tensor | None
     dim: int
     strength: float | None
+    has_strength: bool = False
 
     def or_else(self, default: float) -> float:
         """The strength."""
+        self.has_strength = True
         return default if self.strength is None else self.strength
 
 
@@ -168,6 +172,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "base": lambda data: Arm(),
         "base x2": lambda data: Arm(steps=2),
         "base x3": lambda data: Arm(steps=3),
+        "base x4": lambda data: Arm(steps=4),
         "label-smoothing": loss(lambda data: CrossEntropyLoss(label_smoothing=data.or_else(0.1))),
         "r-drop": technique(2, RDrop, 4.0),
         "fgm": technique(2, FGM, 0.5),
@@ -194,6 +199,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
     "labels": {
         "base": lambda data: Arm(),
         "base x2": lambda data: Arm(steps=2),
+        "base x4": lambda data: Arm(steps=4),
         "zlpr": loss(lambda data: ZLPRLoss(gamma=data.or_else(1.0))),
         "focal": loss(lambda data: FocalLoss(data.or_else(2.0), multi_label=True)),
         "f1-weighted": loss(lambda data: F1WeightedLoss(data.or_else(0.9))),
@@ -235,6 +241,7 @@ class TechniquesArguments:
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([TechniquesArguments, TechniquesTrainingArguments], argv)
+    refuse_repeats(settings)
     for arm in settings.arms:
         split_arm(arm, settings.task)
     output = Path(args.output_dir)
@@ -242,13 +249,33 @@ def main(argv: list[str]) -> list[Row]:
         facts = asdict(settings) | {"arms": [], "seeds": [], "metrics": []} | training_facts(args)
         settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
         task = {"classes": Classes, "labels": Labels, "pairs": Pairs}[settings.task](settings)
+        for arm in settings.arms:
+            make_arm(arm, task, dim=2)
         results: list[Row] = []
         for seed in settings.seeds:
             for arm in settings.arms:
                 results.append(run(arm, seed, task, settings, args))
-                write_report(results, settings, output)
-    print(arm_table(results, columns_of(settings)))
+                write_report(with_finished(results, output), settings, output)
+    print(arm_table(with_finished(results, output), columns_of(settings)))
     return results
+
+
+def refuse_repeats(settings: TechniquesArguments) -> None:
+    """A run that is counted twice makes deviations too small.
+
+    Raises:
+        ValueError: an arm or a seed is named twice.
+    """
+    for kind, named in (("arms", settings.arms), ("seeds", settings.seeds)):
+        if len(set(named)) < len(named):
+            raise ValueError(f"{kind} name one twice: {', '.join(map(str, named))}")
+
+
+def with_finished(results: list[Row], output: Path) -> list[Row]:
+    """Runs of this call, and behind them those of earlier ones, of other arms or seeds."""
+    known = {(result["arm"], result["seed"]) for result in results}
+    found = [dict(read_json(file)) for file in sorted(output.glob("*/seed-*/result.json"))]
+    return [*results, *(result for result in found if (result["arm"], result["seed"]) not in known)]
 
 
 def split_arm(text: str, task: str) -> tuple[str, float | None]:
@@ -266,15 +293,28 @@ def split_arm(text: str, task: str) -> tuple[str, float | None]:
         raise ValueError(f"the strength of arm {text!r} is no number") from None
 
 
+def make_arm(text: str, task: Task, dim: int) -> Arm:
+    """How an arm of a task trains a model whose states have a dimension.
+
+    Raises:
+        ValueError: a strength was named for an arm that has none.
+    """
+    name, strength = split_arm(text, task.settings.task)
+    data = Data(task.priors, dim, strength)
+    arm = ARMS[task.settings.task][name](data)
+    if strength is not None and not data.has_strength:
+        raise ValueError(f"arm {name!r} has no strength, so that {text!r} is {name!r}")
+    return arm
+
+
 def run(text: str, seed: int, task: Task, settings: TechniquesArguments, args: TechniquesTrainingArguments) -> Row:
     """Train and score one model, or read the scores of one that was finished."""
     output = Path(args.output_dir) / text.replace(" ", "-") / f"seed-{seed}"
     if (output / "result.json").is_file():
         return dict(read_json(output / "result.json"))
     set_seed(seed)  # before the model is made, for its head
-    name, strength = split_arm(text, settings.task)
     model = task.make_model()
-    arm = ARMS[settings.task][name](Data(task.priors, model.config.hidden_size, strength))
+    arm = make_arm(text, task, model.config.hidden_size)
     steps = round(args.max_steps * arm.steps)
     rates = [LayerRates(arm.decay, settings.head_learning_rate)] if task.has_head else []
     trainer = TechniqueTrainer(

@@ -78,6 +78,9 @@ def test_it_learns_and_finished_runs_are_kept(options: list[str], tmp_path: Path
     assert second[0]["seconds"] == 99.0
     assert (tmp_path / "runs" / "table.md").read_text("utf-8") == arm_table(second, ["test accuracy", "dev accuracy"])
     assert "test accuracy" in (tmp_path / "runs" / "table.svg").read_text("utf-8")
+    main([*settings, "0", "--arms", "base"])
+    written = (tmp_path / "runs" / "results.jsonl").read_text("utf-8")
+    assert written.count('"arm"') == 4  # those of the earlier calls are kept
     with pytest.raises(ValueError, match="made with other settings: max_steps was 150 and is now 151"):
         main([*settings, "0", "--max_steps=151"])
 
@@ -88,6 +91,12 @@ def test_unknown_arms_are_named(options: list[str]) -> None:
         main([*options, "--arms", "fgn"])
     with pytest.raises(ValueError, match=r"the strength of arm 'fgm=much' is no number"):
         main([*options, "--arms", "fgm=much"])
+    with pytest.raises(ValueError, match=r"arm 'dice' has no strength, so that 'dice=9' is 'dice'"):
+        main([*options, "--arms", "base", "dice=9"])
+    with pytest.raises(ValueError, match=r"seeds name one twice: 0, 1, 0"):
+        main([*options, "--arms", "base", "--seeds", "0", "1", "0"])
+    with pytest.raises(ValueError, match=r"arms name one twice: base, base"):
+        main([*options, "--arms", "base", "base"])
 
 
 def test_it_runs_from_a_copy(tmp_path: Path) -> None:
