@@ -121,11 +121,11 @@ def test_the_average_of_the_best_checkpoint_is_the_model_in_the_end(tmp_path: Pa
     run.train()
     assert run.state.best_model_checkpoint.endswith("checkpoint-4")
     saved = load_file(tmp_path / "checkpoint-4" / "techniques.safetensors")
-    assert torch.equal(run.model.state_dict()[NAME], saved[f"1.average.{NAME}"])
+    assert torch.equal(run.model.state_dict()[NAME], saved[f"ema/average.{NAME}"])
     trained = load_file(tmp_path / "checkpoint-4" / "model.safetensors")
     assert not torch.equal(run.model.state_dict()[NAME], trained[NAME])
     run.save_model(str(tmp_path / "end"))
-    assert torch.equal(load_file(tmp_path / "end" / "model.safetensors")[NAME], saved[f"1.average.{NAME}"])
+    assert torch.equal(load_file(tmp_path / "end" / "model.safetensors")[NAME], saved[f"ema/average.{NAME}"])
 
 
 def test_weights_in_bf16_have_an_average_in_fp32(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_weights_in_bf16_have_an_average_in_fp32(tmp_path: Path) -> None:
     )
     run.train()
     saved = load_file(tmp_path / "checkpoint-3" / "techniques.safetensors")
-    average = saved[f"0.average.{NAME}"]
+    average = saved[f"ema/average.{NAME}"]
     assert average.dtype == torch.float32 and not torch.equal(average, average.bfloat16().float())
     assert torch.equal(run.model.state_dict()[NAME], average.bfloat16())
 
@@ -145,11 +145,11 @@ def test_only_what_is_trained_is_averaged(tmp_path: Path) -> None:
     run = trainer(tmp_path, [EMA()], model, steps=1, save_strategy="steps", save_steps=1)
     run.train()
     saved = load_file(tmp_path / "checkpoint-1" / "techniques.safetensors")
-    assert saved.keys() == {"0.average.classifier.weight", "0.average.classifier.bias", "0.averaged"}
+    assert saved.keys() == {"ema/average.classifier.weight", "ema/average.classifier.bias", "ema/averaged"}
     with pytest.raises(ValueError, match=r"EMA: the checkpoint's average is of other weights: average.bert"):
         other = EMA()
         run = trainer(tmp_path, [other], steps=1)
-        other.load_state_dict({name.removeprefix("0."): value for name, value in saved.items()})
+        other.load_state_dict({name.removeprefix("ema/"): value for name, value in saved.items()})
         run.train()
 
 
