@@ -95,7 +95,7 @@ class MeZO(Technique):
         given = [parameter for group in kwargs["optimizer"].param_groups for parameter in group["params"]]
         self._names = {p: name for name, p in kwargs["model"].named_parameters() if p in set(given)}
         for parameter in given:
-            self._names.setdefault(parameter, f"a parameter of shape {tuple(parameter.shape)} outside the model")
+            self._names.setdefault(parameter, f"a parameter of the loss, of shape {tuple(parameter.shape)}")
         self._numbers = {parameter: number for number, parameter in enumerate(self._names)}
         self._state = state
         self._slopes = None

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import TrainerCallback
 
+from nlpkit.losses import CenterLoss, CrossEntropyLoss
 from nlpkit.training import EMA, SWA, Technique
 from tests.training.runs import same_weights, small_model, trainer, whole_and_resumed
 
@@ -121,11 +122,11 @@ def test_the_average_of_the_best_checkpoint_is_the_model_in_the_end(tmp_path: Pa
     run.train()
     assert run.state.best_model_checkpoint.endswith("checkpoint-4")
     saved = load_file(tmp_path / "checkpoint-4" / "techniques.safetensors")
-    assert torch.equal(run.model.state_dict()[NAME], saved[f"1.average.{NAME}"])
+    assert torch.equal(run.model.state_dict()[NAME], saved[f"ema/average.{NAME}"])
     trained = load_file(tmp_path / "checkpoint-4" / "model.safetensors")
     assert not torch.equal(run.model.state_dict()[NAME], trained[NAME])
     run.save_model(str(tmp_path / "end"))
-    assert torch.equal(load_file(tmp_path / "end" / "model.safetensors")[NAME], saved[f"1.average.{NAME}"])
+    assert torch.equal(load_file(tmp_path / "end" / "model.safetensors")[NAME], saved[f"ema/average.{NAME}"])
 
 
 def test_weights_in_bf16_have_an_average_in_fp32(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_weights_in_bf16_have_an_average_in_fp32(tmp_path: Path) -> None:
     )
     run.train()
     saved = load_file(tmp_path / "checkpoint-3" / "techniques.safetensors")
-    average = saved[f"0.average.{NAME}"]
+    average = saved[f"ema/average.{NAME}"]
     assert average.dtype == torch.float32 and not torch.equal(average, average.bfloat16().float())
     assert torch.equal(run.model.state_dict()[NAME], average.bfloat16())
 
@@ -145,12 +146,32 @@ def test_only_what_is_trained_is_averaged(tmp_path: Path) -> None:
     run = trainer(tmp_path, [EMA()], model, steps=1, save_strategy="steps", save_steps=1)
     run.train()
     saved = load_file(tmp_path / "checkpoint-1" / "techniques.safetensors")
-    assert saved.keys() == {"0.average.classifier.weight", "0.average.classifier.bias", "0.averaged"}
+    assert saved.keys() == {"ema/average.classifier.weight", "ema/average.classifier.bias", "ema/averaged"}
     with pytest.raises(ValueError, match=r"EMA: the checkpoint's average is of other weights: average.bert"):
         other = EMA()
         run = trainer(tmp_path, [other], steps=1)
-        other.load_state_dict({name.removeprefix("0."): value for name, value in saved.items()})
+        other.load_state_dict({name.removeprefix("ema/"): value for name, value in saved.items()})
         run.train()
+
+
+def test_the_parameters_of_a_loss_are_averaged_too(tmp_path: Path) -> None:
+    """They are what is trained, as the model's are: evaluation and the end have one average of all."""
+    loss = CenterLoss(CrossEntropyLoss(), 5, 16, momentum=None)
+    seen: list[Tensor] = []
+
+    class See(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            seen.append(loss.learnt.detach().clone())  # type: ignore[union-attr]
+
+    run = trainer(
+        tmp_path, [EMA(0.5, warmup=False)], small_model(num_labels=5), options={"loss": loss, "callbacks": [See()]},
+        save_strategy="steps", save_steps=2,
+    )  # fmt: skip
+    run.train()
+    closed = sum(weight * share for weight, share in zip(seen, (0.125, 0.125, 0.25, 0.5), strict=True))
+    torch.testing.assert_close(loss.learnt.detach(), closed)  # type: ignore[union-attr]
+    assert not torch.equal(loss.learnt.detach(), seen[-1])  # type: ignore[union-attr]
+    assert "ema/average.loss.learnt" in load_file(tmp_path / "checkpoint-2" / "techniques.safetensors")
 
 
 def test_bad_settings_are_refused() -> None:
