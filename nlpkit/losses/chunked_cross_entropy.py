@@ -91,10 +91,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=wide)
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
+            columns = matrix.T
             for start in range(0, len(labels), chunk):
                 part = slice(start, start + chunk)
                 states, targets = hidden[part].to(dtype), labels[part].unsqueeze(1)
-                logits = (states @ matrix.T).to(wide)  # (chunk, classes)
+                logits = (states @ columns).to(wide)  # (chunk, classes)
                 if bias is not None:
                     logits += bias
                 if scale != 1:

@@ -121,7 +121,8 @@ class Amos(Optimizer):
         """Add a group, which must have an ``"eta"``; without ``"slot_axis"`` each tensor has one slot."""
         if "eta" not in param_group:
             raise ValueError(
-                "Amos must know the scale of each tensor: give it amos_param_groups(model), not parameters"
+                "Amos must know the scale of each tensor: give it amos_param_groups(model), not parameters; and for "
+                'parameters of a loss groups of their own, {"params": [loss.threshold], "eta": 0.5}'
             )
         if param_group.get("weight_decay"):
             raise ValueError(

@@ -81,14 +81,12 @@ class Muon(Optimizer):
         vectors, rest = by_kind.pop(True, []), by_kind.pop(False, [])
         if not by_kind:
             raise ValueError(f"no trained matrix of {type(model).__name__} is left for Muon: use torch.optim.AdamW")
-        # The groups are made by the two optimizers themselves, so that they hold all that those want.
+        # The settings of groups are those of the two optimizers themselves, so that they hold all that those want.
         others = [
             {"params": own, "weight_decay": decay} for own, decay in ((vectors, 0.0), (rest, weight_decay)) if own
         ]
         rate = lr if adamw_lr is None else adamw_lr
-        adamw_groups = (
-            torch.optim.AdamW(others, lr=rate, betas=betas, eps=eps, fused=True).param_groups if others else []
-        )
+        self._adamw = torch.optim.AdamW([torch.empty(0)], lr=rate, betas=betas, eps=eps, fused=True).defaults
         matrices = [
             {"params": own, "parts": list(parts), "outputs_axis": axis} for (parts, axis), own in by_kind.items()
         ]
@@ -96,8 +94,12 @@ class Muon(Optimizer):
             matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, ns_steps=ns_steps,
             adjust_lr_fn=adjust_lr_fn,
         ).param_groups  # fmt: skip
-        groups = [{**group, "method": "adamw"} for group in adamw_groups]
-        super().__init__([*groups, *({**group, "method": "muon"} for group in muon_groups)], {})
+        super().__init__([*others, *({**group, "method": "muon"} for group in muon_groups)], {})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; one without a ``"method"``, as of the parameters of a loss, is AdamW's, by its settings."""
+        own = {} if "method" in param_group else {**self._adamw, "weight_decay": 0.0, "method": "adamw"}
+        super().add_param_group(own | param_group)
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -11,7 +11,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.monitoring.collecting import Collector
-from nlpkit.training.technique import Batch, Items, Technique, Terms
+from nlpkit.training.one_of_a_kind import refuse_another
+from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
 class _Added(NamedTuple):
@@ -65,7 +66,8 @@ class AuxiliaryLosses(Technique):
         weight: of all terms.
 
     Raises:
-        ValueError: a term has the name of another one, or not as many values as the batch has rows.
+        ValueError: a term has the name of another one, or not as many values as the batch has rows; or another
+            technique takes what ``add_loss`` is given.
 
     Note:
         It costs nothing. Rows are those of the batch as the model gets it, twice as many with ``RDrop``. A pass for
@@ -83,6 +85,10 @@ class AuxiliaryLosses(Technique):
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
         self._collector = Collector(_current, anew=True)
+
+    def prepare(self, trainer: Host) -> None:
+        """Refuses a second one."""
+        refuse_another(self, trainer.techniques, AuxiliaryLosses, "what add_loss is given goes to one of them")
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

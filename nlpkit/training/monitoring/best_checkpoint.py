@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from transformers import TrainerControl, TrainerState, TrainingArguments
-
-from nlpkit.training.technique import Technique
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
-class BestCheckpoint(Technique):
+class BestCheckpoint(TrainerCallback):
     """Tell the Trainer which checkpoint is the best one, by several metrics, as one metric of its own.
 
     Each evaluation gets a metric ``eval_best``, which is above all former ones where this evaluation is better than
@@ -30,15 +28,16 @@ class BestCheckpoint(Technique):
             any after it as better than those.
 
     Raises:
-        ValueError: there are no metrics, a direction is not known, or names do not match.
+        ValueError: there are no metrics, a direction is not known, or names do not match; or another one has set
+            ``eval_best``.
         KeyError: an evaluation has some of the metrics, but not all. One that has none of them, as on another one of
             several data sets, does not count.
 
     Note:
         Of equal evaluations the first is the best. A metric that is not a number is the worst. It is a callback like
-        any other, for any Trainer: ``callbacks=[BestCheckpoint(...), EarlyStoppingCallback()]``, in this order, or
-        among the techniques where nothing stops early. The best so far is read from the log, so a resumed run goes on
-        as it was. With ``min_delta`` and metrics in turn, better than the best does not mean better than all.
+        any other, for any Trainer: ``callbacks=[BestCheckpoint(...), EarlyStoppingCallback()]``, in this order. The
+        best so far is read from the log, so a resumed run goes on as it was. With ``min_delta`` and metrics in turn,
+        better than the best does not mean better than all.
 
     Example:
         >>> best = BestCheckpoint({"eval_f1": "max", "eval_loss": "min"}, min_delta=0.01)
@@ -121,4 +120,6 @@ class BestCheckpoint(Technique):
             return
         if missing:
             raise KeyError(f"BestCheckpoint: {', '.join(missing)} not among the metrics {', '.join(sorted(metrics))}")
+        if "eval_best" in metrics:
+            raise ValueError("BestCheckpoint: eval_best is among the metrics already: give one BestCheckpoint")
         metrics["eval_best"] = self._judge(metrics, state.global_step, state.max_steps)

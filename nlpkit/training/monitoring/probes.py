@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.training.monitoring.collecting import Collector
+from nlpkit.training.one_of_a_kind import refuse_another
 from nlpkit.training.technique import Host, Technique
 
 _current: ContextVar[Collector[tuple[str, Tensor]] | None] = ContextVar("probes", default=None)
@@ -51,7 +52,8 @@ class Probes(Technique):
         self._collector = Collector(_current, anew=False)
 
     def prepare(self, trainer: Host) -> None:
-        """Needs the trainer's log."""
+        """Needs the trainer's log; refuses a second one."""
+        refuse_another(self, trainer.techniques, Probes, "what probe is given goes to one of them")
         self._trainer = trainer
         self._sums: dict[str, Tensor] = {}
         self._calls: dict[str, int] = {}

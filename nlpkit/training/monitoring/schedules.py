@@ -57,7 +57,7 @@ class ScheduledStrength(Technique):
 
     Raises:
         TypeError: the attribute is no number.
-        ValueError: the technique is not in the list.
+        ValueError: the technique is not in the list; or another one sets the same number.
 
     Note:
         The number follows from the step alone, so a resumed run goes on as it was; each log has its mean by the name
@@ -92,6 +92,10 @@ class ScheduledStrength(Technique):
             raise ValueError(
                 f"ScheduledStrength: {type(self.target).__name__} is not in techniques=: give it there as well"
             )
+        for other in techniques:
+            same = isinstance(other, ScheduledStrength) and other.target is self.target
+            if other is not self and same and getattr(other, "attribute", None) == self.attribute:
+                raise ValueError(f"ScheduledStrength: two of them set {self.name}: give one, whose schedule is both")
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -14,6 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.checkpoints import load_state
+from nlpkit.training.one_of_a_kind import refuse_another
 from nlpkit.training.technique import Host, Technique
 
 #: How ``AveragedModel`` wants an average: of its tensors, those of the model, and how many models are in it.
@@ -25,7 +26,8 @@ class AveragedWeights(Technique):
 
     Note:
         Averages are kept by ``torch.optim.swa_utils.AveragedModel``, in fp32 or better, of all parameters that the
-        optimizer has; the model's buffers stay as they are. The average moves once per optimizer step.
+        optimizer has, those of a loss included; the model's buffers stay as they are. The average moves once per
+        optimizer step.
 
         Evaluation and prediction during training run with the average in the model, and the weights that are trained
         come back to the bit. Checkpoints hold both: the trained weights in ``model.safetensors``, from which training
@@ -35,8 +37,9 @@ class AveragedWeights(Technique):
     """
 
     def prepare(self, trainer: Host) -> None:
-        """Looks for its own place among the techniques, which checkpoints are read by."""
-        self._trainer: Any = trainer
+        """Refuses a second average."""
+        refuse_another(self, trainer.techniques, AveragedWeights, "only one average can be in the model")
+        self._loss = trainer.given_loss
         self._weights: dict[str, Tensor] = {}
         self._loaded: dict[str, Tensor] = {}
         self._average: AveragedModel | None = None
@@ -56,7 +59,8 @@ class AveragedWeights(Technique):
         if not self.active:
             return
         trained = {parameter for group in kwargs["optimizer"].param_groups for parameter in group["params"]}
-        self._weights = {n: p for n, p in kwargs["model"].named_parameters() if p in trained}
+        own = {} if self._loss is None else {f"loss.{n}": p for n, p in self._loss.named_parameters()}
+        self._weights = {n: p for n, p in (own | dict(kwargs["model"].named_parameters())).items() if p in trained}
         self._average = AveragedModel(_Wide(self._weights), multi_avg_fn=self._mean)
         if self._loaded:
             self._take(self._loaded)
@@ -79,8 +83,7 @@ class AveragedWeights(Technique):
         if self._average is None:
             return
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            own = [t if t is self else Technique() for t in self._trainer.techniques]
-            load_state(Path(state.best_model_checkpoint), own, None)
+            load_state(Path(state.best_model_checkpoint), [self], None)
         self._put_average()
         self._average, self._weights = None, {}
 

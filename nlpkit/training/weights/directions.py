@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nlpkit.losses.loss import at_least_fp32
 
@@ -41,76 +41,106 @@ def direction(parameter: Tensor, seed: Sequence[int]) -> Iterator[tuple[slice, T
 
 
 @torch.no_grad()
-def move(parameter: Tensor, seed: Sequence[int], length: float, rows: Tensor | None = None) -> None:
-    """Add a multiple of a direction to a tensor, in place, rounded once.
+def moved(tensor: Tensor, seed: Sequence[int], length: float, rows: Tensor | None = None) -> Tensor:
+    """A tensor with a multiple of a direction added, rounded once; itself it is left alone.
 
     Args:
-        parameter: is moved.
+        tensor: any shape.
         seed: of the direction.
         length: by which the direction is multiplied.
-        rows: the rows of a matrix that are moved, shape ``(rows,)``; ``None`` means all of it.
+        rows: those rows of a matrix that are wanted, shape ``(rows,)``; ``None`` means all of it.
+
+    Returns:
+        Of the shape and type of the tensor, or of its rows.
+
+    Example:
+        >>> table = torch.zeros(3, 2)
+        >>> torch.equal(moved(table, (1, 2), 0.1, rows=torch.tensor([2])), moved(table, (1, 2), 0.1)[2:])
+        True
     """
-    flat = parameter.detach().view(-1)
-    for place, numbers in direction(parameter, seed):
+    value = tensor.detach().clone() if rows is None else tensor.detach()[rows]
+    flat = value.view(-1)
+    columns = torch.arange(tensor.shape[-1] if tensor.dim() else 1, device=tensor.device)
+    for place, numbers in direction(tensor, seed):
         if rows is None:
             flat[place] = at_least_fp32(flat[place]) + length * numbers
             continue
-        width = parameter.shape[1]
-        here = (rows[:, None] * width + torch.arange(width, device=rows.device)).flatten()
-        here = here[(here >= place.start) & (here < place.stop)]
-        flat[here] = (at_least_fp32(flat[here]) + length * numbers[here - place.start]).to(flat.dtype)
+        wanted = (rows[:, None] * len(columns) + columns).flatten()
+        here = (wanted >= place.start) & (wanted < place.stop)
+        flat[here] = (at_least_fp32(flat[here]) + length * numbers[wanted[here] - place.start]).to(flat.dtype)
+    return value
 
 
-class _Moved:
-    """A tensor, or rows of it, as it was."""
+class MovedReads(TorchDispatchMode):
+    """Within it whatever reads one of some tensors, a module or a loss, by a view or by itself, reads it moved.
 
-    def __init__(self, parameter: Tensor, rows: Tensor | None) -> None:
-        self.parameter, self.rows = parameter.detach(), rows
-        self.value = self.parameter.clone() if rows is None else self.parameter[rows]
-
-    def put_back(self) -> None:
-        self.parameter[... if self.rows is None else self.rows] = self.value
-
-
-@contextmanager
-def moved_while_used(
-    units: dict[nn.Module, list[tuple[nn.Parameter, int]]], seed: Sequence[int], length: float, used: set[int]
-) -> Iterator[None]:
-    """Each module runs with its parameters moved, and has them back, to the bit, when it returns.
+    The tensors themselves are never written to. An operation gets a moved copy that is gone when nobody holds it any
+    longer, as a rule when the operation is done; a lookup of an embedding moves only the rows that are looked up.
 
     Args:
-        units: parameters by the module whose run uses them, each with its number, which goes into the seed. Of a
-            plain ``nn.Embedding`` only the rows that are looked up are moved.
+        numbers: the tensors, each with its number, which goes into the seed.
         seed: of the direction.
         length: by which the direction is multiplied.
-        used: the numbers of parameters that were used are added.
+
+    Raises:
+        ValueError: an operation writes to one of the tensors.
     """
-    moved: dict[nn.Parameter, _Moved] = {}
-    by_unit: dict[nn.Module, list[nn.Parameter]] = {}
 
-    def before(module: nn.Module, inputs: Any) -> None:
-        plain = type(module).forward is nn.Embedding.forward and inputs  # others may look up what they were not given
-        rows = inputs[0].unique() if plain else None
-        by_unit[module] = []
-        for parameter, number in units[module]:
-            used.add(number)
-            if parameter not in moved:  # a tied one may be moved already, by a module around this one
-                moved[parameter] = _Moved(parameter, rows)
-                by_unit[module].append(parameter)
-                move(parameter, (*seed, number), length, rows)
+    supports_higher_order_operators = True
 
-    def after(module: nn.Module, inputs: Any, output: Any) -> None:
-        for parameter in by_unit.pop(module, []):
-            moved.pop(parameter).put_back()
+    def __init__(self, numbers: Mapping[nn.Parameter, int], seed: Sequence[int], length: float) -> None:
+        super().__init__()
+        self._numbers, self._seed, self._length = numbers, seed, length
+        self._by_storage: dict[int, list[nn.Parameter]] = {}
+        for parameter in numbers:
+            self._by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append(parameter)
+        #: The tensors that have been read.
+        self.read: set[nn.Parameter] = set()
 
-    handles = []
-    for module in units:
-        handles.append(module.register_forward_pre_hook(before))
-        handles.append(module.register_forward_hook(after, always_call=True))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for kept in moved.values():  # of a module that has failed
-            kept.put_back()
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One operation, on moved tensors."""
+        if func is torch.ops.aten.detach.default:
+            return func(*args)  # another name of the same tensor, which is moved when it is read
+        if func is torch.ops.aten.embedding.default and (table := self._behind(args[0])) is not None:
+            self.read.add(table)
+            rows, places = args[1].unique(return_inverse=True)
+            return func(moved(table, self._seed_of(table), self._length, rows), places)
+        if getattr(getattr(func, "_schema", None), "is_mutable", False):
+            self._refuse_writing(func, args)
+        return func(*map(self._replaced, args), **{name: self._replaced(v) for name, v in (kwargs or {}).items()})
+
+    def _replaced(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._replaced(item) for item in value]
+        if not isinstance(value, Tensor) or (parameter := self._behind(value)) is None:
+            return value
+        self.read.add(parameter)
+        copy = moved(parameter, self._seed_of(parameter), self._length)
+        if value.shape == parameter.shape and value.stride() == parameter.stride():
+            return copy
+        return copy.as_strided(value.shape, value.stride(), value.storage_offset() - parameter.storage_offset())
+
+    def _behind(self, tensor: Tensor) -> nn.Parameter | None:
+        """The parameter that a tensor is, or is a view of."""
+        if tensor.layout is not torch.strided or not tensor.numel():
+            return None
+        for parameter in self._by_storage.get(tensor.untyped_storage().data_ptr(), ()):
+            if 0 <= tensor.storage_offset() - parameter.storage_offset() < parameter.numel():
+                return parameter
+        return None
+
+    def _seed_of(self, parameter: nn.Parameter) -> tuple[int, ...]:
+        return (*self._seed, self._numbers[parameter])
+
+    def _refuse_writing(self, func: Any, args: tuple[Any, ...]) -> None:
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            for tensor in (value if isinstance(value, list | tuple) else [value]) if written else ():
+                if isinstance(tensor, Tensor) and self._behind(tensor) is not None:
+                    raise ValueError(
+                        f"{func} writes to a trained weight of shape {tuple(tensor.shape)} while a loss is computed, "
+                        "so that the loss on the other side would be another one (an embedding's max_norm does so): "
+                        "leave that out, or set requires_grad_(False) on the weight"
+                    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -9,9 +11,8 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.optimizers.blocks import owners
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
-from nlpkit.training.weights.directions import direction, moved_while_used
+from nlpkit.training.weights.directions import MovedReads, direction
 
 
 def projected_gradient(above: Tensor, below: Tensor, epsilon: float) -> Tensor:
@@ -47,14 +48,15 @@ class MeZO(Technique):
         directions: tried in each step; their estimates are averaged.
 
     Raises:
-        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch, or
-            a loss has parameters; or a trained parameter is not used by the module that holds it.
+        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch; the
+            loss is computed without a trained parameter, or writes to one.
 
     Note:
-        Beside inference it holds a copy of the weights of the module that is running (of an embedding, of the rows
-        that are looked up), and 2^20 random numbers. A module runs with its weights moved and gets the very same
-        weights back, to the bit, in any type: nothing drifts. Weights must be read by running the module that holds
-        them, as in all models of transformers. The losses on both sides see the same dropout.
+        Beside inference it holds a moved copy of the weight that is being read (of an embedding, of the rows that
+        are looked up), and 2^20 random numbers. The weights themselves are written to once a step: nothing drifts, in
+        any type. What is moved are all parameters that the optimizer has, those of the loss included, whoever reads
+        them: a module, a loss or a penalty. The passes run as in training, but without a graph: losses that look back
+        at their training do so, and take each pass for a batch. The losses on both sides see the same dropout.
 
         The weights move by the learning rates and the weight decay of the optimizer's groups, by plain SGD: the
         optimizer itself has no gradients and does nothing; ``optim="sgd"`` has no state. Rates are much lower than
@@ -89,11 +91,12 @@ class MeZO(Technique):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Number the trained parameters, and find the modules that use them."""
-        model = kwargs["model"]
-        self._numbers = {parameter: number for number, (_, parameter, _) in enumerate(owners(model))}
-        self._names = [name for name, _, _ in owners(model)]
-        self._units = _units(model)
+        """Number the parameters that the optimizer has: the model's, and behind them those of the loss."""
+        given = [parameter for group in kwargs["optimizer"].param_groups for parameter in group["params"]]
+        self._names = {p: name for name, p in kwargs["model"].named_parameters() if p in set(given)}
+        for parameter in given:
+            self._names.setdefault(parameter, f"a parameter of the loss, of shape {tuple(parameter.shape)}")
+        self._numbers = {parameter: number for number, parameter in enumerate(self._names)}
         self._state = state
         self._slopes = None
 
@@ -102,14 +105,15 @@ class MeZO(Technique):
         model.train()
         slopes, losses = [], []
         random = _RandomState(self._trainer.args.device)
+        trained = {parameter: number for parameter, number in self._numbers.items() if parameter.requires_grad}
         for number in range(self.directions):
             sides = []
             for length in (self.epsilon, -self.epsilon):
                 random.restore()
-                used: set[int] = set()
-                with torch.no_grad(), moved_while_used(self._units, self._seed(number), length, used):
+                reads = MovedReads(trained, self._seed(number), length)
+                with _without_graph(model, [*model.parameters(), *trained]), reads:
                     sides.append(run.loss(batch).detach())
-                self._refuse_unused(used)
+                self._refuse_unread(trained.keys() - reads.read)
             above, below = (at_least_fp32(side) for side in sides)
             slopes.append(projected_gradient(above, below, self.epsilon))
             losses += [above, below]
@@ -120,11 +124,12 @@ class MeZO(Technique):
     def _seed(self, number: int) -> tuple[int, int, int]:
         return self._trainer.args.seed, self._state.global_step, number
 
-    def _refuse_unused(self, used: set[int]) -> None:
-        if unused := [name for number, name in enumerate(self._names) if number not in used]:
+    def _refuse_unread(self, unread: Collection[nn.Parameter]) -> None:
+        if unread:
+            names = [name for parameter, name in self._names.items() if parameter in unread]
             raise ValueError(
-                f"MeZO: the loss was computed without running what holds {', '.join(unused)}: set "
-                "requires_grad_(False) on what is not to be trained"
+                f"MeZO: the loss was computed without {', '.join(names)}: set requires_grad_(False) on what is not to "
+                "be trained"
             )
 
     @torch.no_grad()
@@ -136,11 +141,7 @@ class MeZO(Technique):
             return
         slopes = self._trainer.accelerator.reduce(self._slopes, "sum") / self.directions
         self._slopes = None
-        rates = {p: group for group in kwargs["optimizer"].param_groups for p in group["params"]}
-        if strange := [tuple(parameter.shape) for parameter in rates if parameter not in self._numbers]:
-            raise ValueError(
-                f"MeZO moves the model's parameters only; the optimizer has others, of shape {strange[0]}"
-            )
+        rates = {p: group for group in kwargs["optimizer"].param_groups for p in group["params"] if p.requires_grad}
         for parameter, group in rates.items():
             number, flat = self._numbers[parameter], parameter.detach().view(-1)
             shrink = 1 - group["lr"] * group.get("weight_decay", 0.0)
@@ -151,13 +152,18 @@ class MeZO(Technique):
                 flat[place] = at_least_fp32(flat[place]) * shrink - group["lr"] * move
 
 
-def _units(model: nn.Module) -> dict[nn.Module, list[tuple[nn.Parameter, int]]]:
-    """Trained parameters, each with its number, by the modules that hold them and run with them."""
-    units: dict[nn.Module, list[tuple[nn.Parameter, int]]] = {}
-    for number, (_, parameter, modules) in enumerate(owners(model)):
-        for module in modules:
-            units.setdefault(module, []).append((parameter, number))
-    return units
+@contextmanager
+def _without_graph(model: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Passes are those of training, in which nothing has a gradient, so that no graph is kept."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        with model.no_sync() if hasattr(model, "no_sync") else nullcontext():  # type: ignore[operator]
+            yield  # DistributedDataParallel would wait for gradients
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 class _RandomState:

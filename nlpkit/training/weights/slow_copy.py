@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.training.checkpoints import load_state
 from nlpkit.training.technique import Host, Technique
 
 
@@ -27,7 +29,8 @@ class SlowCopy(Technique):
 
     Note:
         The copy takes the memory of the model's weights, and a forward pass per batch where a loss uses it; it has no
-        dropout. Evaluation and what is saved are the model's own: for those of an average take ``EMA``.
+        dropout. Evaluation and what is saved are the model's own: for those of an average take ``EMA``. With
+        ``load_best_model_at_end`` the copy is that of the best checkpoint too.
 
     Example:
         >>> from nlpkit.losses import NonContrastiveLoss, predictor
@@ -60,6 +63,13 @@ class SlowCopy(Technique):
     ) -> None:
         """The copy follows."""
         self._average.update_parameters(self._model)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Where the Trainer has loaded the best checkpoint, the copy is the one that belongs to it."""
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            load_state(Path(state.best_model_checkpoint), [self], None)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The copy's weights by their names."""

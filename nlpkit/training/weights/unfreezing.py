@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.training.one_of_a_kind import refuse_another
 from nlpkit.training.technique import Host, Technique
 from nlpkit.training.weights.depths import depths
 
@@ -22,15 +23,16 @@ class Unfreezing(Technique):
         unit: of ``every``: epochs, or the whole of training.
 
     Raises:
-        ValueError: ``every`` is not positive; the model has no blocks; or DistributedDataParallel would wait for
-            gradients of what is frozen.
+        ValueError: ``every`` is not positive; the model has no blocks; another one is in the list; or
+            DistributedDataParallel would wait for gradients of what is frozen.
 
     Note:
         Frozen blocks have no gradients: steps are shorter at first. The optimizer holds all parameters from the
         beginning, and leaves alone those without gradients. What is trained follows from the step alone, so that a
-        resumed run goes on as it was; after training all is as it was before. On several processes it needs
-        ``ddp_find_unused_parameters`` to be on, as it is by default without gradient checkpointing. Techniques that
-        need the embeddings' gradient from the beginning, such as ``FGM``, must be put at a higher module (``at=``).
+        resumed run goes on as it was; after training, or when the next one begins, all is as it was before. On several
+        processes it needs ``ddp_find_unused_parameters`` to be on, as it is by default without gradient checkpointing.
+        Techniques that need the embeddings' gradient from the beginning, such as ``FGM``, must be put at a higher
+        module (``at=``).
 
     Example:
         >>> Unfreezing(every=0.1, unit="training").name
@@ -48,6 +50,8 @@ class Unfreezing(Technique):
     def prepare(self, trainer: Host) -> None:
         """Refuses a model without blocks, and a DistributedDataParallel that waits for every gradient."""
         args = trainer.args
+        self._let_in_all()
+        refuse_another(self, trainer.techniques, Unfreezing, "blocks are frozen by one plan")
         depths(trainer.model)
         given = args.ddp_find_unused_parameters
         if self.active and args.world_size > 1 and (not given if given is not None else args.activation_checkpointing):
@@ -60,6 +64,7 @@ class Unfreezing(Technique):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The optimizer has been made: freeze what is not trained yet."""
+        self._let_in_all()  # a run that was interrupted has left it
         if self.active:
             found, self._top = depths(kwargs["model"])
             named = dict(kwargs["model"].named_parameters())
@@ -82,6 +87,9 @@ class Unfreezing(Technique):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Leave all as it was."""
+        self._let_in_all()
+
+    def _let_in_all(self) -> None:
         for parameter in self._depths:
             parameter.requires_grad_(True)
         self._depths = {}

@@ -84,6 +84,9 @@ def test_missing_metrics_and_bad_settings_are_refused(tmp_path: Path) -> None:
         BestCheckpoint({"f1": "max"}, weights={"f": 1.0})
     with pytest.raises(ValueError, match=r"min_delta=\{'f': 1.0\} must be one number, or one for each metric"):
         BestCheckpoint({"f1": "max"}, min_delta={"f": 1.0})
+    two = [BestCheckpoint({"eval_loss": way}) for way in ("min", "max")]
+    with pytest.raises(ValueError, match=r"eval_best is among the metrics already: give one BestCheckpoint"):
+        trainer(tmp_path, steps=1, options={"callbacks": two}, **SETTINGS).train()
     best = BestCheckpoint({"eval_loss": "min", "eval_f1": "max"})
     run = trainer(tmp_path, steps=1, options={"callbacks": [best]}, **SETTINGS)
     with pytest.raises(KeyError, match=r"BestCheckpoint: eval_f1 not among the metrics epoch, eval_loss"):

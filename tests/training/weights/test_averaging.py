@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import TrainerCallback
 
+from nlpkit.losses import CenterLoss, CrossEntropyLoss
 from nlpkit.training import EMA, SWA, Technique
 from tests.training.runs import same_weights, small_model, trainer, whole_and_resumed
 
@@ -151,6 +152,26 @@ def test_only_what_is_trained_is_averaged(tmp_path: Path) -> None:
         run = trainer(tmp_path, [other], steps=1)
         other.load_state_dict({name.removeprefix("ema/"): value for name, value in saved.items()})
         run.train()
+
+
+def test_the_parameters_of_a_loss_are_averaged_too(tmp_path: Path) -> None:
+    """They are what is trained, as the model's are: evaluation and the end have one average of all."""
+    loss = CenterLoss(CrossEntropyLoss(), 5, 16, momentum=None)
+    seen: list[Tensor] = []
+
+    class See(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            seen.append(loss.learnt.detach().clone())  # type: ignore[union-attr]
+
+    run = trainer(
+        tmp_path, [EMA(0.5, warmup=False)], small_model(num_labels=5), options={"loss": loss, "callbacks": [See()]},
+        save_strategy="steps", save_steps=2,
+    )  # fmt: skip
+    run.train()
+    closed = sum(weight * share for weight, share in zip(seen, (0.125, 0.125, 0.25, 0.5), strict=True))
+    torch.testing.assert_close(loss.learnt.detach(), closed)  # type: ignore[union-attr]
+    assert not torch.equal(loss.learnt.detach(), seen[-1])  # type: ignore[union-attr]
+    assert "ema/average.loss.learnt" in load_file(tmp_path / "checkpoint-2" / "techniques.safetensors")
 
 
 def test_bad_settings_are_refused() -> None:

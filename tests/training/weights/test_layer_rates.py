@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, BertForTokenClassification
 
+from nlpkit.losses import CenterLoss, CrossEntropyLoss
 from nlpkit.optimizers import Muon
 from nlpkit.training import LayerRates
 from nlpkit.training.weights.depths import depths
@@ -66,6 +67,21 @@ def test_lora_and_other_optimizers_have_rates_too(tmp_path: Path) -> None:
     assert {group["method"] for group in optimizer.param_groups} == {"adamw", "muon"}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
     assert {group["lr"] for group in optimizer.param_groups if group["method"] == "muon"} == {0.125, 0.25}
+
+
+def test_the_parameters_of_a_loss_are_adamws_beside_muon(tmp_path: Path) -> None:
+    """Whichever group is the first one, once rates are sorted."""
+    loss = CenterLoss(CrossEntropyLoss(), 5, 16, momentum=None)
+    run = trainer(
+        tmp_path, [LayerRates(0.9)], small_bert(num_labels=5), steps=2,
+        options={"loss": loss, "optimizer_cls_and_kwargs": (lambda: Muon, {"lr": 0.02, "adamw_lr": 1e-3})},
+    )  # fmt: skip
+    run.train()
+    assert loss.learnt is not None and loss.learnt.abs().max() > 0
+    *_, own = run.optimizer.param_groups
+    assert own["params"] == [loss.learnt] and own["method"] == "adamw" and own["weight_decay"] == 0
+    assert own["initial_lr"] == 1e-3 and own["betas"] == (0.9, 0.95)
+    assert run.optimizer.param_groups[0]["method"] == "muon"
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:

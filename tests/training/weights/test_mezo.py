@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nlpkit.training import FGM, MeZO
-from nlpkit.training.weights.directions import CHUNK, direction, move, moved_while_used
-from nlpkit.training.weights.mezo import _units, projected_gradient
-from tests.contract.cases import small_config
+from nlpkit.losses import CenterLoss, ChunkedCrossEntropyLoss, CrossEntropyLoss, Loss
+from nlpkit.training import FGM, MeZO, Technique, Unfreezing, WeightScaleInvariant
+from nlpkit.training.weights.directions import CHUNK, MovedReads, direction, moved
+from nlpkit.training.weights.mezo import projected_gradient
+from tests.contract.cases import pad_tokens, small_config, tagged_rows
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_stock_heads import assert_same
@@ -81,29 +82,57 @@ def test_weights_are_moved_while_they_are_used_and_come_back_to_the_bit(name: st
     if "t5" in name:
         ids["decoder_input_ids"] = ids["input_ids"]
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    used: set[int] = set()
-    with torch.no_grad(), moved_while_used(_units(model), (3,), 0.1, used):
+    reads = MovedReads({parameter: number for number, parameter in enumerate(model.parameters())}, (3,), 0.1)
+    with torch.no_grad(), reads:
         found = model(**ids).logits
-    assert used == set(range(len(before)))
+    assert reads.read == set(model.parameters())
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
     for number, parameter in enumerate(model.parameters()):
-        move(parameter, (3, number), 0.1)
+        parameter.data = moved(parameter, (3, number), 0.1)
     with torch.no_grad():
         assert torch.equal(model(**ids).logits, found)
     assert not any(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
-def test_a_pass_that_fails_leaves_the_weights() -> None:
-    class Failing(nn.Linear):
-        def forward(self, states: Tensor) -> Tensor:
-            raise RuntimeError("no memory")
+def test_weights_are_moved_wherever_they_are_read() -> None:
+    """By views and aliases made before too, as recurrent layers have them, and by rows of a table."""
+    layer, table = nn.Linear(2, 3).double(), nn.Embedding(5, 2).double()
+    numbers = {layer.weight: 0, table.weight: 1}
+    expected, rows = moved(layer.weight, (3, 0), 0.1), moved(table.weight, (3, 1), 0.1)
+    alias, view = layer.weight.data, layer.weight.detach()[1:].T
+    ids = torch.tensor([[4, 1], [4, 4]])
+    before = [layer.weight.detach().clone(), table.weight.detach().clone()]
+    reads = MovedReads(numbers, (3,), 0.1)
+    with reads:
+        found = [layer.weight * 1, alias * 1, view * 1, torch.stack([layer.weight, layer.weight])[1], table(ids)]
+        transposed = layer.weight.T
+        assert torch.equal(table.weight.to(torch.float32), rows.float())
+    for value, wanted in zip(found, [expected, expected, expected[1:].T, expected, rows[ids]], strict=True):
+        assert torch.equal(value, wanted)
+    assert torch.equal(transposed, expected.T)
+    assert reads.read == numbers.keys() and all(map(torch.equal, numbers, before))
 
-    model = nn.Sequential(nn.Linear(2, 2), Failing(2, 2))
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    with pytest.raises(RuntimeError, match="no memory"), moved_while_used(_units(model), (3,), 0.1, set()):
-        model(torch.ones(1, 2))
-    assert all(map(torch.equal, model.parameters(), before))
-    assert not model[1]._forward_hooks and not model[1]._forward_pre_hooks
+
+def test_weights_that_are_written_to_are_refused() -> None:
+    table = nn.Embedding(5, 2, max_norm=0.1)
+    before = table.weight.detach().clone()
+    with (
+        pytest.raises(ValueError, match=r"aten.embedding_renorm_.* writes to a trained weight of shape \(5, 2\)"),
+        MovedReads({table.weight: 0}, (3,), 0.1),
+    ):
+        table(torch.tensor([1]))
+    assert torch.equal(table.weight, before)
+
+
+def test_a_pass_that_fails_leaves_the_weights(tmp_path: Path) -> None:
+    def failing(outputs: Any, labels: Tensor, num_items_in_batch: Any) -> Tensor:
+        raise RuntimeError("no memory")
+
+    run = trainer(tmp_path, [MeZO()], options={"loss": failing})
+    with pytest.raises(RuntimeError, match="no memory"):
+        run.train()
+    assert same_weights(run.model, small_bert())
+    assert all(parameter.requires_grad for parameter in run.model.parameters())
 
 
 def estimate(batch_size: int, accumulation: int, **settings: Any) -> dict[str, Tensor]:
@@ -177,6 +206,78 @@ def test_with_lora_only_the_adapters_move(tmp_path: Path) -> None:
     assert moved == {name for name in before if "lora_" in name}
 
 
+def test_with_lora_on_embeddings_they_move_too(tmp_path: Path) -> None:
+    """Their factors are held by a module that never runs."""
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(small_bert(), peft.LoraConfig(target_modules=["word_embeddings"]))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer(tmp_path, [MeZO(0.01)], model, learning_rate=0.1).train()
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name in before if "lora_embedding_" in name} and len(moved) == 2
+
+
+def slope(model: Any, loss: Loss, names: dict[str, Any], epsilon: float = 1e-5) -> float:
+    """How the loss of the first two rows changes when all parameters move, without MeZO's ways of moving them."""
+    batch = pad_tokens(tagged_rows()[:2], None)
+    items = {name: count.clamp(min=1) for name, count in loss.items_of(batch).items()}
+    sides = []
+    for length in (epsilon, -epsilon):
+        before = [parameter.detach().clone() for parameter in names.values()]
+        for number, parameter in enumerate(names.values()):
+            parameter.data = moved(parameter, (42, 0, 0, number), length)
+        with torch.enable_grad():
+            terms = loss.terms(model(**loss.inputs_of(batch)), batch, items)
+        sides.append(sum(term.item() for term in terms.values()))
+        for parameter, value in zip(names.values(), before, strict=True):
+            parameter.data = value
+    return (sides[0] - sides[1]) / (2 * epsilon)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: CrossEntropyLoss(),
+        lambda model: ChunkedCrossEntropyLoss(model.classifier),
+        lambda model: CenterLoss(CrossEntropyLoss(), 5, 16, weight=5.0, momentum=None),
+    ],
+)
+def test_a_step_follows_the_loss_whatever_that_reads(tmp_path: Path, make: Any) -> None:
+    """Weights of the model outside a module's run, and parameters of its own, which move as the model's do."""
+    model = small_bert(num_labels=5).double()
+    loss = make(model).double()
+    names = {**dict(model.named_parameters()), **{f"loss.{name}": p for name, p in loss.named_parameters()}}
+    expected = slope(model.train(), loss, names)
+    before = {name: parameter.detach().clone() for name, parameter in names.items()}
+    trainer(
+        tmp_path, [MeZO(1e-5)], model, steps=1, options={"loss": loss}, learning_rate=0.1, optim="sgd",
+        lr_scheduler_type="constant", train_sampling_strategy="sequential", remove_unused_columns=False,
+    ).train()  # fmt: skip
+    for number, (name, parameter) in enumerate(names.items()):
+        z = torch.cat([numbers for _, numbers in direction(parameter, (42, 0, 0, number))]).view_as(parameter)
+        torch.testing.assert_close((before[name] - parameter.detach()) / 0.1, expected * z, rtol=1e-4, atol=1e-6)
+
+
+def test_penalties_on_weights_and_losses_that_look_back_are_followed(tmp_path: Path) -> None:
+    def trained(loss: Any = None, *techniques: Technique) -> Any:
+        run = trainer(tmp_path, [MeZO(), *techniques], options={"loss": loss}, learning_rate=1e-3, steps=2)
+        run.train()
+        return run.model
+
+    plain = trained()
+    assert not same_weights(plain, trained(None, WeightScaleInvariant(5.0, parameters=["classifier.weight"])))
+    center = CenterLoss(CrossEntropyLoss(), 5, 16, weight=5.0)
+    assert not same_weights(plain, trained(center))
+    assert (center.sums.done[:, -1] > 0).any()  # type: ignore[union-attr]
+
+
+def test_blocks_that_are_not_let_in_stay(tmp_path: Path) -> None:
+    run = trainer(tmp_path, [MeZO(), Unfreezing(0.5, "training")], steps=2, learning_rate=0.1)
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    run.train()
+    moved = {name for name, parameter in run.model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == {name for name in before if "classifier" in name or "layer.1" in name}
+
+
 def test_without_weight_it_is_not_there() -> None:
     off = MeZO()
     off.weight = 0.0
@@ -191,5 +292,5 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
         trainer(tmp_path, [FGM(), MeZO()])
     model = small_bert()
     model.unused = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"without running what holds unused.weight, unused.bias: set requires_grad_"):
+    with pytest.raises(ValueError, match=r"computed without unused.weight, unused.bias: set requires_grad_"):
         trainer(tmp_path, [MeZO()], model).train()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit import TechniqueTrainer
 from nlpkit.losses import NonContrastiveLoss, predictor
@@ -17,14 +17,16 @@ from tests.contract.cases import pad_tokens, small_config, token_ids
 from tests.contract.stock_heads import stock
 
 
-def byol(folder: Path, steps: int = 4) -> tuple[TechniqueTrainer, SlowCopy]:
+def byol(folder: Path, steps: int = 4, **settings: Any) -> tuple[TechniqueTrainer, SlowCopy]:
     model = stock("DebertaV2Model", **small_config(hidden_dropout_prob=0.1))()
     slow = SlowCopy(model, decay=0.9)
     arguments = TrainingArguments(
-        str(folder), max_steps=steps, save_steps=2, use_cpu=True, report_to=[], disable_tqdm=True, learning_rate=1e-2
-    )
+        str(folder), max_steps=steps, save_steps=2, use_cpu=True, report_to=[], disable_tqdm=True, learning_rate=1e-2,
+        **settings,
+    )  # fmt: skip
     torch.manual_seed(0)
-    data: dict[str, Any] = {"train_dataset": token_ids(), "data_collator": lambda rows: pad_tokens(rows, None)}
+    data: dict[str, Any] = {"train_dataset": token_ids(), "eval_dataset": token_ids()}
+    data |= {"data_collator": lambda rows: pad_tokens(rows, None)}
     loss = NonContrastiveLoss(predictor(16), target=slow.module)
     return TechniqueTrainer(model, arguments, loss=loss, techniques=[SimCSE(), slow], **data), slow
 
@@ -62,6 +64,27 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     for name, value in slow.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_the_copy_of_the_best_checkpoint_is_the_one_in_the_end(tmp_path: Path) -> None:
+    kept: list[Tensor] = []
+
+    class Watch(TrainerCallback):
+        """The first evaluation is the best one."""
+
+        def on_evaluate(self, *args: Any, metrics: Any, **kwargs: Any) -> None:
+            kept.append(slow.state_dict()[name].clone())
+            metrics["eval_quality"] = -float(len(kept))
+
+    run, slow = byol(
+        tmp_path, eval_strategy="steps", eval_steps=2, load_best_model_at_end=True, metric_for_best_model="quality",
+        greater_is_better=True,
+    )  # fmt: skip
+    name = next(iter(slow.state_dict()))
+    run.add_callback(Watch())
+    run.train()
+    assert str(run.state.best_model_checkpoint).endswith("checkpoint-2")
+    assert torch.equal(slow.state_dict()[name], kept[0]) and not torch.equal(kept[0], kept[1])
 
 
 def test_what_it_cannot_follow_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import TrainerCallback
 
 from nlpkit.training import EMA, Unfreezing
@@ -68,6 +69,40 @@ def test_without_weight_it_is_not_there(tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     whole, again = whole_and_resumed(tmp_path, lambda: [Unfreezing(0.25, "training"), EMA()])
     assert same_weights(whole.model, again.model)
+
+
+class Fails(TrainerCallback):
+    """Ends the first run at its first step."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.left = [error]
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.left:
+            raise self.left.pop()
+
+
+def test_after_an_interruption_the_next_run_begins_as_the_first_did(tmp_path: Path) -> None:
+    stopped = {"callbacks": [Fails(KeyboardInterrupt())]}
+    run = trainer(tmp_path, [Unfreezing(0.25, "training")], options=stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    run.train()
+    assert not any(torch.equal(parameter, before[name]) for name, parameter in run.model.named_parameters())
+    assert all(parameter.requires_grad for parameter in run.model.parameters())
+
+
+def test_a_smaller_batch_is_found_with_all_that_is_trained(tmp_path: Path) -> None:
+    out_of_memory = torch.OutOfMemoryError("CUDA out of memory.")
+    run = trainer(
+        tmp_path, [Unfreezing(0.25, "training")], options={"callbacks": [Fails(out_of_memory)]},
+        auto_find_batch_size=True,
+    )  # fmt: skip
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    run.train()
+    assert run.state.global_step == 4 and run.state.train_batch_size == 1
+    assert not any(torch.equal(parameter, before[name]) for name, parameter in run.model.named_parameters())
 
 
 def test_bad_settings_and_waiting_processes_are_refused(tmp_path: Path) -> None:
