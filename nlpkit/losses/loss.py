@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.divergences import Divergence
+from nlpkit.losses.labels import signed
 
 
 def at_least_fp32(scores: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class Loss(nn.Module):
 
     def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
         """The labels in a batch."""
-        return batch[self.columns[0]]
+        return signed(batch[self.columns[0]])
 
     def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is to be given of a batch: all but the labels, so that it computes no loss itself."""
@@ -199,7 +200,7 @@ class Loss(nn.Module):
         return at_least_fp32(logits), labels[chosen]
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        aligned = self.align_labels(labels)
+        aligned = self.align_labels(signed(labels))
         if mask is not None:
             kept = self.align_labels(mask).bool()
             if kept.shape == aligned.shape:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nlpkit.losses.imbalance.margins import checked_indices
+from nlpkit.losses.labels import checked_indices
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.step_sums import StepSums
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, bernoulli
-from nlpkit.losses.imbalance.margins import margins, one_per_label
+from nlpkit.losses.imbalance.margins import margins
+from nlpkit.losses.labels import one_per_label
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.step_sums import StepSums
 
