@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,13 +10,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlpkit.losses import CrossEntropyLoss, Loss, SquaredErrorLoss, bernoulli, softmax
-from nlpkit.training import RDrop, stock_loss
+from nlpkit.losses import (
+    CrossEntropyLoss,
+    FlatNCELoss,
+    InfoNCELoss,
+    Loss,
+    NonContrastiveLoss,
+    SquaredErrorLoss,
+    bernoulli,
+    gaussian,
+    softmax,
+)
+from nlpkit.training import RDrop, VirtualAdversarial, stock_loss
 from nlpkit.training.dropout import set_dropout
 from nlpkit.training.technique import Batch
 from tests.contract.cases import Case, small_config
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS, stock
+from tests.contract.test_losses import EMBEDDINGS
 from tests.contract.test_stock_heads import assert_same
 from tests.contract.test_techniques import largest_difference, with_two_masks
 
@@ -211,3 +223,17 @@ def test_a_few_equal_numbers_do_not_end_a_run_in_half_precision() -> None:
         equal += int(torch.equal(*outputs.logits))
         technique.terms({}, outputs, batch, technique.items(batch))
     assert 0 < equal < 30
+
+
+@pytest.mark.parametrize("make", [InfoNCELoss, FlatNCELoss, lambda: NonContrastiveLoss(torch.nn.Identity())])
+@pytest.mark.parametrize("technique", [RDrop, VirtualAdversarial])
+def test_embeddings_are_no_predictions(technique: Any, make: Any) -> None:
+    case = with_two_masks(EMBEDDINGS) if technique is RDrop else EMBEDDINGS
+    for divergence, refused in ((None, True), (gaussian, False)):
+        settings = {"loss": make(), "techniques": [technique(divergence=divergence)]}
+        with (
+            pytest.raises(ValueError, match=r"is over embeddings, which are none.* divergence=")
+            if refused
+            else nullcontext()
+        ):
+            gradient(case, 8, 1, "ours", settings)
