@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nlpkit.losses.divergences import Divergence
 from nlpkit.losses.labels import signed
+from nlpkit.losses.step_sums import StepSums
 
 
 def at_least_fp32(scores: Tensor) -> Tensor:
@@ -176,6 +177,12 @@ class Loss(nn.Module):
         logits, labels = self.items_in(self.logits_of(outputs), labels, mask)
         total = self.values(logits, labels).sum()
         return total / torch.as_tensor(len(labels) if items is None else items, device=total.device).clamp(min=1)
+
+    def restart(self) -> None:
+        """Forget what earlier training has left, such as sums over its steps; parameters stay."""
+        for module in self.modules():
+            if isinstance(module, StepSums):
+                module.restart()
 
     def items_in(self, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits and labels of the items that count, in fp32 or better.
