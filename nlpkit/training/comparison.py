@@ -119,9 +119,9 @@ class Comparison:
             return loss.divergence
         if isinstance(loss, PooledLoss):
             raise ValueError(
-                f"{self._technique} compares predictions, and {type(loss).__name__} is over embeddings, which are none:"
-                f" leave {self._technique} out, or give divergence= a nlpkit.losses.Divergence of embeddings, such as "
-                "gaussian, by their squared distance"
+                f"{self._technique} compares predictions, and {type(loss).__name__} is over embeddings, which are "
+                "none: leave it out, or give divergence= a nlpkit.losses.Divergence of embeddings, such as gaussian, "
+                "by their squared distance"
             )
         labels = loss.align_labels(loss.labels_of(batch))
         if labels.dim() == loss.valid(labels).dim() and predictions.dim() > 1:
