@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nlpkit.losses.labels import whole
+
 
 def chunked_cross_entropy(
     hidden: Tensor,
@@ -59,8 +61,9 @@ def chunked_cross_entropy(
         )
     if chunk < 1:
         raise ValueError(f"chunk={chunk} must be at least 1: the tokens whose logits are held at a time")
+    labels = whole(labels)
     chosen = labels != -100
-    hidden, labels = hidden[chosen], labels[chosen].long()
+    hidden, labels = hidden[chosen], labels[chosen]
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(weight):
         wrong = labels[(labels < 0) | (labels >= len(weight))][0].item()
         raise ValueError(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.divergences import Divergence
+from nlpkit.losses.labels import signed
+from nlpkit.losses.step_sums import StepSums
 
 
 def at_least_fp32(scores: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ class Loss(nn.Module):
 
     def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
         """The labels in a batch."""
-        return batch[self.columns[0]]
+        return signed(batch[self.columns[0]])
 
     def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is to be given of a batch: all but the labels, so that it computes no loss itself."""
@@ -176,6 +178,12 @@ class Loss(nn.Module):
         total = self.values(logits, labels).sum()
         return total / torch.as_tensor(len(labels) if items is None else items, device=total.device).clamp(min=1)
 
+    def restart(self) -> None:
+        """Forget what earlier training has left, such as sums over its steps; parameters stay."""
+        for module in self.modules():
+            if isinstance(module, StepSums):
+                module.restart()
+
     def items_in(self, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits and labels of the items that count, in fp32 or better.
 
@@ -199,7 +207,7 @@ class Loss(nn.Module):
         return at_least_fp32(logits), labels[chosen]
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        aligned = self.align_labels(labels)
+        aligned = self.align_labels(signed(labels))
         if mask is not None:
             kept = self.align_labels(mask).bool()
             if kept.shape == aligned.shape:

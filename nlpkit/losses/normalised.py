@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.labels import checked_shares, cross_entropies, refuse_other_cells, signed, squared_errors
 from nlpkit.losses.loss import at_least_fp32
 
 
@@ -56,30 +57,9 @@ def cross_entropy(
             f"give one label for each row of {logits.shape[-1]} scores"
         )
     flat_logits = at_least_fp32(logits).flatten(end_dim=-2)
-    flat_labels = labels.flatten()
-    try:
-        total = F.cross_entropy(flat_logits, flat_labels, ignore_index=ignore_index, reduction="sum")
-    except (IndexError, RuntimeError, ValueError) as error:
-        fault = _find_fault_of_labels(logits, labels, ignore_index)
-        if fault is None:
-            raise
-        raise ValueError(fault) from error
+    flat_labels = signed(labels.flatten())
+    total = cross_entropies(flat_logits, flat_labels, ignore_index=ignore_index).sum()
     return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
-
-
-def _find_fault_of_labels(logits: Tensor, labels: Tensor, ignore_index: int) -> str | None:
-    classes = logits.shape[-1]
-    if labels.dtype != torch.long:
-        return f"labels must be class ids (torch.long), not {labels.dtype}"
-    if labels.device.type != "cpu":  # a GPU that met a label out of range has stopped
-        return None
-    outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
-    if len(outside) == 0:
-        return None
-    return (
-        f"labels hold {int(outside[0])}, but scores are for {classes} classes: give 0 to {classes - 1}, or "
-        f"{ignore_index} where there is no label; a classifier has as many classes as its num_labels"
-    )
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -92,14 +72,14 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: 
 
     Returns:
         The loss in nats per cell, shape ``()``.
+
+    Raises:
+        ValueError: labels are of another shape, or (on the CPU) beyond 0 and 1.
     """
     scores = at_least_fp32(logits)
-    if labels.shape != scores.shape:
-        raise ValueError(
-            f"labels of shape {tuple(labels.shape)} ({labels.dtype}) do not fit scores of shape "
-            f"{tuple(scores.shape)}; give a number for each class of several (multi-label), or class ids (torch.long) "
-            "of one class each"
-        )
+    refuse_other_cells(scores, labels)
+    if labels.device.type == "cpu":  # elsewhere a look at labels would wait for the device
+        checked_shares(scores, labels)
     total = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction="sum")
     return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
 
@@ -114,6 +94,9 @@ def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: T
 
     Returns:
         The loss in squared units of the target, shape ``()``.
+
+    Raises:
+        ValueError: shapes differ.
     """
-    total = F.mse_loss(at_least_fp32(predictions), at_least_fp32(targets), reduction="sum")
+    total = squared_errors(at_least_fp32(predictions), at_least_fp32(targets)).sum()
     return divide_by_items(total, torch.ones_like(targets, dtype=torch.bool), num_items_in_batch)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, bernoulli, gaussian, softmax
+from nlpkit.losses.labels import checked_shares, cross_entropies, one_per_label, squared_errors
 from nlpkit.losses.loss import Loss
 
 
@@ -19,6 +20,10 @@ class CrossEntropyLoss(Loss):
     Args:
         shift: logits at a position are for the label at the next one, as in causal language models.
         label_smoothing: share of the target that is spread over all classes.
+
+    Raises:
+        ValueError: labels are no classes (on a GPU the device stops instead where one is out of range), or not one for
+            each row of logits.
 
     Example:
         >>> CrossEntropyLoss()(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
@@ -46,16 +51,25 @@ class CrossEntropyLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(items,)``."""
-        return F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=self.label_smoothing)
+        return cross_entropies(logits, labels, label_smoothing=self.label_smoothing)
 
 
 class BinaryCrossEntropyLoss(Loss):
     """Sigmoid cross-entropy of each cell of a label matrix, averaged over the cells.
 
+    Labels are shares from 0 to 1.
+
+    Raises:
+        ValueError: labels are beyond 0 and 1, or not one for each logit.
+
     Example:
         >>> BinaryCrossEntropyLoss()(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, -100.0]])).item()
         0.693...
     """
+
+    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Without the last dimension, where it is the only logit of a binary label."""
+        return one_per_label(logits, labels)
 
     @property
     def divergence(self) -> Divergence:
@@ -64,11 +78,14 @@ class BinaryCrossEntropyLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(cells,)``."""
-        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, checked_shares(logits, labels), reduction="none")
 
 
 class SquaredErrorLoss(Loss):
     """Squared error of each number that a regression head gives.
+
+    Raises:
+        ValueError: there is not one label for each number.
 
     Example:
         >>> SquaredErrorLoss()(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).item()
@@ -86,7 +103,7 @@ class SquaredErrorLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Squared error, shape ``(numbers,)``."""
-        return (logits - labels.to(logits.dtype)).square()
+        return squared_errors(logits, labels)
 
 
 class SpanLoss(Loss):
@@ -97,6 +114,9 @@ class SpanLoss(Loss):
     Args:
         masks_padding: padding is no place for an answer, and a position there counts for nothing; otherwise it
             competes with the answer, as in the heads of transformers, so that a row's loss depends on its batch.
+
+    Raises:
+        ValueError: a batch has neither ``input_ids`` nor ``inputs_embeds`` nor ``attention_mask``.
 
     Example:
         >>> scores = {"start_logits": torch.zeros(2, 4), "end_logits": torch.zeros(2, 4)}
@@ -112,8 +132,13 @@ class SpanLoss(Loss):
 
     def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
         """First and last positions, shape ``(batch, 2)``, -100 where they lie beyond the input."""
-        length = batch["input_ids"].shape[1]
-        positions = torch.stack([batch[name].flatten() for name in self.columns], dim=1)
+        given = [
+            batch[name] for name in ("input_ids", "inputs_embeds", "attention_mask") if batch.get(name) is not None
+        ]
+        if not given:
+            raise ValueError("SpanLoss: no input_ids, inputs_embeds or attention_mask in the batch tells its length")
+        length = given[0].shape[1]
+        positions = torch.stack([batch[name].flatten().long() for name in self.columns], dim=1)
         inside = (positions >= 0) & (positions < length)
         if (own := self._own(batch)) is not None:
             inside = inside & own.gather(1, positions.clamp(0, length - 1))
@@ -132,7 +157,8 @@ class SpanLoss(Loss):
         """Scores of first and last positions, shape ``(batch, 2, length)``."""
         if isinstance(outputs, Tensor):
             return outputs
-        return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)
+        pair = outputs[:2] if isinstance(outputs, tuple) else (outputs["start_logits"], outputs["end_logits"])
+        return torch.stack(list(pair), dim=1)
 
     @property
     def divergence(self) -> Divergence:
@@ -141,4 +167,4 @@ class SpanLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, shape ``(positions,)``."""
-        return F.cross_entropy(logits, labels, reduction="none")
+        return cross_entropies(logits, labels)

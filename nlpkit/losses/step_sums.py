@@ -63,6 +63,10 @@ class StepSums(nn.Module):
             self._step = items
         return self.done
 
+    def restart(self) -> None:
+        """Forget all steps."""
+        self.done, self.current, self._step = torch.zeros_like(self.done), torch.zeros_like(self.current), None
+
     def add(self, found: Tensor) -> None:
         """Add to the sums of the step that is running."""
         if torch.is_grad_enabled():

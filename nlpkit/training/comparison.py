@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses.divergences import Divergence, softmax
+from nlpkit.losses.embeddings.embedding_loss import PooledLoss
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host
@@ -23,7 +24,7 @@ class Comparison:
             attention mask lets in (of an encoder-decoder, those of ``decoder_attention_mask``, without which it is the
             labelled ones).
         divergence: ``None`` takes ``Loss.divergence``, or ``softmax`` where that is not known and an item has one
-            label and a score per class.
+            label and a score per class. Embeddings have none but the one that is given.
         technique: who compares, for messages.
 
     Raises:
@@ -109,13 +110,19 @@ class Comparison:
             The divergence.
 
         Raises:
-            ValueError: none was given, and the loss does not tell.
+            ValueError: none was given, and the loss does not tell, or is over embeddings.
         """
         if self._divergence is not None:
             return self._divergence
         loss = self._trainer.task_loss
         if loss.divergence is not None:
             return loss.divergence
+        if isinstance(loss, PooledLoss):
+            raise ValueError(
+                f"{self._technique} compares predictions, and {type(loss).__name__} is over embeddings, which are "
+                "none: leave it out, or give divergence= a nlpkit.losses.Divergence of embeddings, such as gaussian, "
+                "by their squared distance"
+            )
         labels = loss.align_labels(loss.labels_of(batch))
         if labels.dim() == loss.valid(labels).dim() and predictions.dim() > 1:
             return softmax

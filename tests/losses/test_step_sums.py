@@ -91,6 +91,19 @@ def test_a_number_or_none_is_a_step_of_its_own_and_without_gradients_nothing_is(
     assert sums.before(None).item() == 5
 
 
+@pytest.mark.parametrize("name", ["f1", "center"])
+def test_a_loss_that_is_restarted_forgets_its_steps(name: str) -> None:
+    loss, case = looking_back(name)
+    model, batch, fresh = case.model().double(), case.collate(case.rows(), None), loss.state_dict()
+    for items in (torch.tensor(7), torch.tensor(7)):
+        loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items})
+    assert any(not torch.equal(fresh[key], value) for key, value in loss.state_dict().items())
+    loss.restart()
+    assert all(torch.equal(fresh[key], value) for key, value in loss.state_dict().items())
+    loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items})
+    assert not any(value.any() for key, value in loss.state_dict().items() if key.endswith("done"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["f1", "center"])
 def test_two_processes_look_back_at_the_rows_of_both(name: str, tmp_path: Path) -> None:

@@ -147,13 +147,13 @@ def test_a_berts_configuration_is_refused_before_it_fails_with_labels() -> None:
         (
             "WoBertForMaskedLM",
             IDS + VOCABULARY,
-            "labels hold 45, but scores are for 40 classes: give 0 to 39, or -100",
+            "labels hold 45, but there are 40 classes: give 0 to 39, or -100",
         ),
-        ("WoBertForPreTraining", IDS - 6, "labels hold -1, but scores are for 40 classes"),
-        ("WoBertForTokenClassification", IDS, "labels hold 5, but scores are for 2 classes: .* num_labels"),
-        ("WoBertForCharacterClassification", IDS, "labels hold 5, but scores are for 2 classes"),
-        ("WoBertForSequenceClassification", torch.tensor([0, 2]), "labels hold 2, but scores are for 2 classes"),
-        ("WoBertForMultipleChoice", torch.tensor([0, 1]), "labels hold 1, but scores are for 1 classes: give 0 to 0"),
+        ("WoBertForPreTraining", IDS - 6, "labels hold -1, but there are 40 classes"),
+        ("WoBertForTokenClassification", IDS, "labels hold 5, but there are 2 classes: give 0 to 1"),
+        ("WoBertForCharacterClassification", IDS, "labels hold 5, but there are 2 classes"),
+        ("WoBertForSequenceClassification", torch.tensor([0, 2]), "labels hold 2, but there are 2 classes"),
+        ("WoBertForMultipleChoice", torch.tensor([0, 1]), "labels hold 1, but there are 1 classes: give 0 to 0"),
         ("WoBertForTokenClassification", IDS[:, :7] * 0, r"labels of shape \(2, 7\) do not fit .* \(2, 8, 2\)"),
         ("WoBertForTokenClassification", IDS.T * 0, r"labels of shape \(8, 2\) do not fit .* \(2, 8, 2\)"),
         (
@@ -161,8 +161,8 @@ def test_a_berts_configuration_is_refused_before_it_fails_with_labels() -> None:
             torch.tensor([0.0, 1.0]),
             r"\(torch.float32\) do not .*multi-label",
         ),
-        ("WoBertForSequenceClassification", torch.tensor([0, 1]).int(), r"class ids \(torch.long\), not torch.int32"),
-        ("WoBertForTokenClassification", IDS * 0.0, r"labels must be class ids \(torch.long\), not torch.float32"),
+        ("WoBertForTokenClassification", IDS > 9, r"labels must be class indices \(torch.long\), not torch.bool"),
+        ("WoBertForTokenClassification", IDS * 0.0, r"labels must be class indices \(torch.long\), not torch.float32"),
     ],
 )
 def test_labels_that_are_no_class_are_named(name: str, labels: Tensor, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nlpkit.losses.imbalance.margins import checked_indices
+from nlpkit.losses.labels import checked_indices
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.step_sums import StepSums
 
@@ -56,7 +56,8 @@ class CenterLoss(Loss):
         Centers are those from before the step (see ``StepSums``), and classes without one have no distance yet.
         Parameters move no faster than the model, which is too slow for them at the rates of fine-tuning: give them
         another rate, or a momentum. In evaluation, where gradients are off, the loss is the task's alone. Distances
-        can be made small by small features, so that a large weight is dangerous.
+        can be made small by small features, so that a large weight is dangerous. ``restart()`` forgets centers of
+        earlier training, unless they are parameters.
 
     Example:
         >>> from nlpkit.losses import CrossEntropyLoss

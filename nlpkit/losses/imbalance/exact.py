@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses.divergences import Divergence, softmax
-from nlpkit.losses.imbalance.margins import class_indices
+from nlpkit.losses.labels import class_indices
 from nlpkit.losses.loss import Loss
 
 

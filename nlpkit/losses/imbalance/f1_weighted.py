@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, bernoulli
-from nlpkit.losses.imbalance.margins import margins, one_per_label
+from nlpkit.losses.imbalance.margins import margins
+from nlpkit.losses.labels import one_per_label
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.step_sums import StepSums
 
@@ -30,7 +31,8 @@ class F1WeightedLoss(Loss):
     Note:
         Weights are those from before the step, so that accumulation and processes change nothing (see ``StepSums``),
         and are kept in checkpoints. Where F is small, mistakes on labels that are 1 count most. Evaluation uses the
-        last weights and leaves them.
+        last weights and leaves them. An object that has been trained with begins another training where it was: call
+        ``restart()`` first, unless training is resumed.
 
     Example:
         >>> loss = F1WeightedLoss()

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nlpkit.losses.imbalance.margin_loss import MarginLoss
-from nlpkit.losses.imbalance.margins import (
+from nlpkit.losses.labels import (
     cells,
     checked_cells,
     checked_indices,
     class_indices,
     one_per_label,
     refuse_probabilities,
+    signed,
 )
 from nlpkit.losses.loss import at_least_fp32
 
@@ -47,7 +48,7 @@ def class_priors(
     """
     if not smoothing >= 0:
         raise ValueError(f"smoothing is {smoothing}; give at least 0, where 1 leaves no class without a probability")
-    given = torch.as_tensor(labels)
+    given = signed(torch.as_tensor(labels))
     if multi_label:
         if given.dim() != 2 or given.shape[1] != num_labels:
             raise ValueError(f"labels are of shape {tuple(given.shape)}; multi_label=True needs (rows, {num_labels})")

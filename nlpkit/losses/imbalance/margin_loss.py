@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from nlpkit.losses.divergences import Divergence, of_labels
-from nlpkit.losses.imbalance.margins import one_per_label
+from nlpkit.losses.labels import one_per_label
 from nlpkit.losses.loss import Loss
 
 

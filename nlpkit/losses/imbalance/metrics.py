@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nlpkit.losses.imbalance.margins import checked_indices
+from nlpkit.losses.labels import checked_indices, signed
 
 
 def balanced_accuracy(predicted: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) -> float:
@@ -69,7 +69,7 @@ def _hits(
     predicted: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor, classes: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Items found and items there are, of each class."""
-    right, found = torch.as_tensor(labels).flatten(), torch.as_tensor(predicted).flatten()
+    right, found = (signed(torch.as_tensor(given)).flatten() for given in (labels, predicted))
     known = right != -100
     if len(right) != len(found) or not known.any():
         raise ValueError(f"{len(right)} labels, {int(known.sum())} of them known, and {len(found)} predicted ones")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, of_labels
-from nlpkit.losses.imbalance.margins import checked_cells, checked_indices, refuse_probabilities
+from nlpkit.losses.labels import checked_cells, checked_indices, refuse_other_rows, refuse_probabilities, signed
 from nlpkit.losses.loss import Loss
 
 
@@ -23,9 +23,11 @@ class OverlapLoss(Loss):
         self.multi_label = multi_label
 
     def align_labels(self, labels: Tensor) -> Tensor:
-        """Numbers, among which -100 has a place; a column, where each row has one binary label."""
+        """As they are; of several labels numbers, a column where each row has one binary label."""
+        if not self.multi_label:
+            return labels
         labels = labels.long() if labels.dtype == torch.bool else labels
-        return labels.unsqueeze(-1) if self.multi_label and labels.dim() == 1 else labels
+        return labels.unsqueeze(-1) if labels.dim() == 1 else labels
 
     @property
     def divergence(self) -> Divergence:
@@ -66,8 +68,7 @@ class OverlapLoss(Loss):
         if self.multi_label:
             checked_cells(labels[known])
             return torch.where(known, logits.sigmoid(), 0.0), torch.where(known, labels, 0).to(logits.dtype)
-        if logits.dim() <= labels.dim():
-            raise ValueError("there is a label for each logit: for multi-label data set multi_label=True")
+        refuse_other_rows(logits, labels)
         refuse_probabilities(logits[known])
         classes = logits.shape[-1]
         chosen = torch.zeros_like(labels, dtype=torch.long)
@@ -76,7 +77,7 @@ class OverlapLoss(Loss):
         return torch.where(known.unsqueeze(-1), logits.softmax(-1), 0.0), targets * known.unsqueeze(-1)
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        labels = self.align_labels(labels)
+        labels = self.align_labels(signed(labels))
         if mask is not None:
             labels = labels.masked_fill(~self.align_labels(mask).bool(), -100)
         return labels, self.valid(labels)

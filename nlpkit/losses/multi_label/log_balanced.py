@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.losses.labels import checked_indices, signed, whole
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
 
@@ -34,7 +35,7 @@ def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         1.791...
     """
     _refuse_other_than_classes(logits, labels)
-    logits, labels = at_least_fp32(logits), labels.long()
+    logits, labels = at_least_fp32(logits), signed(labels)
     target = F.one_hot(labels.clamp(min=0), logits.shape[-1]).bool()
     losing = torch.where(target, -torch.inf, logits)  # -inf has no part in the sum, and takes no gradient
     peak = losing.detach().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
@@ -100,10 +101,5 @@ def _refuse_other_than_classes(logits: Tensor, labels: Tensor) -> None:
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}: give one class "
             f"for each token of a sequence, or -100"
         )
-    classes = logits.shape[-1]
-    outside = ((labels < 0) | (labels >= classes)) & (labels != -100)
-    if outside.any():
-        raise ValueError(
-            f"labels hold {labels[outside][0].item():g}, but logits are for {classes} classes: give 0 to "
-            f"{classes - 1}, or -100 where a token has none"
-        )
+    labels = whole(labels)
+    checked_indices(labels[labels != -100], logits.shape[-1])

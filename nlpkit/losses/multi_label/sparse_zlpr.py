@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpkit.losses.labels import signed
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
 from nlpkit.losses.multi_label.zlpr import ZLPRLoss
@@ -43,7 +44,7 @@ def sparse_zlpr(
         tensor([0.9889, 2.2780])
     """
     refuse_other_than_indices(logits, labels)
-    logits, labels = at_least_fp32(logits), labels.sort(dim=-1).values
+    logits, labels = at_least_fp32(logits), signed(labels).sort(dim=-1).values
     given = labels >= 0
     given[..., 1:] &= labels[..., 1:] != labels[..., :-1]
     found = logits.gather(-1, labels.clamp(min=0))
@@ -129,6 +130,7 @@ def refuse_other_than_indices(logits: Tensor, labels: Tensor) -> None:
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}: give a list of "
             f"class indices, padded with -100, for each row of logits, shape {(*logits.shape[:-1], 'most per row')}"
         )
+    labels = signed(labels)
     outside = ((labels < 0) | (labels >= classes)) & (labels != -100)
     if outside.any():
         raise ValueError(

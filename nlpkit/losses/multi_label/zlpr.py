@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.divergences import Divergence, bernoulli
+from nlpkit.losses.labels import signed
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
 
@@ -40,7 +41,7 @@ def zlpr(
         0.4401...
     """
     _refuse_another_shape(logits, labels)
-    logits = at_least_fp32(logits)
+    logits, labels = at_least_fp32(logits), signed(labels)
     applies, known = labels == 1, labels != -100
     if (torch.isneginf(logits) & applies).any():
         raise ValueError("labels say that a class applies whose logit is -inf: set its label to 0 or -100")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpkit.losses.labels import checked_indices, signed
 from nlpkit.losses.loss import at_least_fp32
 
 
@@ -20,6 +21,9 @@ def smooth_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Shape ``()``; 0 where no label is.
 
+    Raises:
+        ValueError: labels are of another shape, or no classes.
+
     Note:
         Its gradient vanishes where the model is surely wrong, so train by cross-entropy first.
 
@@ -32,8 +36,10 @@ def smooth_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}: give one class "
             f"for each row of logits"
         )
+    labels = signed(labels)
     chosen = labels != -100
-    right = at_least_fp32(logits)[chosen].softmax(dim=-1).gather(-1, labels[chosen].long().unsqueeze(-1))
+    classes = checked_indices(labels[chosen], logits.shape[-1])
+    right = at_least_fp32(logits)[chosen].softmax(dim=-1).gather(-1, classes.unsqueeze(-1))
     return right.sum() / chosen.sum().clamp(min=1)
 
 
@@ -119,6 +125,7 @@ def _counts(
                 f"{name} of shape {tuple(tensor.shape)} do not fit probabilities of shape "
                 f"{tuple(probabilities.shape)}: give a number for each of them"
             )
+    labels = signed(labels)
     counted = labels != -100 if mask is None else (labels != -100) & mask.bool()
     said = torch.where(counted, at_least_fp32(probabilities), 0.0)
     there = torch.where(counted, labels, 0).to(said.dtype)

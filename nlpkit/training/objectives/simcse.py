@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses.embeddings.embedding_loss import PooledLoss
+from nlpkit.training.dropout import PassesDiffer
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
@@ -38,6 +39,7 @@ class SimCSE(Technique):
         """Needs a loss over embeddings."""
         self._trainer = trainer
         self._rank = trainer.args.process_index
+        self._passes = PassesDiffer("SimCSE", "set its probabilities of dropout, e.g. hidden_dropout_prob=0.1")
         if not isinstance(loss := trainer.given_loss, PooledLoss):
             raise ValueError(
                 f"SimCSE makes pairs for a loss over embeddings, and {loss or 'that of the head'} is none: give "
@@ -58,9 +60,5 @@ class SimCSE(Technique):
         """Looks whether the passes differ."""
         loss = self._trainer.task_loss
         first, second = loss.logits_in(outputs, batch).detach().chunk(2)
-        if torch.equal(first, second):
-            raise ValueError(
-                "SimCSE: both passes are equal to the bit, so the model has no dropout: set its dropout "
-                "probabilities, e.g. hidden_dropout_prob=0.1"
-            )
+        self._passes.look(first, second)
         return terms

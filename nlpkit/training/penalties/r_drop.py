@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.losses.divergences import Divergence
 from nlpkit.training.comparison import Comparison
-from nlpkit.training.dropout import set_dropout
+from nlpkit.training.dropout import PassesDiffer, set_dropout
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
@@ -28,8 +30,9 @@ class RDrop(Technique):
         dropout: probability that all dropout of the model is set to, beforehand; ``None`` leaves it. 0.3 in the post.
 
     Raises:
-        ValueError: in training, where both passes agree to the bit, since the model has no dropout; or where the loss
-            is none over logits and labels, as PET's objectives.
+        ValueError: in training, where both passes agree to the bit, since the model has no dropout; where the loss is
+            none over logits and labels, as PET's objectives; or where it is over embeddings, and no divergence is
+            given.
 
     Note:
         A step takes about twice as long, and holds twice the rows' activations. ``on="all"`` in a masked language
@@ -49,12 +52,37 @@ class RDrop(Technique):
         dropout: float | None = None,
     ) -> None:
         self.weight, self.divergence, self.on, self.dropout = weight, divergence, on, dropout
+        self._give_back: Callable[[], None] | None = None
 
     def prepare(self, trainer: Host) -> None:
-        """Sets the dropout, if it is to be set."""
+        """Needs a model with dropout, if it is to be set."""
         self._comparison = Comparison(trainer, self.on, self.divergence, "R-Drop")
+        self._passes = PassesDiffer(
+            "R-Drop", "give dropout=0.1 (many decoders and ModernBERT have none), or set it in the configuration"
+        )
+        self._own_again()
         if self.dropout is not None:
-            set_dropout(trainer.model, self.dropout)
+            set_dropout(trainer.model, self.dropout)()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Sets the dropout, if it is to be set; without a weight the model has its own."""
+        if not self.active:
+            self._own_again()
+        elif self.dropout is not None and self._give_back is None:
+            self._give_back = set_dropout(kwargs["model"], self.dropout)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Gives the model its own dropout back."""
+        self._own_again()
+
+    def _own_again(self) -> None:
+        if self._give_back is not None:
+            self._give_back()
+        self._give_back = None
 
     def batch(self, batch: Batch) -> Batch:
         """Every row twice: all rows, then all again."""
@@ -69,11 +97,7 @@ class RDrop(Technique):
         predictions = self._comparison.predictions(outputs, batch)
         divergence = self._comparison.divergence(batch, predictions)
         first, second = predictions.unflatten(0, (2, -1))  # (pairs, ...) each
-        if len(first) and torch.equal(first, second):
-            raise ValueError(
-                "R-Drop: both passes are equal to the bit, so the model has no dropout (many decoders and ModernBERT "
-                "have none by default): give dropout=0.1, or set it in the model's configuration"
-            )
+        self._passes.look(first, second)
         return terms | {self.name: self.weight / 4 * divergence.symmetric(first, second).sum() / items[self.name]}
 
 

@@ -87,7 +87,7 @@ def test_one_class_and_minus_infinity_give_no_nan(classes: int) -> None:
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"labels of shape \(2, 3\) do not fit logits of shape \(2, 4, 5\): give one"):
         LogBalancedLoss()(drawn(2, 4, 5), torch.zeros(2, 3).long())
-    with pytest.raises(ValueError, match=r"labels hold 5, but logits are for 5 classes: give 0 to 4, or -100"):
+    with pytest.raises(ValueError, match=r"labels hold 5, but there are 5 classes: give 0 to 4, or -100"):
         log_balanced_cross_entropy(drawn(2, 5), torch.tensor([0, 5]))
     with pytest.raises(ValueError, match=r"num_items_in_batch counts tokens: give the loss to TechniqueTrainer"):
         LogBalancedLoss()(drawn(1, 2, 5), torch.zeros(1, 2).long(), num_items_in_batch=2)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
-from nlpkit.losses import CrossEntropyLoss, Loss, bernoulli, softmax
-from nlpkit.training import RDrop, stock_loss
+from nlpkit.losses import (
+    CrossEntropyLoss,
+    FlatNCELoss,
+    InfoNCELoss,
+    Loss,
+    NonContrastiveLoss,
+    SquaredErrorLoss,
+    bernoulli,
+    gaussian,
+    softmax,
+)
+from nlpkit.training import RDrop, VirtualAdversarial, stock_loss
+from nlpkit.training.dropout import set_dropout
 from nlpkit.training.technique import Batch
-from tests.contract.cases import Case
+from tests.contract.cases import Case, small_config
 from tests.contract.one_step import gradient
-from tests.contract.stock_heads import HEADS
+from tests.contract.stock_heads import HEADS, stock
+from tests.contract.test_losses import EMBEDDINGS
 from tests.contract.test_stock_heads import assert_same
 from tests.contract.test_techniques import largest_difference, with_two_masks
 
@@ -156,7 +169,7 @@ def test_the_posts_code_has_half_of_the_papers_loss() -> None:
 
 
 def test_dropout_can_be_set() -> None:
-    with pytest.raises(ValueError, match=r"has no dropout .* give dropout=0.1"):
+    with pytest.raises(ValueError, match=r"has no dropout: give dropout=0.1"):
         gradient(TOKENS, 8, 1, "ours", {"techniques": [RDrop()]})
     changed = gradient(TOKENS, 8, 1, "ours", {"techniques": [RDrop(dropout=0.3)]})
     assert largest_difference(changed, gradient(TOKENS, 8, 1, "ours")) > 1e-3
@@ -165,3 +178,56 @@ def test_dropout_can_be_set() -> None:
 def test_a_divergence_that_is_given_is_taken() -> None:
     settings = {"techniques": [RDrop(divergence=softmax, dropout=0.1)], "loss": CrossEntropyLoss()}
     gradient(TOKENS, 8, 1, "ours", settings)
+
+
+def test_without_weight_dropout_is_not_set_either_and_it_is_given_back_in_the_end() -> None:
+    plain = gradient(TOKENS, 2, 4, "ours")
+    off = gradient(TOKENS, 2, 4, "ours", {"techniques": [RDrop(0.0, dropout=0.5)]})
+    assert all(torch.equal(off[name], plain[name]) for name in plain)
+    models: list[Any] = []
+
+    def make() -> Any:
+        models.append(TOKENS.model())
+        return models[-1]
+
+    gradient(replace(TOKENS, model=make), 8, 1, "ours", {"techniques": [RDrop(dropout=0.5)]})
+    assert {module.p for module in models[0].modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
+
+
+def test_dropout_comes_and_goes_with_the_weight() -> None:
+    model, technique = TOKENS.model(), RDrop(0.0, dropout=0.5)
+    technique.prepare(Trainer(model, CrossEntropyLoss()))  # type: ignore[arg-type]
+    found = []
+    for weight in (0.0, 1.0, 2.0, 0.0, 1.0):
+        technique.weight = weight
+        technique.on_step_begin(None, None, None, model=model)  # type: ignore[arg-type]
+        found.append(model.dropout.p)
+    assert found == [0.0, 0.5, 0.5, 0.0, 0.5]
+    technique.prepare(Trainer(model, CrossEntropyLoss()))  # type: ignore[arg-type]
+    assert model.dropout.p == 0.0
+
+
+def test_a_few_equal_numbers_do_not_end_a_run_in_half_precision() -> None:
+    """Most pairs of logits in bfloat16 are equal by rounding here, and rows come one by one."""
+    model = stock("BertForSequenceClassification", **small_config(num_labels=1))()
+    torch.nn.init.constant_(model.classifier.bias, 3.0)
+    set_dropout(model.bfloat16(), 0.1)
+    loss, technique = SquaredErrorLoss(), RDrop()
+    technique.prepare(Trainer(model, loss))  # type: ignore[arg-type]
+    equal = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        batch = technique.batch({"input_ids": torch.arange(5, 12)[None], "labels": torch.tensor([1.0])})
+        outputs = model(**loss.inputs_of(batch))
+        equal += int(torch.equal(*outputs.logits))
+        technique.terms({}, outputs, batch, technique.items(batch))
+    assert 0 < equal < 30
+
+
+@pytest.mark.parametrize("make", [InfoNCELoss, FlatNCELoss, lambda: NonContrastiveLoss(torch.nn.Identity())])
+@pytest.mark.parametrize("technique", [RDrop, VirtualAdversarial])
+def test_embeddings_are_no_predictions(technique: Any, make: Any) -> None:
+    case = with_two_masks(EMBEDDINGS) if technique is RDrop else EMBEDDINGS
+    with pytest.raises(ValueError, match=r"is over embeddings, which are none.* divergence="):
+        gradient(case, 8, 1, "ours", {"loss": make(), "techniques": [technique()]})
+    gradient(case, 8, 1, "ours", {"loss": make(), "techniques": [technique(divergence=gaussian)]})
