@@ -111,7 +111,12 @@ class Adversary(Technique):
         """Run a batch as it is: its loss, what may be moved, and the direction of the gradient there."""
         with self.moving(model, batch) as calls:
             loss = run(batch)
-        return loss, *self.gathered(calls, [call.move.grad for call in calls])
+        return loss, *self.gathered(calls, self.slopes(calls))
+
+    def slopes(self, calls: Sequence[Call]) -> list[Tensor | None]:
+        """The gradients of the loss that passes have left at their moves, whatever weight the passes had."""
+        scale = self._trainer.scale  # below 0 inside of what takes differences of gradients
+        return [None if call.move.grad is None else call.move.grad / scale for call in calls]
 
     def probe(
         self,

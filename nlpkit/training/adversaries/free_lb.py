@@ -86,7 +86,7 @@ class FreeLB(Adversary):
             drawn.again()
             with moving as calls:
                 total = total + run(batch, weight=self.weight / self.steps, name=self.name)
-            moves, gradient = self.gathered(calls, [call.move.grad for call in calls])
+            moves, gradient = self.gathered(calls, self.slopes(calls))
             move = moves.gather([call.move.detach() for call in calls])
             ahead = unit(moves, gradient)
             stepped = [value + self.step_size * way for value, way in zip(move, ahead, strict=True)]
