@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.training.adversaries.moves import Call, MatrixMoves, Moves, RowMoves, Start, moving, no_move
+from nlpkit.training.adversaries.tokens import TokenFinder
 from nlpkit.training.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 
@@ -28,10 +29,12 @@ class Adversary(Technique):
             moves the embedding matrix as kexue.fm/archives/7234 does: equal tokens alike, lengths over the whole
             matrix, so that the rows of a micro-batch depend on each other and accumulation is refused. An output
             head that shares the matrix is not moved.
-        still: token ids that are never moved, such as ``tokenizer.all_special_ids``. Padding never is.
+        still: token ids that are never moved, such as ``tokenizer.all_special_ids``. Padding never is, see
+            ``nlpkit.training.adversaries.tokens``.
 
     Raises:
-        ValueError: no gradient reaches what is to be moved, or data parallelism or checkpointing cannot repeat passes.
+        ValueError: no gradient reaches what is to be moved, which of it is padding cannot be told, or data parallelism
+            or checkpointing cannot repeat passes.
 
     Note:
         No parameter is touched: the move is added by a hook, which goes when the step ends or fails. In an
@@ -60,29 +63,19 @@ class Adversary(Technique):
                 'gradient_checkpointing_kwargs={"use_reentrant": False}'
             )
         self._trainer = trainer
-        self._modules = self._find(model)
-        inner = with_head(model)
-        self._decoder: set[nn.Module] = set()
-        if getattr(getattr(inner, "config", None), "is_encoder_decoder", False):
-            self._decoder = set(inner.get_decoder().modules())
-
-    def _find(self, model: Any) -> list[nn.Module]:
+        self._embeddings = _input_embeddings(model, needed=self.at is None or self.at == "matrix")
+        self._decoder = _decoder(with_head(model))
         if isinstance(self.at, nn.Module):
-            return [self.at]
-        if callable(self.at):
-            return [self.at(model)]
-        embedding: nn.Module = model.get_input_embeddings()
-        # Stacks of an encoder-decoder have embeddings of their own, whose matrix is that of the model.
-        tied: list[nn.Module] = [
-            m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is embedding.weight
-        ]
-        return tied or [embedding]
+            self._modules = [self.at]
+        else:
+            self._modules = [self.at(model)] if callable(self.at) else self._embeddings
 
     def moving(
         self, model: nn.Module, batch: Batch, moves: Sequence[Tensor] | Start = no_move
     ) -> AbstractContextManager[list[Call]]:
         """Passes of a model within are moved; see ``nlpkit.training.adversaries.moves.moving``."""
-        return moving(model, self._modules, lambda module, states: self.mask(module, states, batch), moves)
+        tokens = TokenFinder(self.title, batch, embeddings=self._embeddings, decoder=self._decoder, still=self.still)
+        return moving(model, self._modules, tokens, moves)
 
     def gathered(self, calls: Sequence[Call], gradients: Sequence[Tensor | None]) -> tuple[Moves, list[Tensor]]:
         """What may be moved in a pass, and the gradient of it; refuses where there is none."""
@@ -101,7 +94,7 @@ class Adversary(Technique):
                 f"{self.title}: {type(self._modules[0]).__name__} runs {len(calls)} times in a pass, which "
                 "checkpointing repeats in another order; train without gradient_checkpointing, or move another module"
             )
-        if self.at == "matrix" and any(call.ids is None for call in calls):
+        if self.at == "matrix" and not all(isinstance(module, nn.Embedding) for module in self._modules):
             raise ValueError(f'{self.title}(at="matrix") needs a torch.nn.Embedding as the input embedding')
         moves = MatrixMoves(calls) if self.at == "matrix" else RowMoves(calls)
         known = [torch.zeros_like(c.move) if g is None else g for c, g in zip(calls, gradients, strict=True)]
@@ -111,7 +104,12 @@ class Adversary(Technique):
         """Run a batch as it is: its loss, what may be moved, and the direction of the gradient there."""
         with self.moving(model, batch) as calls:
             loss = run(batch)
-        return loss, *self.gathered(calls, [call.move.grad for call in calls])
+        return loss, *self.gathered(calls, self.slopes(calls))
+
+    def slopes(self, calls: Sequence[Call]) -> list[Tensor | None]:
+        """The gradients of the loss that passes have left at their moves, whatever weight the passes had."""
+        scale = self._trainer.scale  # below 0 inside of what takes differences of gradients
+        return [None if call.move.grad is None else call.move.grad / scale for call in calls]
 
     def probe(
         self,
@@ -136,32 +134,23 @@ class Adversary(Technique):
             )
         return [moves.items(items["loss"]) * value for value in gradient]
 
-    def mask(self, module: nn.Module, states: Tensor, batch: Batch) -> Tensor:
-        """What may be moved in the output of a module: tokens that are no padding and not to be still."""
-        mask = self._tokens(module, batch)
-        if mask is None:
-            return torch.ones(states.shape[:-1], dtype=torch.bool, device=states.device)
-        if len(states) != len(mask):
-            raise ValueError(
-                f"{self.title}: the output of {type(module).__name__} has shape {tuple(states.shape)}, and the batch "
-                f"has {len(mask)} rows; its first dimension must be the rows"
-            )
-        if states.shape[: mask.dim()] == mask.shape and states.dim() > 2:
-            return mask
-        return torch.ones(states.shape[:-1], dtype=torch.bool, device=states.device)
 
-    def _tokens(self, module: nn.Module, batch: Batch) -> Tensor | None:
-        if module in self._decoder:
-            mask, labels = batch.get("decoder_attention_mask"), batch.get("labels")
-            if mask is None and labels is not None and batch.get("decoder_input_ids") is None:
-                mask = (labels != -100).flip(-1).cumsum(-1).flip(-1) > 0  # up to the last one with a label
-            return None if mask is None else mask.bool()
-        mask, ids = batch.get("attention_mask"), batch.get("input_ids")
-        if mask is None:
-            if ids is None:
-                return None
-            mask = torch.ones_like(ids)
-        moved = mask.bool()
-        if ids is not None and self.still:
-            moved = moved & ~torch.isin(ids, torch.tensor(self.still, device=ids.device))
-        return moved.flatten(0, -2) if moved.dim() > 2 else moved
+def _input_embeddings(model: Any, *, needed: bool) -> list[nn.Module]:
+    """The input embedding; stacks of an encoder-decoder have some of their own, whose matrix is that of the model."""
+    try:
+        embedding: nn.Module = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):  # models of anything but tokens
+        if needed:
+            raise
+        return []
+    matrix = getattr(embedding, "weight", None)
+    tied: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is matrix]
+    return tied or [embedding]
+
+
+def _decoder(model: Any) -> nn.Module | None:
+    """The second of two stacks; encoders of a family that has two have none, whatever they call it."""
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return None
+    decoder: nn.Module = model.get_decoder()
+    return None if model.get_encoder() in set(decoder.modules()) else decoder

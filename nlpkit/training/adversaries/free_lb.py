@@ -71,8 +71,7 @@ class FreeLB(Adversary):
         """The batch at every move."""
         contents = row_contents(batch, self.title)
 
-        def start(module: nn.Module, states: Tensor, turn: int) -> Tensor:
-            mask = self.mask(module, states, batch)
+        def start(states: Tensor, mask: Tensor, turn: int) -> Tensor:
             noise = row_noise(contents, mask, states, key=f"{self._key} {turn}", draw=torch.rand)
             numbers = mask.flatten(1).sum(dim=1) * states[0].numel() / mask[0].numel()
             size = numbers.clamp(min=1).rsqrt().view(-1, *[1] * (states.dim() - 1))
@@ -86,7 +85,7 @@ class FreeLB(Adversary):
             drawn.again()
             with moving as calls:
                 total = total + run(batch, weight=self.weight / self.steps, name=self.name)
-            moves, gradient = self.gathered(calls, [call.move.grad for call in calls])
+            moves, gradient = self.gathered(calls, self.slopes(calls))
             move = moves.gather([call.move.detach() for call in calls])
             ahead = unit(moves, gradient)
             stepped = [value + self.step_size * way for value, way in zip(move, ahead, strict=True)]

@@ -14,7 +14,7 @@ from nlpkit.training.adversaries.adversary import Adversary, Site
 from nlpkit.training.adversaries.moves import Moves
 from nlpkit.training.dropout import SameDropout
 from nlpkit.training.stock_losses import with_head
-from nlpkit.training.technique import Batch, Host, Items, Run, Terms, total
+from nlpkit.training.technique import Batch, Host, Items, Run, total
 
 
 class GradientPenalty(Adversary):
@@ -65,7 +65,6 @@ class GradientPenalty(Adversary):
         self.delta, self.exact = delta, exact
         self._length = torch.zeros((), dtype=torch.float64)  # mean of a step's rows; 0 before the first
         self._seen = torch.zeros(2, dtype=torch.float64)  # sum and number of the lengths of the step that is running
-        self._clean: list[Tensor] = []  # the loss of the pass as it is
 
     def prepare(self, trainer: Host) -> None:
         """Refuses fused attention where it is to be differentiated twice, and gradients that are scaled."""
@@ -99,24 +98,16 @@ class GradientPenalty(Adversary):
             return loss + run.backward(self.name, self._differentiated(run, model, batch, items))
         reach, share = self._reach()
         with self.moving(model, batch) as calls:
-            self._clean = []
-            run(batch, weight=1 - share, shown=1.0)
-        scale = (1 - share) * self._trainer.scale
-        grads = [None if call.move.grad is None else call.move.grad / scale for call in calls]
-        moves, gradient = self._gradient(self.gathered(calls, grads), items)
+            loss = run(batch, weight=1 - share, shown=1.0) / (1 - share)
+        slopes = [None if slope is None else slope / (1 - share) for slope in self.slopes(calls)]
+        moves, gradient = self._gradient(self.gathered(calls, slopes), items)
         self._note(moves, gradient)
         drawn.again()
         with self.moving(model, batch, moves.spread([reach * value for value in gradient])):
             run(batch, weight=share, name=self.name, shown=0.0)
         penalty = self.weight / 2 * self._squares(moves, gradient, items)
         run.log(self.name, penalty)
-        return (self._clean[0] + penalty) * self._trainer.scale
-
-    def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
-        """Adds nothing; keeps the loss of the pass as it is."""
-        if not self._clean:
-            self._clean.append(total(terms).detach())
-        return terms
+        return loss + penalty * self._trainer.scale
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlpkit.training.adversaries.tokens import TokenFinder
+
 
 @dataclass(frozen=True)
 class Call:
     """One call of a moved module in a pass.
 
     Attributes:
-        move: what is added to its output, shape ``(rows, ...)``; keeps its gradient.
+        move: what is added to its output, shape ``(rows, ...)``, also where that has tokens first; keeps its gradient.
         mask: what may be moved, ``True`` there, the first dimensions of ``move``.
-        ids: the token ids that the module was given, shape of the mask; ``None`` for modules of another kind.
+        ids: of the tokens, shape of the mask; ``None`` where they are not known.
     """
 
     move: Tensor
@@ -26,15 +28,15 @@ class Call:
     ids: Tensor | None
 
 
-#: The move of a call, given the module, its output and how many calls of the pass came before.
-Start = Callable[[nn.Module, Tensor, int], Tensor]
+#: The move of a call, given what it is added to, what of that may move, and how many calls of the pass came before.
+Start = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @contextmanager
 def moving(
     model: nn.Module,
     modules: Sequence[nn.Module],
-    mask_of: Callable[[nn.Module, Tensor], Tensor],
+    tokens: TokenFinder,
     moves: Sequence[Tensor] | Start,
 ) -> Iterator[list[Call]]:
     """Within, the outputs of modules are moved, in every pass of a model by the same.
@@ -42,7 +44,7 @@ def moving(
     Args:
         model: begins and ends a pass.
         modules: whose outputs are moved: tensors, or tuples that begin with one.
-        mask_of: says what may be moved, given a module and its output.
+        tokens: says what may be moved.
         moves: one per call in a pass, or a function that makes them.
 
     Yields:
@@ -50,11 +52,13 @@ def moving(
         after a ``run`` they are those of all that it did.
     """
     calls: list[Call] = []
+    turned: list[bool] = []  # of each call, whether its output has tokens before rows
     turn, complete = 0, False
 
     def begin(*_: Any) -> None:
         nonlocal turn
         turn = 0
+        tokens.begin()
 
     def end(*_: Any) -> None:
         nonlocal complete
@@ -68,11 +72,14 @@ def moving(
                 f"at={type(module).__name__} returns a {type(output).__name__}, not a tensor: name another"
             )
         if not complete:
-            given = moves(module, states, turn) if callable(moves) else moves[turn]
-            ids = inputs[0] if isinstance(module, nn.Embedding) else None
+            found = tokens.of(module, states)
+            rows_first = states.transpose(0, 1) if found.turned else states
+            given = moves(rows_first, found.mask, turn) if callable(moves) else moves[turn]
             given = given.detach().to(states.dtype).requires_grad_()
-            calls.append(Call(given, mask_of(module, states), ids))
-        added = calls[turn % len(calls)].move
+            calls.append(Call(given, found.mask, found.ids))
+            turned.append(found.turned)
+        place = turn % len(calls)
+        added = calls[place].move.transpose(0, 1) if turned[place] else calls[place].move
         turn += 1
         if added.shape != states.shape:
             raise ValueError(
@@ -82,6 +89,7 @@ def moving(
         return (states + added, *output[1:]) if isinstance(output, tuple) else states + added
 
     handles = [model.register_forward_pre_hook(begin), model.register_forward_hook(end)]
+    handles += tokens.watch()
     handles += [module.register_forward_hook(move) for module in modules]
     try:
         yield calls
@@ -90,7 +98,7 @@ def moving(
             handle.remove()
 
 
-def no_move(module: nn.Module, states: Tensor, turn: int) -> Tensor:
+def no_move(states: Tensor, mask: Tensor, turn: int) -> Tensor:
     """Zeros, of which only the gradient is of interest."""
     return torch.zeros_like(states)
 

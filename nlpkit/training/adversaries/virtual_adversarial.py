@@ -116,8 +116,7 @@ class VirtualAdversarial(Adversary):
     def _noise(self, batch: Batch, length: float) -> Start:
         contents = row_contents(batch, self.title)
 
-        def start(module: nn.Module, states: Tensor, turn: int) -> Tensor:
-            mask = self.mask(module, states, batch)
+        def start(states: Tensor, mask: Tensor, turn: int) -> Tensor:
             noise = row_noise(contents, mask, states, key=f"{self._key} {turn}")
             return length * noise / noise.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, *[1] * (noise.dim() - 1))
 

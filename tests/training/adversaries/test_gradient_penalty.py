@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
-from nlpkit.training import FGM, GradientPenalty, TechniqueTrainer
+from nlpkit.training import FGM, PGD, FreeLB, GradientPenalty, Technique, TechniqueTrainer
+from nlpkit.training.adversaries.adversary import Adversary
 from tests.contract.cases import Case
 from tests.contract.one_step import gradient
 from tests.training.adversaries.test_fgm import ROWS, TOKENS, ours
@@ -176,3 +177,35 @@ def test_fused_attention_has_no_second_derivative_of_its_own() -> None:
     (slope,) = torch.autograd.grad(model(inputs_embeds=embedded, **batch).loss, embedded, create_graph=True)
     with pytest.raises(RuntimeError, match="derivative"):
         slope.square().sum().backward()
+
+
+def logged(folder: Any, techniques: list[Technique]) -> dict[str, float]:
+    arguments = TrainingArguments(
+        str(folder), max_steps=1, logging_steps=1, use_cpu=True, report_to=[], save_strategy="no",
+        remove_unused_columns=False,
+    )  # fmt: skip
+    trainer = TechniqueTrainer(
+        eager(TOKENS).model().double(), arguments, train_dataset=TOKENS.rows(),
+        data_collator=lambda rows: TOKENS.collate(rows, None), techniques=techniques,
+    )  # fmt: skip
+    trainer.train()
+    log: dict[str, float] = trainer.state.log_history[0]
+    return log
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_loss_that_is_logged_is_the_sum_of_its_parts_around_other_techniques(exact: bool, tmp_path: Any) -> None:
+    log = logged(tmp_path, [GradientPenalty(0.7, delta=0.3, exact=exact), FGM(0.5, 0.4)])
+    parts = [log[name] for name in ("task_loss", "fgm/loss", "gradient_penalty")]
+    assert log["loss"] == pytest.approx(sum(parts), rel=1e-6)
+    assert log["loss"] > 1.2 * log["task_loss"]
+
+
+@pytest.mark.parametrize("adversary", [FGM, PGD, FreeLB])
+def test_adversaries_inside_go_uphill_though_a_pass_may_have_a_weight_below_zero(adversary: type[Adversary]) -> None:
+    # The smaller the move, the further lies the weight of the pass as it is below 0; the step stays the same.
+    coarse, fine = (
+        gradient(eager(TOKENS), 8, 1, "ours", {"techniques": [GradientPenalty(0.7, delta=delta), adversary(0.5)]})
+        for delta in (1e-3, 1e-4)
+    )
+    assert size(apart(coarse, fine)) < 0.05 * size(fine)

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from nlpkit.losses import SquaredErrorLoss
-from nlpkit.training import FGM, Flooding, TechniqueTrainer, suggest_flood_level
+from nlpkit.training import FGM, Flooding, GradientPenalty, Technique, TechniqueTrainer, suggest_flood_level
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
 from tests.contract.test_stock_heads import assert_same
 from tests.contract.test_techniques import largest_difference
 
+EACH_STEP: dict[str, Any] = {"logging_strategy": "steps", "logging_steps": 1}
 TOKENS = next(case for case in HEADS if case.name == "BertForTokenClassification")
 
 
@@ -166,3 +167,22 @@ def test_an_unknown_scope_is_refused() -> None:
 def test_a_history_without_a_level_is_refused(history: list[dict[str, float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         suggest_flood_level(history)
+
+
+@pytest.mark.parametrize("others", [[], [FGM]], ids=str)
+def test_the_loss_of_the_step_has_all_of_what_stands_behind_flooding(others: list[type[Technique]]) -> None:
+    def found(*first: Technique, **options: Any) -> dict[str, Tensor]:
+        techniques = [*first, GradientPenalty(0.7), *(other() for other in others)]
+        return gradient(TOKENS, 2, 4, "ours", {"techniques": techniques} | options, **EACH_STEP)
+
+    logged: dict[str, float] = {}
+
+    class Log(TrainerCallback):
+        def on_log(self, *args: Any, logs: dict[str, float], **others: Any) -> None:
+            logged.update(logs)
+
+    as_it_is = found(callbacks=[Log()])
+    parts = [logged[name] for name in ("task_loss", "fgm/loss", "gradient_penalty") if name in logged]
+    assert len(parts) == len(others) + 2
+    assert_same(found(Flooding(sum(parts) - 1e-3)), as_it_is)
+    assert_same(found(Flooding(sum(parts) + 1e-3)), {name: -value for name, value in as_it_is.items()})
