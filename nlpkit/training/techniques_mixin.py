@@ -86,6 +86,8 @@ class TechniquesMixin(Trainer):
         self._head_loss.begin(self.model)
         self._prepare_techniques()
         self._term_log = TermLog()
+        if self.given_loss is not None and not kwargs.get("resume_from_checkpoint"):
+            self.given_loss.restart()
         return super()._inner_training_loop(*args, **kwargs)
 
     def get_batch_samples(

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import BertForTokenClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification
 
 from nlpkit import TechniqueTrainer
-from nlpkit.losses import CrossEntropyLoss
+from nlpkit.losses import CrossEntropyLoss, F1WeightedLoss
 from nlpkit.training import EMA, FGM, SWA, GradientPenalty, RDrop, Technique, WeightScaleInvariant
 from nlpkit.training.checkpoints import load_state, save_state
 from tests.training.runs import small_model, trainer
@@ -207,3 +207,18 @@ def test_the_head_is_checked_on_the_first_batch_with_labels(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"the head of Penalised has a loss of 1\.\d+ where CrossEntropyLoss\(\) has"):
         run.train()
     assert run.state.global_step == 1
+
+
+def test_a_loss_that_looks_back_begins_anew_with_each_training_but_a_resumed_one(tmp_path: Path) -> None:
+    labels = [{"input_ids": torch.tensor([2, 5 + n, 3]), "labels": torch.tensor([1.0, 0.0, n % 2, 0.0, 1.0])} for n in range(8)]
+    loss, ends = F1WeightedLoss(), []
+    for folder in ("one", "two"):
+        model = small_model(BertForSequenceClassification, problem_type="multi_label_classification").double()
+        settings = {"save_strategy": "steps", "save_steps": 2, "data_seed": 1}
+        run = trainer(tmp_path / folder, model=model, rows=lambda: labels, options={"loss": loss}, **(SGD | settings))
+        run.data_collator = torch.utils.data.default_collate
+        run.train()
+        ends.append(weights(run)["classifier.weight"])
+    assert torch.equal(*ends)
+    run.train(resume_from_checkpoint=str(tmp_path / "two" / "checkpoint-2"))
+    assert torch.equal(weights(run)["classifier.weight"], ends[0])
