@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.training.adversaries.moves import Call, MatrixMoves, Moves, RowMoves, Start, moving, no_move
+from nlpkit.training.adversaries.slots import Slots
 from nlpkit.training.adversaries.tokens import TokenFinder
 from nlpkit.training.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
@@ -37,7 +39,8 @@ class Adversary(Technique):
             or checkpointing cannot repeat passes.
 
     Note:
-        No parameter is touched: the move is added by a hook, which goes when the step ends or fails. In an
+        No parameter is touched: the move is added by a hook, which goes when the step ends or fails; with
+        ``torch_compile`` hooks stay until training ends, and break the graph where they are. In an
         encoder-decoder both inputs are moved, and the length of a row's move is that of both together.
     """
 
@@ -64,24 +67,43 @@ class Adversary(Technique):
             )
         self._trainer = trainer
         self._embeddings = _input_embeddings(model, needed=self.at is None or self.at == "matrix")
-        self._decoder = _decoder(with_head(model))
         if isinstance(self.at, nn.Module):
             self._modules = [self.at]
         else:
             self._modules = [self.at(model)] if callable(self.at) else self._embeddings
+        decoder = _decoder(with_head(model))
+        heard = list(dict.fromkeys([*self._embeddings, *self._modules]))
+        self._slots = Slots([] if decoder is None else [decoder], heard)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """A model that is compiled must have its hooks before it runs."""
+        if args.torch_compile:
+            self._slots.keep()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Leaves nothing in it."""
+        self._slots.remove()
 
     def moving(
         self, model: nn.Module, batch: Batch, moves: Sequence[Tensor] | Start = no_move
     ) -> AbstractContextManager[list[Call]]:
         """Passes of a model within are moved; see ``nlpkit.training.adversaries.moves.moving``."""
-        tokens = TokenFinder(self.title, batch, embeddings=self._embeddings, decoder=self._decoder, still=self.still)
-        return moving(model, self._modules, tokens, moves)
+        tokens = TokenFinder(self.title, batch, embeddings=self._embeddings, still=self.still)
+        return moving(model, self._modules, self._slots, tokens, moves)
 
     def gathered(self, calls: Sequence[Call], gradients: Sequence[Tensor | None]) -> tuple[Moves, list[Tensor]]:
         """What may be moved in a pass, and the gradient of it; refuses where there is none."""
         if not any(gradient is not None for gradient in gradients):
             where = ", ".join(sorted({type(module).__name__ for module in self._modules}))
             way_out = f"name a module behind it that is trained: {self.title}(at=lambda model: model...)"
+            if not calls and self._trainer.args.torch_compile:
+                way_out += (
+                    ", or call torch.compiler.reset() before training, if torch_compile has seen the model without"
+                )
             if not calls:
                 raise ValueError(f"{self.title}: {where} did not run in this pass; {way_out}")
             raise ValueError(

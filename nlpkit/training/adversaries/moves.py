@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlpkit.training.adversaries.slots import Slots
 from nlpkit.training.adversaries.tokens import TokenFinder
 
 
@@ -36,6 +37,7 @@ Start = Callable[[Tensor, Tensor, int], Tensor]
 def moving(
     model: nn.Module,
     modules: Sequence[nn.Module],
+    slots: Slots,
     tokens: TokenFinder,
     moves: Sequence[Tensor] | Start,
 ) -> Iterator[list[Call]]:
@@ -44,6 +46,7 @@ def moving(
     Args:
         model: begins and ends a pass.
         modules: whose outputs are moved: tensors, or tuples that begin with one.
+        slots: of these modules, and of what tells of their tokens.
         tokens: says what may be moved.
         moves: one per call in a pass, or a function that makes them.
 
@@ -64,8 +67,11 @@ def moving(
         nonlocal complete
         complete = True  # calls that come later repeat these, in further passes or in those of checkpointing
 
-    def move(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    def move(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
         nonlocal turn
+        tokens.see(module, inputs, named)
+        if module not in modules:
+            return None
         states = output[0] if isinstance(output, tuple) else output
         if not isinstance(states, Tensor):
             raise ValueError(
@@ -89,10 +95,9 @@ def moving(
         return (states + added, *output[1:]) if isinstance(output, tuple) else states + added
 
     handles = [model.register_forward_pre_hook(begin), model.register_forward_hook(end)]
-    handles += tokens.watch()
-    handles += [module.register_forward_hook(move) for module in modules]
     try:
-        yield calls
+        with slots.filled(tokens.begin_decoder, move):
+            yield calls
     finally:
         for handle in handles:
             handle.remove()

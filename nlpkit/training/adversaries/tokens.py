@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from nlpkit.training.technique import Batch
 
@@ -38,7 +37,6 @@ class TokenFinder:
         title: of the technique, for messages.
         batch: that runs.
         embeddings: the input embedding of each stack.
-        decoder: the second of two stacks.
         still: token ids that are not moved.
     """
 
@@ -48,11 +46,10 @@ class TokenFinder:
         batch: Batch,
         *,
         embeddings: Sequence[nn.Module],
-        decoder: nn.Module | None,
         still: Sequence[int],
     ) -> None:
         self._title, self._batch = title, batch
-        self._embeddings, self._decoder, self._still = embeddings, decoder, still
+        self._embeddings, self._still = embeddings, still
         self.begin()
 
     def begin(self) -> None:
@@ -60,17 +57,15 @@ class TokenFinder:
         self._decodes = False
         self._ids: Tensor | None = None  # of the stack that runs
 
-    def watch(self) -> list[RemovableHandle]:
-        """Hooks that see which stack runs, and what its embedding gets."""
-        decoder = [] if self._decoder is None else [self._decoder.register_forward_pre_hook(self._begin_decoder)]
-        return decoder + [module.register_forward_hook(self._see, with_kwargs=True) for module in self._embeddings]
-
-    def _begin_decoder(self, *_: Any) -> None:
+    def begin_decoder(self) -> None:
+        """The second stack begins."""
         self._decodes, self._ids = True, None
 
-    def _see(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], states: Any) -> None:
-        first = next(iter((*inputs, *named.values())))
-        self._ids = first if isinstance(first, Tensor) and first.dim() == 2 else None
+    def see(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """A module has run; if it is the embedding of a stack, its ids are those of the stack."""
+        if module in self._embeddings:
+            first = next(iter((*inputs, *named.values())))
+            self._ids = first if isinstance(first, Tensor) and first.dim() == 2 else None
 
     def of(self, module: nn.Module, states: Tensor) -> Tokens:
         """What may be moved.

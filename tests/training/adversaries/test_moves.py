@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nlpkit.training.adversaries.moves import Call, MatrixMoves, RowMoves, moving, no_move, unit, within
 from nlpkit.training.adversaries.noise import row_contents, row_noise
+from nlpkit.training.adversaries.slots import Slots
 from nlpkit.training.adversaries.tokens import TokenFinder
 
 
@@ -62,8 +63,9 @@ def test_every_pass_has_the_same_moves_and_their_gradients_add_up() -> None:
     inner = nn.Linear(2, 2, bias=False)
     model = nn.Sequential(inner, nn.ReLU(), inner)
     states = torch.rand(3, 2)
-    tokens = TokenFinder("FGM", {}, embeddings=[], decoder=None, still=())
-    with moving(model, [inner], tokens, no_move) as calls:
+    tokens = TokenFinder("FGM", {}, embeddings=[], still=())
+    slots = Slots([], [inner])
+    with moving(model, [inner], slots, tokens, no_move) as calls:
         model(states).sum().backward()
         once = [made.move.grad.clone() for made in calls]
         model(states).sum().backward()
@@ -71,7 +73,7 @@ def test_every_pass_has_the_same_moves_and_their_gradients_add_up() -> None:
     for made, gradient in zip(calls, once, strict=True):
         torch.testing.assert_close(made.move.grad, 2 * gradient)
     moves = [torch.ones(3, 2), torch.full((3, 2), 2.0)]
-    with moving(model, [inner], tokens, moves):
+    with moving(model, [inner], slots, tokens, moves):
         found = [model(states) for _ in range(2)]
     expected = inner((inner(states) + 1).relu()) + 2
     assert torch.equal(found[0], expected)
