@@ -210,7 +210,10 @@ def test_the_head_is_checked_on_the_first_batch_with_labels(tmp_path: Path) -> N
 
 
 def test_a_loss_that_looks_back_begins_anew_with_each_training_but_a_resumed_one(tmp_path: Path) -> None:
-    labels = [{"input_ids": torch.tensor([2, 5 + n, 3]), "labels": torch.tensor([1.0, 0.0, n % 2, 0.0, 1.0])} for n in range(8)]
+    labels = [
+        {"input_ids": torch.tensor([2, 5 + n, 3]), "labels": torch.tensor([1.0, 0.0, n % 2, 0.0, 1.0])}
+        for n in range(8)
+    ]
     loss, ends = F1WeightedLoss(), []
     for folder in ("one", "two"):
         model = small_model(BertForSequenceClassification, problem_type="multi_label_classification").double()
