@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.labels import checked_shares, cross_entropies, refuse_other_cells, signed, squared_errors
+from nlpkit.losses.item_losses import cross_entropies, squared_errors
+from nlpkit.losses.labels import checked_shares, refuse_other_cells, signed
 from nlpkit.losses.loss import at_least_fp32
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, bernoulli, gaussian, softmax
-from nlpkit.losses.labels import checked_shares, cross_entropies, one_per_label, squared_errors
+from nlpkit.losses.item_losses import cross_entropies, squared_errors
+from nlpkit.losses.labels import checked_shares, one_per_label
 from nlpkit.losses.loss import Loss
 
 

@@ -56,8 +56,8 @@ class CenterLoss(Loss):
         Centers are those from before the step (see ``StepSums``), and classes without one have no distance yet.
         Parameters move no faster than the model, which is too slow for them at the rates of fine-tuning: give them
         another rate, or a momentum. In evaluation, where gradients are off, the loss is the task's alone. Distances
-        can be made small by small features, so that a large weight is dangerous. ``restart()`` forgets centers of
-        earlier training, unless they are parameters.
+        can be made small by small features, so that a large weight is dangerous. Centers of earlier training are
+        forgotten as those of ``F1WeightedLoss`` are, unless they are parameters.
 
     Example:
         >>> from nlpkit.losses import CrossEntropyLoss

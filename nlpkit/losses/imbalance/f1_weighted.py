@@ -31,8 +31,8 @@ class F1WeightedLoss(Loss):
     Note:
         Weights are those from before the step, so that accumulation and processes change nothing (see ``StepSums``),
         and are kept in checkpoints. Where F is small, mistakes on labels that are 1 count most. Evaluation uses the
-        last weights and leaves them. An object that has been trained with begins another training where it was: call
-        ``restart()`` first, unless training is resumed.
+        last weights and leaves them. ``TechniqueTrainer`` begins each training anew, unless it is resumed; elsewhere
+        call ``restart()``.
 
     Example:
         >>> loss = F1WeightedLoss()
