@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 
 from nlpkit.losses.loss import Loss
 from nlpkit.training.monitoring.schedules import ScheduledStrength
-from nlpkit.training.technique import Batch, Technique
+from nlpkit.training.technique import Batch, Technique, no_mere_callback
 
 
 def refuse_coupled_parts(loss: Loss | None, techniques: Sequence[Technique], accumulation: int) -> None:
@@ -87,6 +87,4 @@ def refuse_callbacks(callbacks: Sequence[TrainerCallback], techniques: Sequence[
     """
     for callback in callbacks:
         if isinstance(callback, Technique) and not any(callback is technique for technique in techniques):
-            raise ValueError(
-                f"{type(callback).__name__} is a technique: give it to TechniqueTrainer as techniques=[...]"
-            )
+            raise no_mere_callback(callback)

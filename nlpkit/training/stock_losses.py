@@ -99,9 +99,8 @@ def is_sequence_to_sequence(model: nn.Module) -> bool:
 
 def with_head(model: Any) -> Any:
     """The model that has the head, out of the wrappers of ``torch.compile``, data parallelism and PEFT."""
-    model = getattr(model, "_orig_mod", model)
-    model = getattr(model, "module", model)
-    model = getattr(model, "_orig_mod", model)
+    for wrapped in ("_orig_mod", "module", "_orig_mod"):  # compiled before, or after, it was made parallel
+        model = getattr(model, wrapped, model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

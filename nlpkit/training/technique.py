@@ -151,7 +151,7 @@ class Technique(TrainerCallback):
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuses a Trainer that was given it as ``callbacks=``."""
-        raise ValueError(f"{type(self).__name__} is a technique: give it to TechniqueTrainer as techniques=[...]")
+        raise no_mere_callback(self)
 
     def prepare(self, trainer: Host) -> None:
         """Look at what will be trained, before anything is; refuse what cannot be done with a ``ValueError``.
@@ -202,6 +202,11 @@ class Technique(TrainerCallback):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what ``state_dict`` gave."""
+
+
+def no_mere_callback(technique: Technique) -> ValueError:
+    """What is to be raised where a Trainer knows a technique as a callback alone."""
+    return ValueError(f"{type(technique).__name__} is a technique: give it to TechniqueTrainer as techniques=[...]")
 
 
 def numbered(techniques: Sequence[Any]) -> list[Technique]:

@@ -137,10 +137,8 @@ class TokenFinder:
         ids, mask = self._batch.get("input_ids"), self._batch.get("attention_mask")
         if mask is None and ids is not None:
             mask = torch.ones_like(ids)
-        if (
-            mask is not None and ids is not None and mask.dim() != ids.dim()
-        ):  # pairs of tokens, which do not tell of padding
-            mask = None
+        if mask is not None and ids is not None and mask.dim() != ids.dim():
+            mask = None  # of pairs of tokens, which does not tell of padding
         ids, mask = (None if value is None else value.flatten(0, -2) for value in (ids, mask))
         return ids, None if mask is None else mask.bool()
 
