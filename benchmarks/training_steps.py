@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="ways whose name holds this, and the plain ones")
+    parser.add_argument("--only", default="", help="measures ways again whose name holds this")
     parser.add_argument("--contrastive", action="store_true")
     parser.add_argument("--texts", type=int, default=4096)
     parser.add_argument("--text_length", type=int, default=8)
@@ -223,8 +223,10 @@ def main() -> None:
         print(json.dumps(report["mezo"], indent=1))
     else:
         shape = f"{options.rows} rows of {options.length} tokens"
-        report["steps"] = report.get("steps", {}) | {shape: measure(options)}
-        Console(width=120).print(steps_table(report["steps"][shape], shape))
+        found = measure(options)
+        earlier = report.setdefault("steps", {}).get(shape, {}) if options.only else {}
+        report["steps"][shape] = earlier | found
+        Console(width=120).print(steps_table(found, shape))
     report["versions"] = {name: version(name) for name in ("torch", "transformers")}
     report["python"] = platform.python_version()
     report["device"] = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads"
