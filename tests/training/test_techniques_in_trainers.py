@@ -99,7 +99,10 @@ def test_states_in_a_checkpoint_are_found_by_name_whatever_the_order(
         return int(state[f"{techniques[-1].name}/averaged"])
 
     assert averaged([EMA(0.9)]) == averaged([GradientPenalty(0.1), EMA(0.9)]) == 3
+    caplog.clear()  # of what GradientPenalty has said
     with caplog.at_level(logging.WARNING):
+        averaged([FGM(), EMA(0.9)])
+        assert "begins anew" not in caplog.text  # FGM has nothing to begin with
         averaged([SWA(0.9)])
     assert "swa begins anew" in caplog.text and "has the state of ema" in caplog.text
 
