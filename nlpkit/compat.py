@@ -1,7 +1,8 @@
-"""The private touches of transformers and of Python's import system, each with the version it was checked on."""
+"""The private touches of transformers, accelerate and Python's imports, each with the version it was checked on."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -128,6 +129,29 @@ def register_names(mapping: Any, model_type: str, config_name: str, class_name: 
     mapping._model_mapping[model_type] = class_name
 
 
+def open_first(cls: Any, opens: Callable[..., Any]) -> None:
+    """Let a class of transformers open what it does not know: another function is asked before ``from_pretrained``.
+
+    Args:
+        cls: with a class method ``from_pretrained(source, ...)`` of its own, one of the Auto classes.
+        opens: gets the class's own method without its class, the class, and the arguments of the call.
+
+    Note:
+        The Auto classes of models have a copy of the method each; checked on transformers 5.23.0.
+    """
+    own = vars(cls).get("from_pretrained")
+    if own is None or getattr(own.__func__, "_asks_first", False):
+        return
+    method = own.__func__
+
+    @functools.wraps(method)
+    def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return opens(functools.partial(method, cls), cls, *args, **kwargs)
+
+    from_pretrained._asks_first = True  # type: ignore[attr-defined]
+    cls.from_pretrained = classmethod(from_pretrained)
+
+
 #: Layers that hand what their ``attention`` gives to nothing but position-wise modules.
 _POSITIONWISE_AFTER_ATTENTION = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "CamembertLayer")
 
@@ -149,6 +173,31 @@ def attention_of_positionwise_layer(layer: Any) -> Any:
 
 
 @contextmanager
+def uncaptured() -> Iterator[None]:
+    """Keep transformers from recording what modules return within, where hidden states or attentions are asked for.
+
+    Note:
+        ``_active_collector`` of ``transformers.utils.output_capturing``, which ``torch.compile`` traces as a global
+        variable; checked on transformers 5.23.0.
+    """
+    import torch
+    from transformers.utils.output_capturing import _active_collector as collector
+
+    if torch.compiler.is_compiling():
+        recorded, collector.global_var = collector.global_var, None
+        try:
+            yield
+        finally:
+            collector.global_var = recorded
+        return
+    token = collector.context_var.set(None)
+    try:
+        yield
+    finally:
+        collector.context_var.reset(token)
+
+
+@contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keep transformers from reporting on missing and unexpected weights, for callers that read the report themselves.
 
@@ -163,3 +212,80 @@ def quiet_loading() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
+
+
+def eager_attention_of(layer: Any) -> Callable[..., Any] | None:
+    """The attention function that a layer takes where ``attn_implementation`` is ``"eager"``; ``None`` without one.
+
+    Args:
+        layer: of attention.
+
+    Note:
+        Relies on the name ``eager_attention_forward`` in the modules of models; checked on transformers 5.23.0.
+    """
+    modules = (sys.modules.get(cls.__module__) for cls in type(layer).__mro__)
+    found = (getattr(module, "eager_attention_forward", None) for module in modules)
+    return next((one for one in found if one is not None), None)
+
+
+@contextmanager
+def sharding_on_cpus() -> Iterator[None]:
+    """Let an ``Accelerator`` that is made within, and is asked for FSDP, shard on CPUs as it does on accelerators.
+
+    Note:
+        ``AcceleratorState`` of accelerate drops its ``fsdp_plugin`` where processes run on CPUs, without a word, so
+        that each would train the whole model by DDP; checked on accelerate 1.15.0.
+    """
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType
+
+    made = AcceleratorState.__init__
+
+    def make(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+        made(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP  # which optimizers read again
+            if self.mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self.mixed_precision)
+
+    AcceleratorState.__init__ = make
+    try:
+        yield
+    finally:
+        AcceleratorState.__init__ = made
+
+
+@contextmanager
+def tied_heads_sharded_whole() -> Iterator[None]:
+    """Let accelerate leave a head in one group with all that it is tied to, where it would shard that twice.
+
+    Note:
+        ``fsdp2_prepare_model`` of accelerate makes a group of the table of embeddings and the output layer, to whose
+        bias BERT ties another one outside, which torch 2.13 refuses; checked on accelerate 1.15.0.
+    """
+    from accelerate import accelerator
+
+    prepare = accelerator.fsdp2_prepare_model
+
+    def prepare_whole(of: Any, model: Any) -> Any:
+        getters = ("get_input_embeddings", "get_output_embeddings")
+        hidden = getters if _is_tied_outside([getattr(model, name, lambda: None)() for name in getters], model) else ()
+        vars(model).update(dict.fromkeys(hidden, lambda: None))
+        try:
+            return prepare(of, model)
+        finally:
+            for name in hidden:
+                del vars(model)[name]
+
+    accelerator.fsdp2_prepare_model = prepare_whole
+    try:
+        yield
+    finally:
+        accelerator.fsdp2_prepare_model = prepare
+
+
+def _is_tied_outside(parts: Sequence[Any], model: Any) -> bool:
+    own = {id(parameter) for part in parts if part is not None for parameter in part.parameters()}
+    others = (module for module in model.modules() if not any(module is part for part in parts))
+    return any(id(parameter) in own for module in others for parameter in module.parameters(recurse=False))

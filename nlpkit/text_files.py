@@ -111,9 +111,7 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
         ...     list(read_records(path))
         [(1, {'text': 'a\u2028b'}), (3, {'text': 'c'})]
     """
-    path = Path(path)
-    name = Path(path.name.lower())
-    suffix = Path(name.stem).suffix if name.suffix in _OPENERS else name.suffix
+    path, suffix = Path(path), _suffix(path)
     if suffix in _JSON_LINES:
         yield from _json_lines(read_lines(path), path)
     elif suffix in _SEPARATORS:
@@ -123,6 +121,51 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
         raise ValueError(
             f"{path}: cannot tell how to read it; name it .json, .jsonl, .csv or .tsv, or .gz or .xz after that"
         )
+
+
+def parse_record(line: str, number: int, path: str | Path) -> Record:
+    """The JSON object in a line.
+
+    Args:
+        line: not blank.
+        number: of the line, for errors, like the following.
+        path: of the file.
+
+    Raises:
+        ValueError: broken JSON, or no object; the message names file and line.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}, line {number} must be a JSON object; it is {line.strip()[:40]!r}")
+    return record
+
+
+def holds_json_lines(path: str | Path) -> bool:
+    """Whether a file holds JSON lines, by its name.
+
+    Example:
+        >>> holds_json_lines("texts.jsonl.gz"), holds_json_lines("texts.csv")
+        (True, False)
+    """
+    return _suffix(path) in _JSON_LINES
+
+
+def holds_a_table(path: str | Path) -> bool:
+    """Whether a file holds a table whose first line names its columns, by its name.
+
+    Example:
+        >>> holds_a_table("TEXTS.CSV"), holds_a_table("texts.txt")
+        (True, False)
+    """
+    return _suffix(path) in _SEPARATORS
+
+
+def _suffix(path: str | Path) -> str:
+    name = Path(Path(path).name.lower())
+    return Path(name.stem).suffix if name.suffix in _OPENERS else name.suffix
 
 
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
@@ -147,15 +190,8 @@ def _closing(lines: Iterator[str], file: IO[bytes]) -> Iterator[str]:
 
 def _json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, Record]]:
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number} must be a JSON object; it is {line.strip()[:40]!r}")
-        yield number, record
+        if line.strip():
+            yield number, parse_record(line, number, path)
 
 
 def _table_rows(lines: Iterable[str], path: Path, separator: str) -> Iterator[tuple[int, Record]]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nlpkit.checked_number import checked_number
+
 #: The smallest mean square of a gradient that is divided by.
 EPSILON = 2.0**-125
 
@@ -109,11 +111,6 @@ class Amos(Optimizer):
         clip_value: float | None = None,
         extra_l2: float = 0.0,
     ) -> None:
-        if lr < 0 or zeta < 0 or extra_l2 < 0 or not 0 <= beta < 1 or not 0 <= momentum < 1:
-            raise ValueError(
-                f"Amos: lr={lr}, zeta={zeta} and extra_l2={extra_l2} must not be negative, beta={beta} and "
-                f"momentum={momentum} must be in [0, 1)"
-            )
         defaults = {"lr": lr, "beta": beta, "zeta": zeta, "momentum": momentum, "clip_value": clip_value}
         super().__init__(params, defaults | {"extra_l2": extra_l2})
 
@@ -121,13 +118,22 @@ class Amos(Optimizer):
         """Add a group, which must have an ``"eta"``; without ``"slot_axis"`` each tensor has one slot."""
         if "eta" not in param_group:
             raise ValueError(
-                "Amos must know the scale of each tensor: give it amos_param_groups(model), not parameters; and for "
+                "Amos must know the scale of each tensor: give it amos_param_groups(model), not parameters; with a "
+                'Trainer optimizer_cls_and_kwargs=(Amos, {"params": amos_param_groups(model), "lr": 0.01}); and for '
                 'parameters of a loss groups of their own, {"params": [loss.threshold], "eta": 0.5}'
             )
         if param_group.get("weight_decay"):
             raise ValueError(
                 f"Amos decays weights by itself: weight_decay={param_group['weight_decay']} must be 0; see extra_l2="
             )
+        settings = self.defaults | param_group
+        for name in ("lr", "zeta", "extra_l2"):
+            checked_number(f"Amos: {name}", settings[name], least=0)
+        for name in ("beta", "momentum"):
+            checked_number(f"Amos: {name}", settings[name], least=0, below=1)
+        checked_number("Amos: eta", settings["eta"], above=0)
+        if settings["clip_value"] is not None:
+            checked_number("Amos: clip_value", settings["clip_value"], above=0)
         super().add_param_group({"slot_axis": None, **param_group})
 
     @overload

@@ -10,19 +10,9 @@ from typing import Any, NamedTuple
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from nlpkit.checked_number import checked_number
+from nlpkit.optimizers.behind_activation import behind_activation
 from nlpkit.optimizers.blocks import block_stacks, is_matrix, owners, sizes
-
-#: How configurations name the width of a feed-forward layer.
-_WIDTHS = (
-    "intermediate_size",
-    "d_ff",
-    "n_inner",
-    "ffn_dim",
-    "encoder_ffn_dim",
-    "decoder_ffn_dim",
-    "hidden_dim",
-    "ffn_hidden_size",
-)
 
 
 class AmosRule(NamedTuple):
@@ -46,9 +36,9 @@ def amos_rules(model: nn.Module, etas: Mapping[str, float] | None = None) -> lis
 
     Source: the BERTs of google-research/jestimator: 1 for gains of norms, 1/2 for biases and for embeddings within a
     block, which are biases by relative position, ``sqrt(2 / d)`` for other embeddings, ``sqrt(2 / inputs)`` for the
-    matrix behind the activation of a feed-forward layer, ``sqrt(1 / inputs)`` for other matrices; a slot for each row
-    of an embedding and each output of a matrix, one for anything else. LoRA's rules are ours: A is a matrix; B is such
-    that ``scaling * B A`` has entries of the scale of a matrix.
+    matrix behind the activation of a feed-forward layer (see ``behind_activation``), ``sqrt(1 / inputs)`` for other
+    matrices; a slot for each row of an embedding and each output of a matrix, one for anything else. LoRA's rules are
+    ours: A is a matrix; B is such that ``scaling * B A`` has entries of the scale of a matrix.
 
     Args:
         model: any model, or PEFT's wrapper around one. Tied matrices are embeddings.
@@ -58,7 +48,8 @@ def amos_rules(model: nn.Module, etas: Mapping[str, float] | None = None) -> lis
         One rule a tensor, in the order of ``named_parameters``: print them, to see what has matched.
 
     Raises:
-        ValueError: tensors without a rule, or an entry of ``etas`` that matches none.
+        ValueError: tensors without a rule; blocks whose matrices have no scale in ``etas`` and do not run on a token;
+            or an entry of ``etas`` that matches none or is not above 0.
 
     Example:
         >>> for rule in amos_rules(nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 2), nn.LayerNorm(2))):
@@ -69,13 +60,16 @@ def amos_rules(model: nn.Module, etas: Mapping[str, float] | None = None) -> lis
         2.weight norm 1.0 None
         2.bias bias 0.5 None
     """
-    own = dict(etas or {})
+    own = {name: checked_number(f"etas[{name!r}]", eta, above=0) for name, eta in (etas or {}).items()}
     found: list[AmosRule] = []
     unmatched: list[str] = []
     unused = set(own)
-    widths = _feed_forward_widths(model)
-    for name, parameter, modules in owners(model):
-        rule = _rule(name, parameter, modules, widths, model)
+    trained = list(owners(model))
+    matrices = {name.removesuffix(".weight") for name, _, modules in trained if _is_plain_matrix(name, modules)}
+    told = {name for name in matrices if any(fnmatchcase(f"{name}.weight", pattern) for pattern in own)}
+    behind = behind_activation(model, sorted(matrices - told))
+    for name, parameter, modules in trained:
+        rule = _rule(name, parameter, modules, behind, model)
         if pattern := next((pattern for pattern in own if fnmatchcase(name, pattern)), None):
             unused.discard(pattern)
             rule = AmosRule(name, "given", own[pattern], None if rule is None else rule.slot_axis)
@@ -121,7 +115,7 @@ def amos_param_groups(model: nn.Module, etas: Mapping[str, float] | None = None)
 
 
 def _rule(
-    name: str, parameter: nn.Parameter, modules: list[nn.Module], widths: set[int], model: nn.Module
+    name: str, parameter: nn.Parameter, modules: list[nn.Module], behind: set[str], model: nn.Module
 ) -> AmosRule | None:
     leaf = name.rpartition(".")[2]
     module = modules[0]
@@ -140,19 +134,17 @@ def _rule(
             return AmosRule(name, "lora B", 1 / (_lora_scaling(name, model) * math.sqrt(inputs)), axis)
         if ".lora_A." in f".{name}":
             return AmosRule(name, "lora A", math.sqrt(1 / inputs), axis)
-        if inputs in widths:
+        if name.removesuffix(".weight") in behind:
             return AmosRule(name, "matrix behind an activation", math.sqrt(2 / inputs), axis)
         return AmosRule(name, "matrix", math.sqrt(1 / inputs), axis)
     return None
 
 
-def _feed_forward_widths(model: nn.Module) -> set[int]:
-    config: Any = getattr(model, "config", None)
-    hidden = getattr(config, "hidden_size", None)
-    widths = {getattr(config, name, None) for name in _WIDTHS}
-    if hidden and hasattr(config, "n_inner") and config.n_inner is None:
-        widths.add(4 * hidden)  # GPT-2
-    return {width for width in widths if isinstance(width, int) and width != hidden}
+def _is_plain_matrix(name: str, modules: list[nn.Module]) -> bool:
+    """Whether a tensor is the weight of a matrix, and none of an embedding or of LoRA."""
+    lora = ".lora_A." in f".{name}" or ".lora_B." in f".{name}"
+    tied = any(isinstance(holder, nn.Embedding) for holder in modules)
+    return name.endswith("weight") and is_matrix(modules[0]) and not lora and not tied
 
 
 def _lora_scaling(name: str, model: nn.Module) -> float:

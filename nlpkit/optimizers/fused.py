@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.optimizers.blocks import block_stacks, is_matrix, sizes
+from nlpkit.optimizers.one_token import run_one_token
 
 
 def fused_sizes(model: nn.Module, only: Container[nn.Module] | None = None) -> dict[str, list[int]]:
@@ -104,18 +105,9 @@ def _run(model: Any, matrix: nn.Module, name: str, noisy: slice | None = None) -
         noise[..., noisy] = 1 + torch.arange(noise[..., noisy].shape[-1], device=noise.device) % 3
         return output + noise
 
-    inner = getattr(model, "base_model", model)
-    device = next(inner.parameters()).device
-    token = torch.ones(1, 1, dtype=torch.long, device=device)
-    inputs = {"input_ids": token}
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        inputs["decoder_input_ids"] = token
-    training = {module: module.training for module in inner.modules()}
     handle = matrix.register_forward_hook(add_noise)
     try:
-        inner.eval()
-        with torch.no_grad():
-            found = inner(**inputs)[0]
+        found: Tensor = run_one_token(model)[0]
     except Exception as error:
         raise ValueError(
             f"{name} may hold several matrices, which is told by running a token through the model, and that has "
@@ -123,8 +115,6 @@ def _run(model: Any, matrix: nn.Module, name: str, noisy: slice | None = None) -
         ) from error
     finally:
         handle.remove()
-        for module, was in training.items():
-            module.training = was
     if not run:
-        raise ValueError(f"{name} is not run by {type(inner).__name__}: give the sizes of its parts, blocks=")
+        raise ValueError(f"{name} is not run by {type(model).__name__}: give the sizes of its parts, blocks=")
     return found

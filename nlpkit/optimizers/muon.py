@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nlpkit.checked_number import checked_number
 from nlpkit.optimizers.muon_routes import muon_routes
 
 
@@ -34,7 +35,8 @@ class Muon(Optimizer):
         blocks: likewise.
 
     Raises:
-        ValueError: as ``muon_routes``; or no matrix is left for Muon.
+        TypeError: it is given parameters or groups of them, as by ``optimizer_cls_and_kwargs=(Muon, {...})``.
+        ValueError: as ``muon_routes``; no matrix is left for Muon; or a setting is out of its range.
 
     Note:
         Groups, states, schedules and checkpoints are those of an ordinary optimizer; each group's ``"method"`` says
@@ -70,6 +72,18 @@ class Muon(Optimizer):
         adamw: Sequence[str] = (),
         blocks: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                "Muon tells by the model's modules what is a matrix of its own, and was given "
+                f"{type(model).__name__}: give it the model; with a Trainer, whose groups have no modules, "
+                'optimizer_cls_and_kwargs=(lambda: Muon, {"lr": 1e-3})'
+            )
+        for name, rate in (("lr", lr), ("adamw_lr", lr if adamw_lr is None else adamw_lr), ("eps", eps)):
+            checked_number(f"Muon: {name}", rate, least=0)
+        checked_number("Muon: weight_decay", weight_decay, least=0)
+        for name, share in (("momentum", momentum), ("betas[0]", betas[0]), ("betas[1]", betas[1])):
+            checked_number(f"Muon: {name}", share, least=0, below=1)
+        checked_number("Muon: ns_steps", ns_steps, least=1, most=99, whole=True)
         self.routes = muon_routes(model, adamw=adamw, blocks=blocks)
         parameters = dict(model.named_parameters())
         by_kind: dict[Any, list[Tensor]] = defaultdict(list)

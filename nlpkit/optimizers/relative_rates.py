@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.optimizers.blocks import owners
 
 #: How far biases and the gains of norms go, from where they begin.
@@ -31,7 +32,8 @@ def relative_rate_groups(
         One group a tensor, with its ``"name"``, ``"lr"`` and ``"weight_decay"``, for ``torch.optim.AdamW``.
 
     Raises:
-        ValueError: a matrix is constant, so that its scale is not to be seen, as LoRA's B at the beginning.
+        ValueError: ``lr`` or ``alignment`` is not positive; or a matrix is constant, so that its scale is not to be
+            seen, as LoRA's B at the beginning.
 
     Note:
         Weights in which sigma is not the scale that they are to reach, as those of a head of zeros, need a rate of
@@ -44,6 +46,8 @@ def relative_rate_groups(
         >>> [(group["name"], round(group["lr"], 5)) for group in relative_rate_groups(model, 1e-3)]
         [('weight', 2e-05), ('bias', 0.0005)]
     """
+    checked_number("lr", lr, above=0)
+    checked_number("alignment", alignment, above=0)
     groups = []
     for name, parameter, _ in owners(model):
         vector = parameter.dim() < 2
@@ -76,6 +80,6 @@ def coupled_weight_decay(lr: float, scale: float = 1.0, *, alignment: float = 1.
         >>> coupled_weight_decay(1e-3, scale=0.02)
         0.025
     """
-    if lr <= 0 or scale <= 0 or alignment <= 0:
-        raise ValueError(f"coupled_weight_decay: lr={lr}, scale={scale} and alignment={alignment} must be positive")
+    for name, number in (("lr", lr), ("scale", scale), ("alignment", alignment)):
+        checked_number(name, number, above=0)
     return lr / (2 * alignment * scale)

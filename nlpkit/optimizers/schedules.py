@@ -7,14 +7,16 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from nlpkit.checked_number import checked_number
+
 
 class InverseTimeDecay:
     """How far the rate has decayed after a number of steps; see ``inverse_time_schedule``."""
 
     def __init__(self, half_life: float, warmup_steps: int = 0, squared: bool = False) -> None:
-        if half_life <= 0 or warmup_steps < 0:
-            raise ValueError(f"half_life={half_life} must be positive, and warmup_steps={warmup_steps} not negative")
-        self.half_life, self.warmup_steps, self.squared = half_life, warmup_steps, squared
+        self.half_life = checked_number("half_life", half_life, above=0)
+        self.warmup_steps = checked_number("warmup_steps", warmup_steps, least=0, whole=True)
+        self.squared = squared
 
     def __call__(self, step: int) -> float:
         """The factor of the rate, from 0 to 1."""

@@ -132,13 +132,21 @@ def test_rows_without_a_gradient_stay_finite() -> None:
     assert torch.equal(model.weight[2:], before[2:])
 
 
+SETTINGS = ("lr", "beta", "zeta", "momentum", "clip_value", "extra_l2")
+
+
 @pytest.mark.parametrize(
     ("groups", "options", "message"),
     [
         ({}, {}, r"scale of each tensor: give it amos_param_groups\(model\), not parameters"),
         ({"eta": 1.0, "weight_decay": 0.1}, {}, r"decays weights by itself: weight_decay=0.1 must be 0"),
-        ({"eta": 1.0}, {"beta": 1.0}, r"beta=1.0 and momentum=0.0 must be in \[0, 1\)"),
-        ({"eta": 1.0}, {"lr": -1.0}, r"lr=-1.0, .* must not be negative"),
+        ({"eta": 1.0}, {"beta": 1.0}, r"Amos: beta=1.0: give a finite number at least 0 and below 1"),
+        ({"eta": -1.0}, {}, r"Amos: eta=-1.0: give a finite number above 0"),
+        ({"eta": float("nan")}, {}, r"Amos: eta=nan: give"),
+        ({"eta": 1.0, "lr": float("nan")}, {}, r"Amos: lr=nan: give"),
+        *(({"eta": 1.0}, {name: float("nan")}, f"Amos: {name}=nan: give") for name in SETTINGS),
+        ({"eta": 1.0}, {"clip_value": 0.0}, r"Amos: clip_value=0.0: give a finite number above 0"),
+        ({"eta": 1.0}, {"lr": -1.0}, r"Amos: lr=-1.0: give a finite number at least 0"),
     ],
 )
 def test_what_amos_cannot_do_is_refused(groups: dict[str, Any], options: dict[str, Any], message: str) -> None:

@@ -89,5 +89,8 @@ def test_tensors_without_a_rule_are_named() -> None:
     rules = by_name(Odd(), etas={"tab*": 0.1, "dense.weight": 0.2})
     assert rules["table"] == ("given", 0.1, None)
     assert rules["dense.weight"] == ("given", 0.2, 0)
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=rf"etas\['\*'\]={wrong}: give a finite number above 0"):
+            amos_rules(Odd(), etas={"*": wrong})
     with pytest.raises(ValueError, match=r"etas: tables match no trained tensor of Odd"):
         amos_rules(Odd(), etas={"*": 0.1, "tables": 0.1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def test_what_muon_cannot_move_is_refused() -> None:
         Muon(Stack(nn.Linear(2, 2)), adamw=["*"])
     with pytest.raises(ValueError, match=r"blocks.0.1 may hold several matrices, .*failed.*blocks="):
         Muon(Stack(nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 8))))
+
+
+@pytest.mark.parametrize("name", ["lr", "adamw_lr", "weight_decay", "momentum", "eps", "betas[0]", "betas[1]"])
+def test_settings_that_make_no_sense_are_refused(name: str) -> None:
+    model = Stack(nn.Linear(2, 2))
+    for wrong in (-1.0, float("nan"), float("inf")):
+        pairs = {"betas[0]": {"betas": (wrong, 0.9)}, "betas[1]": {"betas": (0.9, wrong)}}
+        with pytest.raises(ValueError, match=rf"^Muon: {re.escape(name)}={wrong}: give a finite number at least 0"):
+            Muon(model, **pairs.get(name, {name: wrong}))
+    with pytest.raises(ValueError, match=r"^Muon: ns_steps=0: give a whole number at least 1 and at most 99"):
+        Muon(model, ns_steps=0)
 
 
 @pytest.mark.parametrize("adjust_lr_fn", ["match_rms_adamw", "original"])
@@ -219,3 +231,10 @@ def test_accumulated_steps_equal_one_large_batch(tmp_path: Path) -> None:
     for name, parameter in cut.model.named_parameters():
         # Orthogonalisation in bf16 magnifies what fp32 sums differ by.
         assert F.mse_loss(parameter, expected[name]).sqrt() < 2e-4, name
+
+
+def test_a_trainer_that_gives_it_groups_is_told_how_to_give_the_model() -> None:
+    model = small_model("bert")
+    told = r"was given list: give it the model; with a Trainer.*optimizer_cls_and_kwargs=\(lambda: Muon"
+    with pytest.raises(TypeError, match=told):
+        Muon([{"params": list(model.parameters())}], lr=1e-3)  # type: ignore[arg-type]

@@ -51,11 +51,20 @@ def test_rates_have_a_half_life(squared: bool) -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"lr=0, scale=1.0 and alignment=1.0 must be positive"):
-        coupled_weight_decay(0)
-    with pytest.raises(ValueError, match=r"half_life=0 must be positive"):
-        inverse_time_schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), 0)
-    model = nn.Linear(2, 2)
+    nan, model = float("nan"), nn.Linear(2, 2)
+    for wrong in (0, -1.0, nan):
+        with pytest.raises(ValueError, match=rf"lr={wrong}: give a finite number above 0"):
+            coupled_weight_decay(wrong)
+        with pytest.raises(ValueError, match=rf"scale={wrong}: give a finite number above 0"):
+            coupled_weight_decay(1e-3, wrong)
+        with pytest.raises(ValueError, match=rf"alignment={wrong}: give a finite number above 0"):
+            relative_rate_groups(model, 1e-3, alignment=wrong)
+        with pytest.raises(ValueError, match=rf"lr={wrong}: give a finite number above 0"):
+            relative_rate_groups(model, wrong, decay=False)
+        with pytest.raises(ValueError, match=rf"half_life={wrong}: give a finite number above 0"):
+            inverse_time_schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), wrong)
+    with pytest.raises(ValueError, match=r"warmup_steps=-1: give a whole number at least 0"):
+        inverse_time_schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), 1.0, warmup_steps=-1)
     nn.init.zeros_(model.weight)
     with pytest.raises(ValueError, match=r"weight is constant, so its scale is not known"):
         relative_rate_groups(model, 1e-3)
