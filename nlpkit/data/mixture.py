@@ -67,8 +67,12 @@ class Mixture(Dataset[dict[str, Any]]):
         return self.__getitems__([draw])[0]
 
     def __getitems__(self, draws: list[int]) -> list[dict[str, Any]]:
-        ids = self.rows[[self.row(draw) for draw in draws]]["input_ids"]
-        return [{"input_ids": row, "draw": draw} for row, draw in zip(ids, draws, strict=True)]
+        return [row | {"draw": draw} for row, draw in zip(self.fetch([*map(self.row, draws)]), draws, strict=True)]
+
+    def fetch(self, numbers: list[int]) -> list[dict[str, Any]]:
+        """Rows by their indices, without their domain, of which training knows nothing."""
+        columns = {name: values for name, values in self.rows[numbers].items() if name != "domain"}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _shuffled_pass(self, number: int) -> NDArray[np.int64]:
         windows = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,25 +12,23 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
-from transformers import PreTrainedTokenizerBase
 
+from nlpkit.data.corpus import Corpus
 from nlpkit.data.packing import pack
 from nlpkit.data.text_corpus import domain_of, read_runs
-from nlpkit.text_files import read_lines
 
 _LINES_PER_CALL = 1000
 #: Part of the cache's key: raise it when rows are made differently.
 _FORMAT = 1
-_FEATURES = datasets.Features({"input_ids": datasets.List(datasets.Value("int32")), "domain": datasets.Value("int32")})
 
 
 @dataclass(frozen=True)
-class PackedCorpus:
+class PackedCorpus(Corpus):
     """Text files, the tokenizer and the settings that turn the one by the other into rows.
 
     Args:
         files: ``.txt``, ``.gz`` or ``.xz`` files, one paragraph per line; a file's stem is its domain.
-        tokenizer: any tokenizer with ``[CLS]`` and ``[SEP]``.
+        tokenizer: its ``[CLS]`` begins a row and its ``[SEP]`` ends a line; T5's has neither.
         block_size: tokens per row.
         run_lines: lines per run; whole runs are held out.
         held_out_every: the first of so many runs of each file is held out for evaluation.
@@ -41,23 +37,20 @@ class PackedCorpus:
         ValueError: a setting is out of range.
     """
 
-    files: list[Path]
-    tokenizer: PreTrainedTokenizerBase
     block_size: int
-    run_lines: int = 32
-    held_out_every: int = 100
 
-    def __post_init__(self) -> None:
-        if self.run_lines < 1 or self.held_out_every < 2:
-            raise ValueError(
-                "run_lines must be at least 1 and held_out_every at least 2, or no text is left to train on; "
-                f"got {self.run_lines} and {self.held_out_every}"
-            )
+    features = datasets.Features(
+        {"input_ids": datasets.List(datasets.Value("int32")), "domain": datasets.Value("int32")}
+    )
 
-    @property
-    def domains(self) -> list[str]:
-        """The names of the domains, sorted; a row's ``"domain"`` is the index of one."""
-        return sorted({domain_of(path) for path in self.files})
+    def settings(self) -> tuple[Any, ...]:
+        """The version of the format and the length of a row."""
+        return _FORMAT, self.block_size
+
+    def rows(self, path: Path, held_out: bool) -> Iterator[dict[str, Any]]:
+        """The packed rows of a file."""
+        for row in self.pack(self.documents(path, held_out)):
+            yield {"input_ids": row}
 
     def documents(self, path: Path, held_out: bool, shard: int = 0, shards: int = 1) -> Iterator[list[int]]:
         """The tokenised lines of a file's held-out or training part.
@@ -73,7 +66,7 @@ class PackedCorpus:
         """
 
         def keep(run: int) -> bool:
-            return (run % self.held_out_every == 0) == held_out and run % shards == shard
+            return self.is_held_out(run) == held_out and run % shards == shard
 
         lines = read_runs(path, self.run_lines, keep)
         while batch := list(islice(lines, _LINES_PER_CALL)):
@@ -89,40 +82,6 @@ class PackedCorpus:
         """Join tokenised lines and cut them into rows of ``block_size``, see ``pack``."""
         return pack(documents, self.block_size, self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
 
-    def dataset(self, held_out: bool, num_proc: int | None = None, cache_dir: str | None = None) -> datasets.Dataset:
-        """All rows of the held-out or the training part, from the cache where they were made before.
-
-        Args:
-            held_out: which part.
-            num_proc: processes to tokenise with, at most one per file.
-            cache_dir: where the Arrow files lie; by default in the cache of ``datasets``.
-
-        Returns:
-            A data set with columns ``input_ids`` and ``domain``.
-
-        Raises:
-            ValueError: a domain has no text in this part.
-        """
-        try:
-            rows = datasets.Dataset.from_generator(
-                _generate,
-                features=_FEATURES,
-                cache_dir=cache_dir,
-                gen_kwargs={"corpus": self, "held_out": held_out, "paths": self.files},
-                num_proc=min(num_proc, len(self.files)) if num_proc else None,
-                fingerprint=self.fingerprint(held_out),
-            )
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, ValueError | OSError):
-                raise error.__cause__ from None
-            self._read_through()  # From another process only the error's text arrives; here it is raised again.
-            raise
-        present = set(rows.unique("domain"))
-        for index, domain in enumerate(self.domains):
-            if index not in present:
-                raise ValueError(self._no_text(domain, held_out))
-        return rows
-
     def first_held_out_rows(self, limit: int) -> list[dict[str, Any]]:
         """The first held-out rows of each file, without reading the files to their ends.
 
@@ -137,40 +96,12 @@ class PackedCorpus:
         """
         found: list[dict[str, Any]] = []
         for path in self.files:
-            rows = list(islice(_generate(self, True, [path]), limit))
+            domain = domain_of(path)
+            rows = [row | {"domain": self.domains.index(domain)} for row in islice(self.rows(path, True), limit)]
             if not rows:
-                raise ValueError(self._no_text(domain_of(path), held_out=True))
+                raise ValueError(self.no_rows(domain, held_out=True))
             found += rows
         return found
-
-    def fingerprint(self, held_out: bool) -> str:
-        """A hash of the files' contents, the tokenizer and the settings, by which the cache knows the rows."""
-        settings = (_FORMAT, self.block_size, self.run_lines, self.held_out_every, held_out)
-        contents = [(domain_of(path), _digest(path)) for path in self.files]
-        return str(datasets.fingerprint.Hasher.hash((settings, contents, self.tokenizer)))
-
-    def _read_through(self) -> None:
-        for path in self.files:
-            deque(read_lines(path), maxlen=0)
-
-    def _no_text(self, domain: str, held_out: bool) -> str:
-        part = "held-out" if held_out else "training"
-        return (
-            f"domain {domain!r} yields no {part} text: the first of every {self.held_out_every} runs of "
-            f"{self.run_lines} lines is held out; check the file, or take shorter runs"
-        )
-
-
-def _generate(corpus: PackedCorpus, held_out: bool, paths: list[Path]) -> Iterator[dict[str, Any]]:
-    for path in paths:
-        domain = corpus.domains.index(domain_of(path))
-        for row in corpus.pack(corpus.documents(path, held_out)):
-            yield {"input_ids": row, "domain": domain}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class PackedStream(IterableDataset[dict[str, Any]]):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from nlpkit.sources import expand_home
@@ -12,11 +14,12 @@ from nlpkit.text_files import read_lines
 _SUFFIXES = (".txt", ".gz", ".xz")
 
 
-def find_text_files(patterns: list[str]) -> list[Path]:
+def find_text_files(patterns: list[str], suffixes: Sequence[str] = _SUFFIXES) -> list[Path]:
     """Resolve globs of text files.
 
     Args:
         patterns: paths or globs of ``.txt``, ``.txt.gz`` or ``.txt.xz`` files.
+        suffixes: the last ones that names may have.
 
     Returns:
         The files, sorted and without repetition.
@@ -35,8 +38,8 @@ def find_text_files(patterns: list[str]) -> list[Path]:
             raise FileNotFoundError(f"no file matches {pattern!r}")
         found.update(matches)
     for path in sorted(found):
-        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
-            raise ValueError(f"{path} is not a text file of a known kind: {', '.join(_SUFFIXES)}")
+        if path.suffix.lower() not in suffixes or not path.is_file():
+            raise ValueError(f"{path} is not a text file of a known kind: {', '.join(suffixes)}")
     return sorted(found)
 
 
@@ -71,11 +74,24 @@ def read_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterat
         >>> list(read_runs(path, run_lines=2, keep=lambda run: run % 2 == 0))
         ['a', 'b', 'e', 'f']
     """
-    return (
-        line
-        for number, line in enumerate(read_lines(path))
-        if keep(number // run_lines) and not line.isspace() and line
-    )
+    return (line for run in read_whole_runs(path, run_lines, keep) for line in run)
+
+
+def read_whole_runs(path: Path, run_lines: int, keep: Callable[[int], bool]) -> Iterator[list[str]]:
+    """Read as ``read_runs`` does, one run at a time: the lines of a run are neighbours.
+
+    Args:
+        path: the file.
+        run_lines: lines per run.
+        keep: the rule, given the number of a run, from 0.
+
+    Returns:
+        The lines of each run; runs of blank lines are left out.
+    """
+    for number, run in groupby(enumerate(read_lines(path)), key=lambda numbered: numbered[0] // run_lines):
+        lines = [line for _, line in run if line and not line.isspace()] if keep(number) else []
+        if lines:
+            yield lines
 
 
 def read_sample(files: Iterable[Path], shares: Mapping[str, float]) -> Iterator[str]:
@@ -102,3 +118,26 @@ def read_sample(files: Iterable[Path], shares: Mapping[str, float]) -> Iterator[
         for number, line in enumerate(read_lines(path)):
             if line.strip() and int((number + 1) * share) > int(number * share):
                 yield line
+
+
+def draw_lines(lines: Iterable[str], limit: int, seed: int) -> list[str]:
+    """At most so many lines, each with the same chance, without holding the others.
+
+    Source: algorithm R (Vitter, *Random sampling with a reservoir*, 1985).
+
+    Args:
+        lines: any number of them.
+        limit: lines to keep.
+        seed: the same one draws the same lines.
+
+    Example:
+        >>> len(draw_lines(map(str, range(100)), limit=10, seed=0))
+        10
+    """
+    draw, kept = random.Random(seed), list[str]()
+    for number, line in enumerate(lines):
+        if number < limit:
+            kept.append(line)
+        elif (place := draw.randrange(number + 1)) < limit:
+            kept[place] = line
+    return kept

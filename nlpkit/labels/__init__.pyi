@@ -9,6 +9,7 @@ from .alignment import spread_labels as spread_labels
 from .alignment import without_overlaps as without_overlaps
 from .bio_decoding import continue_inside as continue_inside
 from .bio_decoding import decode_bio as decode_bio
+from .cutting import cut_places as cut_places
 from .spans import Span as Span
 from .spans import SpanScores as SpanScores
 from .spans import bio_to_spans as bio_to_spans

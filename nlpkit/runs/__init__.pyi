@@ -1,3 +1,4 @@
+from .arm_runs import run_arms as run_arms
 from .arm_table import arm_table as arm_table
 from .arm_table import effects as effects
 from .arm_table import plot_effects as plot_effects
@@ -5,6 +6,9 @@ from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
 from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
 from .facts import settle_facts as settle_facts
+from .finished_model import markdown_table as markdown_table
+from .finished_model import model_card as model_card
+from .finished_model import save_finished_model as save_finished_model
 from .method_table import method_table as method_table
 from .method_table import plot_methods as plot_methods
 from .metrics_log import MetricsLog as MetricsLog

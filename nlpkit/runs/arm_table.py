@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
 from nlpkit.pictures import picture
@@ -89,6 +89,9 @@ def effects(results: Sequence[Result], column: str, baseline: str = "base") -> d
 def plot_effects(groups: Mapping[str, Mapping[str, Effect]], path: str | Path) -> None:
     """Draw the effects of arms with their intervals, a panel for each group, one under another.
 
+    What lies three times as far from nothing as the middle one of a panel would squeeze all others: it stands at the
+    border, with its number.
+
     Args:
         groups: effects by arm, by the title of their group.
         path: the file; the same effects give the same file.
@@ -101,9 +104,23 @@ def plot_effects(groups: Mapping[str, Mapping[str, Effect]], path: str | Path) -
         figure.set_size_inches(6.4, 0.6 + sum(0.7 + 0.24 * size for size in sizes))
         panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": [s + 1 for s in sizes]})
         for axes, (title, arms) in zip(panels[:, 0], groups.items(), strict=True):
+            reach = 3 * median(max(abs(effect.low), abs(effect.high)) for effect in arms.values())
             for place, effect in enumerate(arms.values()):
                 clear = effect.low > 0 or effect.high < 0
                 color = "C0" if effect.low > 0 else "C3" if clear else "0.5"
+                if 0 < reach < abs(effect.mean):
+                    side, marker, align = (1, ">", "right") if effect.mean > 0 else (-1, "<", "left")
+                    axes.plot(side * reach, place, marker, color=color, markersize=6)
+                    axes.annotate(
+                        f"{effect.mean:+.3g}",
+                        (side * reach, place),
+                        (-8 * side, 0),
+                        textcoords="offset points",
+                        ha=align,
+                        va="center",
+                        fontsize=8,
+                    )
+                    continue
                 axes.plot([effect.low, effect.high], [place, place], color=color, linewidth=2)
                 axes.plot(effect.mean, place, "o", color=color, markersize=5)
             axes.set_yticks(range(len(arms)), list(arms), fontsize=8)

@@ -17,7 +17,8 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
 
     Args:
         results: one per run, with ``method``, ``metric``, ``trained_parameters``, ``train_seconds`` and, under the
-            name of each part, a score from 0 to 1.
+            name of each part, a score from 0 to 1; perhaps ``predict_seconds``, and ``activation_bytes``, kept for a
+            backward pass.
         parts: the parts to show; those without scores are left out.
         baseline: method of which the shares are.
 
@@ -37,9 +38,11 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
     methods = _by_method(results)
     shown = [part for part in parts if part in results[0]]
     names = [name for part in shown for name in (f"{part} {results[0]['metric']}", f"of {baseline}")]
+    has_memory, has_prediction = "activation_bytes" in results[0], "predict_seconds" in results[0]
+    names += ["training, seconds", *["prediction, seconds"] * has_prediction, *["activations, MiB"] * has_memory]
     lines = [
-        f"| method | trained parameters | runs | {' | '.join(names)} | training, seconds |",
-        f"| --- | ---: | ---: |{' ---: |' * len(names)} ---: |",
+        f"| method | trained parameters | runs | {' | '.join(names)} |",
+        f"| --- | ---: | ---: |{' ---: |' * len(names)}",
     ]
     for method, runs in methods.items():
         cells = []
@@ -47,9 +50,13 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
             centre, deviation = _percent(runs, part)
             whole = _percent(methods[baseline], part)[0] if baseline in methods else 0.0
             cells += [f"{centre:.2f} ± {deviation:.2f}", f"{centre / whole:.1%}" if whole else ""]
-        seconds = mean(run["train_seconds"] for run in runs)
+        cells.append(f"{mean(run['train_seconds'] for run in runs):.0f}")
+        if has_prediction:
+            cells.append(f"{mean(run['predict_seconds'] for run in runs):.1f}")
+        if has_memory:
+            cells.append(f"{mean(run['activation_bytes'] for run in runs) / 2**20:.1f}")
         trained = runs[0]["trained_parameters"]
-        lines.append(f"| {method} | {trained:,} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |")
+        lines.append(f"| {method} | {trained:,} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -72,11 +79,38 @@ def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None
             centre, deviation = _percent(runs, part)
             seconds = mean(run["train_seconds"] for run in runs)
             axes.errorbar(seconds, centre, deviation, fmt="o", color=f"C{number}", capsize=3, label=method)
+        best = frontier(
+            {
+                method: (mean(run["train_seconds"] for run in runs), _percent(runs, part)[0])
+                for method, runs in methods.items()
+            }
+        )
+        axes.plot(*zip(*best.values(), strict=True), color="0.6", linewidth=1, zorder=0, label="frontier")
         axes.set_xscale("log")
         axes.set_xlabel("training, seconds")
         axes.set_ylabel(f"{results[0]['metric']} on {part}, %")
         axes.grid(alpha=0.3, which="both")
         figure.legend(loc="outside right upper", fontsize=8)
+
+
+def frontier(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The methods that no other is both as quick as and better than, the quickest first.
+
+    Args:
+        points: seconds and score of each method.
+
+    Returns:
+        Those of them.
+
+    Example:
+        >>> list(frontier({"full": (9.0, 80.0), "lora": (9.5, 79.0), "ladder": (1.0, 75.0)}))
+        ['ladder', 'full']
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for method, (seconds, score) in sorted(points.items(), key=lambda item: (item[1][0], -item[1][1])):
+        if all(score > other for _, other in found.values()):
+            found[method] = (seconds, score)
+    return found
 
 
 def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:

@@ -32,3 +32,10 @@ def test_an_endless_stream_is_packed_as_it_comes():
 def test_a_block_without_room_for_text_is_refused(block_size):
     with pytest.raises(ValueError, match=f"block_size must be at least 3.*got {block_size}"):
         pack([[5]], block_size, CLS, SEP)
+
+
+def test_a_vocabulary_without_special_tokens_is_packed_without_gaps():
+    rows = [row.tolist() for row in pack([[5, 6, 7], [], [8, 9]], block_size=2, cls_id=None, sep_id=None)]
+    assert rows == [[5, 6], [7, 8], [9]]
+    with pytest.raises(ValueError, match="block_size must be at least 1, to hold a token"):
+        pack([], block_size=0, cls_id=None, sep_id=None)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import gzip
 import itertools
 import lzma
+from collections import Counter
 
 import pytest
 
-from nlpkit.data.text_corpus import domain_of, find_text_files, read_runs, read_sample
+from nlpkit.data.text_corpus import (
+    domain_of,
+    draw_lines,
+    find_text_files,
+    read_runs,
+    read_sample,
+    read_whole_runs,
+)
 from nlpkit.text_files import read_lines
 
 # Separators that str.splitlines would cut at.
@@ -100,3 +108,18 @@ def test_a_broken_compressed_file_is_an_error(tmp_path, suffix, damage):
     path.write_bytes(compress(text)[:-10] if damage == "cut off" else text)
     with pytest.raises(ValueError, match=f"a.txt{suffix} is cut off or broken as a compressed file"):
         list(read_lines(path))
+
+
+def test_each_line_has_the_same_chance_to_be_drawn_and_few_lines_all_stay():
+    counts = Counter(line for seed in range(400) for line in draw_lines(map(str, range(20)), limit=5, seed=seed))
+    assert set(counts) == set(map(str, range(20)))
+    assert all(abs(count - 100) < 5 * 100**0.5 for count in counts.values())
+    assert draw_lines("abc", limit=5, seed=0) == ["a", "b", "c"]
+    assert draw_lines(map(str, range(50)), 5, seed=1) == draw_lines(map(str, range(50)), 5, seed=1)
+
+
+def test_whole_runs_are_neighbours(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a\n\nb\nc\n\n\nd\ne", encoding="utf-8")
+    assert list(read_whole_runs(path, 2, lambda run: True)) == [["a"], ["b", "c"], ["d", "e"]]
+    assert list(read_whole_runs(path, 3, lambda run: run != 1)) == [["a", "b"], ["d", "e"]]

@@ -66,3 +66,11 @@ def test_effects_are_drawn_the_same_each_time(tmp_path: Path) -> None:
         drawn.append((tmp_path / "effects.svg").read_text("utf-8"))
     assert drawn[0] == drawn[1]
     assert all(text in drawn[0] for text in ("新闻", "F1 of apps", "fgm", "base x2"))
+
+
+def test_an_effect_far_from_all_others_stands_at_the_border_with_its_number(tmp_path: Path) -> None:
+    scores = {"base": (0.50, 0.52), "a": (0.51, 0.54), "b": (0.50, 0.53), "c": (0.49, 0.52), "d": (0.02, 0.03)}
+    plot_effects({"apps": effects(runs(scores), "accuracy")}, tmp_path / "effects.svg")
+    drawn = (tmp_path / "effects.svg").read_text("utf-8")
+    assert "−48.5" in drawn or "-48.5" in drawn
+    assert "−50" not in drawn, "the axis is that of the others"

@@ -1,0 +1,11 @@
+from .engines import Engine as Engine
+from .engines import Here as Here
+from .engines import Processes as Processes
+from .engines import engine_of as engine_of
+from .file_parts import FileParts as FileParts
+from .file_parts import Stretch as Stretch
+from .file_parts import TextFiles as TextFiles
+from .file_parts import characters_of as characters_of
+from .file_parts import parts_of as parts_of
+from .file_parts import so_many as so_many
+from .ray_data import RayData as RayData

@@ -1,0 +1,51 @@
+"""Work that other processes import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from nlpkit.text_files import read_lines
+
+
+def lengths() -> Callable[[list[str]], list[int]]:
+    return lambda part: [len(text) for text in part]
+
+
+def process() -> Callable[[list[str]], int]:
+    """Which process works; slowly, so that there is work for all of them."""
+    return lambda part: time.sleep(0.2) or os.getpid()
+
+
+def refusing() -> Callable[[list[str]], int]:
+    return _refuse
+
+
+def _refuse(part: list[str]) -> int:
+    if "七" in part:
+        raise ValueError("七 is no good;\nleave it out")
+    return len(part)
+
+
+def killed_once(marker: Path) -> Callable[[list[str]], list[str]]:
+    """Whoever gets 七 first is killed by the system."""
+    return partial(_die_once, marker)
+
+
+def _die_once(marker: Path, part: list[str]) -> list[str]:
+    if "七" in part and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part
+
+
+def read_and_note(notes: Path, path: Path) -> Iterator[str]:
+    """Lines of a million characters, with a note of how many were read."""
+    for line in read_lines(path):
+        with notes.open("a") as file:
+            file.write("x")
+        yield line * 1_000_000

@@ -1,0 +1,45 @@
+from collections.abc import Iterator
+
+import pytest
+
+from nlpkit.scale import Engine, Here, Processes, engine_of
+from tests.scale.on_parts import lengths, process, refusing
+
+PARTS = [["天气", "好"], [], ["今天"], ["雨"] * 3]
+
+
+@pytest.mark.parametrize("engine", [Here(), Processes(2)])
+def test_every_part_has_its_result_in_order(engine: Engine) -> None:
+    assert list(engine.map(iter(PARTS), lengths)) == [(part, [len(text) for text in part]) for part in PARTS]
+    assert list(engine.map([], lengths)) == []
+
+
+def test_processes_share_the_work_and_read_no_further_than_they_work() -> None:
+    read = 0
+
+    def parts() -> Iterator[list[str]]:
+        nonlocal read
+        for number in range(1, 9):
+            read = number
+            yield ["雨"]
+
+    answers = Processes(2).map(parts(), process)
+    found = {next(answers)[1]}
+    assert read <= 3
+    assert len(found | {result for _, result in answers}) == 2
+
+
+@pytest.mark.parametrize("engine", [Here(), Processes(2)])
+def test_what_is_wrong_with_a_part_is_told(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="七 is no good"):
+        list(engine.map([["一"], ["七"]], refusing))
+
+
+def test_a_number_stands_for_an_engine() -> None:
+    assert isinstance(engine_of(1), Here)
+    three = engine_of(3)
+    assert isinstance(three, Processes)
+    assert three.number == 3
+    assert engine_of(three) is three
+    with pytest.raises(ValueError, match="processes=0 must be 1 or more"):
+        engine_of(0)
