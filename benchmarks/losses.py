@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -32,6 +29,7 @@ import loss_inputs as drawn
 import plain_losses as plain
 import torch
 from loss_inputs import TAU, Inputs
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -67,6 +65,9 @@ GAPS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 BEHIND = GAPS[:4]  # for losses that are 0 ahead, or at 0
 #: The loss of inputs; ``None`` is a peer that is not installed.
 Way = Callable[..., Tensor] | None
+
+#: Libraries that are measured beside ours, where they are installed.
+PEERS = ("timm", "torchvision", "pytorch-metric-learning", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -258,17 +259,6 @@ def add_rows(table: Table, case: Case, found: dict[str, Any]) -> None:
         table.add_row(case.name if way is ours else "", name, times, peak, *shown)
 
 
-def versions() -> dict[str, str]:
-    """Of torch and of the peers that are installed."""
-    found = {}
-    for name in ("torch", "timm", "torchvision", "pytorch-metric-learning", "sentence-transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -289,9 +279,7 @@ def main() -> None:
     report = {
         "shrink": options.shrink,
         "losses": {case.name: results[case.name] for case in cases() if case.name in results},
-        "versions": versions(),
-        "python": platform.python_version(),
-        "device": f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",
+        "machine": measured_on("fp32, and bf16 for errors", *PEERS),
     }
     write_json(options.output, report)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.labels import whole
 
 
@@ -32,7 +33,7 @@ def chunked_cross_entropy(
         hidden: shape ``(..., width)``.
         weight: shape ``(classes, width)``.
         labels: class indices, -100 for none, shape ``(...)``; tokens without one are left out before any product.
-        bias: shape ``(classes,)``.
+        bias: shape ``(classes,)``; -inf leaves a class out.
         scale: of the logits, after the bias.
         softcap: logits become ``softcap * tanh(logits / softcap)``, after the scale.
         label_smoothing: share of the target that is spread over all classes.
@@ -43,7 +44,7 @@ def chunked_cross_entropy(
         Nats, shape ``()``.
 
     Raises:
-        ValueError: shapes do not fit, or a label is no class.
+        ValueError: shapes do not fit, a label is no class, or a number is out of its range.
 
     Note:
         Held at a time: two blocks of ``chunk * classes`` in fp32; from the value to the gradient: gradients of the
@@ -59,8 +60,11 @@ def chunked_cross_entropy(
             f"hidden states of shape {tuple(hidden.shape)}, a weight of shape {tuple(weight.shape)} and labels of "
             f"shape {tuple(labels.shape)} do not fit: give (..., width), (classes, width) and (...)"
         )
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk} must be at least 1: the tokens whose logits are held at a time")
+    checked_number("scale", scale, above=0)
+    if softcap is not None:
+        checked_number("softcap", softcap, above=0)
+    checked_number("label_smoothing", label_smoothing, least=0, most=1)
+    checked_number("chunk", chunk, least=1, whole=True, hint="the tokens whose logits are held at a time")
     labels = whole(labels)
     chosen = labels != -100
     hidden, labels = hidden[chosen], labels[chosen]
@@ -108,7 +112,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     logits = capped * softcap
                 sums = logits.logsumexp(dim=1, keepdim=True)
                 right = logits.gather(1, targets)
-                total += (sums - (1 - smoothing) * right - smoothing * logits.mean(dim=1, keepdim=True)).sum()
+                losses = sums - (1 - smoothing) * right
+                if smoothing:  # else 0 times the mean would be NaN where a class is left out by -inf
+                    losses -= smoothing * logits.mean(dim=1, keepdim=True)
+                total += losses.sum()
                 if not any(wanted):
                     continue
                 by_logits = logits.sub_(sums).exp_()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.chunked_cross_entropy import chunked_cross_entropy
 from nlpkit.losses.standard import CrossEntropyLoss
 
@@ -17,8 +19,9 @@ from nlpkit.losses.standard import CrossEntropyLoss
 class ChunkedCrossEntropyLoss(CrossEntropyLoss):
     """``CrossEntropyLoss`` of a language model that never makes the logits of all its tokens in training.
 
-    While the model is in training mode its output layer passes the hidden states on, where the model has its logits;
-    the loss takes them, and the layer's weight. In evaluation and generation the model gives logits as ever, and the
+    Within ``model_pass()``, in training mode, the model's output layer passes the hidden states on, where the model
+    has its logits; the loss takes them, and the layer's weight. ``TechniqueTrainer`` runs the model so, and nobody
+    else: in evaluation, in ``generate``, and whenever another calls it, the model gives logits as ever, of which the
     loss is ``CrossEntropyLoss``. Names of weights, tied weights and saved files stay as they are.
 
     Source: arXiv 2410.10989, section 3.2.
@@ -31,12 +34,13 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
 
     Raises:
         ValueError: the model's output layer is none that can be passed over, or the model changes its logits after it
-            (a scale, a cap, a bias of its own).
+            (a scale, a cap, a bias of its own); later, a model in training mode ran outside of ``model_pass()``, as
+            under the plain Trainer, and returned logits.
 
     Note:
         Tokens without a label, six of seven in masked-LM training, cost nothing in the output layer. What asks for
         ``logits_of(outputs)``, as ``RDrop`` does, gets true logits, and their memory; ``outputs["logits"]`` are hidden
-        states in training, of which a model or a technique must not compute a loss of its own. ``release`` gives the
+        states there, of which a model or a technique must not compute a loss of its own. ``release`` gives the
         layer back. In evaluation logits are made: give it small batches. FSDP has not been tried.
 
     Example:
@@ -44,10 +48,11 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         >>> model = BertForMaskedLM(BertConfig(vocab_size=90, hidden_size=8, num_hidden_layers=1,
         ...                                    num_attention_heads=2, intermediate_size=8))
         >>> loss, ids = ChunkedCrossEntropyLoss(model), torch.tensor([[1, 2, 3]])
-        >>> outputs = model.train()(ids)
+        >>> with loss.model_pass():
+        ...     outputs = model.train()(ids)
         >>> outputs.logits.shape, loss.logits_of(outputs).shape, loss(outputs, ids).shape
         (torch.Size([1, 3, 8]), torch.Size([1, 3, 90]), torch.Size([]))
-        >>> model.eval()(ids).logits.shape
+        >>> model(ids).logits.shape
         torch.Size([1, 3, 90])
     """
 
@@ -55,11 +60,12 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         self, model: nn.Module, *, shift: bool = False, label_smoothing: float = 0.0, chunk: int = 256
     ) -> None:
         super().__init__(shift, label_smoothing)
-        self.chunk = chunk
+        self.chunk = checked_number("chunk", chunk, least=1, whole=True)
         layer = _output_layer(model)
         self._held = (layer,)  # no part of this module: its weights are the model's, which trains and saves them
         self._dtype: torch.dtype | None = None
         self._given: Tensor | None = None
+        self._passing = False
         layer.forward = partial(_pass_on, layer, self)  # type: ignore[method-assign]
         self._check = None if model is layer else model.register_forward_hook(partial(_refuse_changed_logits, self))
 
@@ -67,8 +73,17 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
     def _layer(self) -> nn.Linear:
         return self._held[0]
 
+    @contextmanager
+    def model_pass(self) -> Iterator[None]:
+        """Within, the model in training mode has hidden states in place of logits."""
+        before, self._passing = self._passing, True
+        try:
+            yield
+        finally:
+            self._passing = before
+
     def release(self) -> None:
-        """Give the model its output layer back, in training mode too."""
+        """Give the model its output layer back, within ``model_pass()`` too."""
         self._layer.__dict__.pop("forward", None)
         self._end_check()
 
@@ -96,6 +111,12 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
         """As ``Loss.average``, from hidden states where a model returned those."""
         states = self._states_of(outputs)
         if states is None:
+            if self._layer.training:
+                raise ValueError(
+                    "the model is in training mode and returned logits, so that no memory is saved: train by "
+                    "nlpkit.TechniqueTrainer, or run the model within `with loss.model_pass():`; after release(), or "
+                    "where a model does not call its output layer, use CrossEntropyLoss"
+                )
             return super().average(outputs, labels, items, mask)
         labels, chosen = self._chosen(labels, mask)
         states = self.align_logits(states, labels)
@@ -114,20 +135,13 @@ class ChunkedCrossEntropyLoss(CrossEntropyLoss):
 
     def _states_of(self, outputs: Any) -> Tensor | None:
         """The hidden states that a model returned for its logits; ``None`` where it returned logits."""
-        found, layer = super().logits_of(outputs), self._layer
-        if found.shape[-1] == layer.out_features:
-            if layer.training:
-                raise ValueError(
-                    "the model is in training mode and returned logits, so that no memory is saved: its output layer "
-                    "was not called, or ChunkedCrossEntropyLoss has been released; use CrossEntropyLoss"
-                )
-            return None
-        return found
+        found = super().logits_of(outputs)
+        return None if found.shape[-1] == self._layer.out_features else found
 
 
 def _pass_on(layer: nn.Linear, loss: ChunkedCrossEntropyLoss, states: Tensor) -> Tensor:
-    """An output layer's ``forward``: hidden states as they are in training, logits in evaluation."""
-    if not layer.training:
+    """An output layer's ``forward``: hidden states as they are where the loss asks for them, and else logits."""
+    if not (layer.training and loss._passing):
         return nn.Linear.forward(layer, states)
     kind = states.device.type
     narrow = torch.is_autocast_enabled(kind) and layer.weight.dtype != torch.float64

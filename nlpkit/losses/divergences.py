@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
+
 
 class Divergence(NamedTuple):
     """A divergence of predictions ``p`` and ``q``, given by scores of shape ``(items, ...)``.
@@ -62,18 +64,28 @@ def bernoulli(scale: float = 1.0) -> Divergence:
     Returns:
         The divergence.
 
+    Raises:
+        ValueError: the scale is not above 0.
+
     Example:
         >>> bernoulli().symmetric(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]))
         tensor([0.2311])
     """
 
+    checked_number("scale", scale, above=0)
+
+    def scaled(scores: Tensor) -> Tensor:
+        # An answer that is sure has the same logarithm in both predictions, and so no part in their difference.
+        widest = torch.finfo(scores.dtype).max / 2
+        return (scale * scores).clamp(-widest, widest)
+
     def directed(first: Tensor, second: Tensor) -> Tensor:
-        a, b = scale * first, scale * second
+        a, b = scaled(first), scaled(second)
         yes = a.sigmoid() * (F.logsigmoid(a) - F.logsigmoid(b))
         return _per_item(yes + (-a).sigmoid() * (F.logsigmoid(-a) - F.logsigmoid(-b)))
 
     def symmetric(first: Tensor, second: Tensor) -> Tensor:
-        a, b = scale * first, scale * second
+        a, b = scaled(first), scaled(second)
         return _per_item((a.sigmoid() - b.sigmoid()) * (a - b))
 
     return Divergence(directed, symmetric)

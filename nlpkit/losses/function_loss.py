@@ -20,7 +20,7 @@ class FunctionLoss(Loss):
         shift: whether the function shifts labels, so that the first of each row is no item.
 
     Raises:
-        TypeError: it cannot be called so, as a class or a module of torch.
+        TypeError: it cannot be called so, as a class or a module of torch; or it is a ``Loss`` already.
 
     Example:
         >>> def hinge(outputs, labels, num_items_in_batch=None):
@@ -31,13 +31,15 @@ class FunctionLoss(Loss):
 
     def __init__(self, function: Callable[..., Tensor], shift: bool = False) -> None:
         super().__init__()
+        if isinstance(function, Loss):  # of which items are not always labels, and rows may be coupled
+            raise TypeError(f"{type(function).__name__} is a loss of nlpkit: give it as it is, without FunctionLoss")
         try:
             called = function.forward if isinstance(function, nn.Module) else function  # whose __call__ takes anything
             signature(called).bind(None, None, num_items_in_batch=None)
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f"loss={function!r} is no function of (outputs, labels, num_items_in_batch=...): give an object of "
-                "nlpkit.losses, such as CrossEntropyLoss(), or FocalLoss(gamma=0, alpha=weights) where classes have "
+                "nlpkit.losses, such as CrossEntropyLoss(), or CrossEntropyLoss(class_weights=...) where classes have "
                 f"weights ({error})"
             ) from None
         self.function, self.shift = function, shift

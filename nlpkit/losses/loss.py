@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from nlpkit.losses.divergences import Divergence
-from nlpkit.losses.labels import signed
+from nlpkit.losses.divergences import Divergence, softmax
+from nlpkit.losses.labels import refuse_probabilities, signed
 from nlpkit.losses.step_sums import StepSums
 
 
@@ -42,6 +43,7 @@ class Loss(nn.Module):
     columns: ClassVar[tuple[str, ...]] = ("labels",)
     #: What the loss of an item depends on: itself alone, or the others of its micro-batch too (``BatchLoss``).
     scope: ClassVar[Literal["row", "micro-batch"]] = "row"
+    _looked = False  # at the logits of a first batch
 
     @property
     def divergence(self) -> Divergence | None:
@@ -59,6 +61,20 @@ class Loss(nn.Module):
             Nats, or whatever the loss is measured in, shape ``(items,)``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define values(logits, labels)")
+
+    def item_weights(self, labels: Tensor) -> Tensor:
+        """What each item counts in ``items``, by which the sum of ``values`` is divided.
+
+        Where it is not 1, ``values`` hold it as a factor: a value divided by it is the item's loss in units of the
+        mean, as a level is that a loss is compared with.
+
+        Args:
+            labels: of items that count, as ``items_in`` returns them, shape ``(items, ...)``.
+
+        Returns:
+            1 for each, shape ``(items,)``; where classes have weights, that of the label's.
+        """
+        return torch.ones(len(labels), device=labels.device)
 
     def valid(self, labels: Tensor) -> Tensor:
         """Which items count, of labels as ``align_labels`` returns them; by default those whose label is not -100."""
@@ -79,6 +95,10 @@ class Loss(nn.Module):
     def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is to be given of a batch: all but the labels, so that it computes no loss itself."""
         return {name: value for name, value in batch.items() if name not in self.columns}
+
+    def model_pass(self) -> AbstractContextManager[None]:
+        """What a model runs within where its outputs are for this loss, and for nobody else."""
+        return nullcontext()
 
     def logits_of(self, outputs: Any) -> Tensor:
         """The logits in what a model returns: a tensor, a tuple that begins with one, or an output of transformers."""
@@ -157,7 +177,7 @@ class Loss(nn.Module):
         return self.average(outputs, labels, items, mask)
 
     def labels_per_item(self, labels: Tensor) -> int:
-        """Labels that make up one item: 1, or the classes of a multi-label row."""
+        """Labels that make up one item: 1, or the classes of a multi-label row; raises where that cannot be told."""
         return 1
 
     def average(
@@ -176,7 +196,8 @@ class Loss(nn.Module):
         """
         logits, labels = self.items_in(self.logits_of(outputs), labels, mask)
         total = self.values(logits, labels).sum()
-        return total / torch.as_tensor(len(labels) if items is None else items, device=total.device).clamp(min=1)
+        count = torch.as_tensor(len(labels) if items is None else items, device=total.device)
+        return total / (count + (count == 0))  # no clamp, since weights of items may add up to less than 1
 
     def restart(self) -> None:
         """Forget what earlier training has left, such as sums over its steps; parameters stay."""
@@ -194,17 +215,30 @@ class Loss(nn.Module):
 
         Returns:
             Shapes ``(items, ...)`` and ``(items, ...)``.
+
+        Raises:
+            ValueError: logits and labels are of different shapes; or logits that are to go into a softmax are surely
+                probabilities, which the first batch is looked at for.
         """
         labels, chosen = self._chosen(labels, mask)
         logits = self.align_logits(logits, labels)
         if logits.shape[: chosen.dim()] == chosen.shape:
-            logits = logits.flatten(0, chosen.dim() - 1) if chosen.all() else logits[chosen]
+            logits = those_chosen(logits, chosen)
         elif logits.dim() != 2 or len(logits) != chosen.sum():  # heads with sparse_prediction choose themselves
             raise ValueError(
                 f"{type(self).__name__}: logits of shape {tuple(logits.shape)} do not fit labels of shape "
                 f"{tuple(labels.shape)}"
             )
-        return at_least_fp32(logits), labels[chosen]
+        logits = at_least_fp32(logits)
+        if self.divergence is softmax:
+            self.refuse_probabilities(logits)
+        return logits, those_chosen(labels, chosen)
+
+    def refuse_probabilities(self, logits: Tensor) -> None:
+        """A ``ValueError`` where the logits of the first batch are probabilities; a look waits for the device."""
+        if not self._looked:
+            self._looked = len(logits) > 1  # one row tells nothing
+            refuse_probabilities(logits)
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         aligned = self.align_labels(signed(labels))
@@ -215,3 +249,20 @@ class Loss(nn.Module):
             else:  # labels of a row are several
                 return aligned, self.valid(aligned) & kept
         return aligned, self.valid(aligned)
+
+
+def those_chosen(tensor: Tensor, chosen: Tensor) -> Tensor:
+    """``tensor[chosen]``, without the choosing where all are: it takes several times as long as a loss of cells.
+
+    Args:
+        tensor: shape ``(*shape, ...)``.
+        chosen: shape ``shape``, boolean.
+
+    Returns:
+        Shape ``(chosen, ...)``; a view where all are.
+
+    Example:
+        >>> those_chosen(torch.tensor([3, 4, 5]), torch.tensor([True, False, True]))
+        tensor([3, 5])
+    """
+    return tensor.flatten(0, chosen.dim() - 1) if chosen.all() else tensor[chosen]

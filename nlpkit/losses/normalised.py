@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from nlpkit.losses.item_losses import cross_entropies, squared_errors
-from nlpkit.losses.labels import checked_shares, refuse_other_cells, signed
+from nlpkit.losses.item_losses import binary_cross_entropies, cross_entropies, squared_errors
+from nlpkit.losses.labels import checked_shares, refuse_other_cells, refuse_probabilities, signed
 from nlpkit.losses.loss import at_least_fp32
 
 
@@ -45,8 +44,8 @@ def cross_entropy(
         The loss in nats per item, shape ``()``; 0 when nothing is labelled.
 
     Raises:
-        ValueError: a label is no class, or there are not as many labels as rows of scores. On a GPU the device stops
-            instead where a label is no class.
+        ValueError: a label is no class, or there are not as many labels as rows of scores; or (on the CPU) scores are
+            surely probabilities. On a GPU the device stops instead where a label is no class.
 
     Example:
         >>> cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]])).item()
@@ -59,6 +58,8 @@ def cross_entropy(
         )
     flat_logits = at_least_fp32(logits).flatten(end_dim=-2)
     flat_labels = signed(labels.flatten())
+    if logits.device.type == "cpu":  # elsewhere a look would wait for the device
+        refuse_probabilities(flat_logits)
     total = cross_entropies(flat_logits, flat_labels, ignore_index=ignore_index).sum()
     return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
 
@@ -81,7 +82,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: 
     refuse_other_cells(scores, labels)
     if labels.device.type == "cpu":  # elsewhere a look at labels would wait for the device
         checked_shares(scores, labels)
-    total = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction="sum")
+    total = binary_cross_entropies(scores, labels.to(scores.dtype)).sum()
     return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
 
 

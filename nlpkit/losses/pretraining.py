@@ -17,6 +17,9 @@ class PreTrainingLoss(CrossEntropyLoss):
 
     Either column of labels may be missing. The terms are called ``loss`` (of tokens) and ``next_sentence``.
 
+    Args:
+        label_smoothing: share of the target that is spread over all classes.
+
     Example:
         >>> import torch
         >>> outputs = {"prediction_logits": torch.zeros(2, 3, 4), "seq_relationship_logits": torch.zeros(2, 2)}
@@ -26,6 +29,9 @@ class PreTrainingLoss(CrossEntropyLoss):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("labels", "next_sentence_label")
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing=label_smoothing)
 
     def logits_of(self, outputs: Any) -> Tensor:
         """Scores of tokens, shape ``(batch, length, vocabulary)``."""

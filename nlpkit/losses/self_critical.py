@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 
 Baseline = Literal["leave_one_out", "mean", "greedy", "none"]
@@ -75,12 +76,13 @@ def minimum_risk(
         Shape ``(inputs,)``.
 
     Raises:
-        ValueError: shapes do not fit, or rewards are not finite.
+        ValueError: shapes do not fit, rewards are not finite, or the sharpness is not above 0.
 
     Example:
         >>> minimum_risk(torch.zeros(1, 2, 3), torch.tensor([[1.0, 0.0]])).item()
         -0.5
     """
+    checked_number("sharpness", sharpness, above=0)
     scores = sample_scores(log_probs, mask)
     return -((sharpness * scores).softmax(1) * _checked(rewards, scores)).sum(1)
 

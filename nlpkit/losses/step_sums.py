@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.gathering import sum_over_processes
 
 
@@ -22,9 +23,9 @@ class StepSums(nn.Module):
         ValueError: the momentum is out of its range.
 
     Note:
-        Nothing is added or closed where gradients are off, so evaluation leaves no trace. Processes must call
-        ``before`` equally often, as they do where each of a Trainer's batches has labels. A checkpoint of several
-        processes holds the last step's sums of the first one alone: training that goes on from it takes them for all.
+        Nothing is added or closed where gradients are off, so evaluation leaves no trace. What a process adds is
+        summed over all of them at once, so that a checkpoint, which one process writes, holds the sums of all.
+        Processes must call ``add`` equally often, as they do where each of a Trainer's batches has labels.
 
     Example:
         >>> sums, step = StepSums(0.5, 1), torch.tensor(2)
@@ -40,9 +41,7 @@ class StepSums(nn.Module):
 
     def __init__(self, momentum: float, *shape: int) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}; give at least 0 and less than 1, such as 0.9")
-        self.momentum = momentum
+        self.momentum = checked_number("momentum", momentum, least=0, below=1, hint="such as 0.9")
         self.register_buffer("done", torch.zeros(shape))
         self.register_buffer("current", torch.zeros(shape))
         self._step: object = None
@@ -58,7 +57,7 @@ class StepSums(nn.Module):
             ``(1 - momentum) * sum of momentum^age * sums of a step``.
         """
         if torch.is_grad_enabled() and (items is not self._step or not isinstance(items, Tensor)):
-            self.done = self.momentum * self.done + (1 - self.momentum) * sum_over_processes(self.current)
+            self.done = self.momentum * self.done + (1 - self.momentum) * self.current
             self.current = torch.zeros_like(self.current)
             self._step = items
         return self.done
@@ -68,6 +67,6 @@ class StepSums(nn.Module):
         self.done, self.current, self._step = torch.zeros_like(self.done), torch.zeros_like(self.current), None
 
     def add(self, found: Tensor) -> None:
-        """Add to the sums of the step that is running."""
+        """Add to the sums of the step that is running, with what all other processes add."""
         if torch.is_grad_enabled():
-            self.current = self.current + found.detach().to(self.current.dtype)
+            self.current = self.current + sum_over_processes(found.to(self.current.dtype))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from nlpkit.losses import ChunkedCrossEntropyLoss, CrossEntropyLoss, Loss, chunked_cross_entropy
 from nlpkit.training import FGM, RDrop, TechniqueTrainer
@@ -112,6 +112,17 @@ def test_extreme_logits_stay_finite(dtype: torch.dtype) -> None:
     assert all(part.grad is not None and part.grad.isfinite().all() for part in (hidden, weight))
 
 
+def test_a_class_that_the_bias_leaves_out_counts_for_nothing() -> None:
+    hidden, weight, bias = drawn(4, 3).requires_grad_(), drawn(6, 3, seed=1).requires_grad_(), drawn(6, seed=2)
+    bias[5] = -torch.inf
+    labels = torch.tensor([0, 4, 2, 1])
+    total = chunked_cross_entropy(hidden, weight, labels, bias=bias, chunk=2)
+    expected = chunked_cross_entropy(hidden, weight[:5], labels, bias=bias[:5])
+    torch.testing.assert_close(total, expected, rtol=0, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(value, [hidden, weight]) for value in (total, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 def loss_of(case: Case, model: Any, **settings: Any) -> ChunkedCrossEntropyLoss:
     return ChunkedCrossEntropyLoss(model, shift=case.name in _DECODERS, chunk=3, **settings)
 
@@ -128,10 +139,45 @@ def test_a_step_of_a_stock_model_is_the_plain_one_however_it_is_cut(case: Case) 
     assert_same(step(case, 3, 3), plain)
 
 
-@pytest.mark.parametrize("name", ["BertForMaskedLM", "LlamaForCausalLM"])
-def test_the_plain_trainer_takes_it_for_compute_loss_func(name: str) -> None:
-    case = _BY_NAME[name]
-    assert_same(step(case, 2, 4, "plain"), step(case, 8, 1))
+def passed(loss: Loss, model: Any, *args: Any, **inputs: Any) -> Any:
+    """What a model returns for the loss."""
+    with loss.model_pass():
+        return model(*args, **inputs)
+
+
+def test_under_the_plain_trainer_nothing_would_be_saved_and_it_says_so() -> None:
+    with pytest.raises(ValueError, match=r"returned logits, so that no memory is saved: train by nlpkit.Technique"):
+        step(_BY_NAME["BertForMaskedLM"], 2, 4, "plain")
+
+
+def test_a_model_has_logits_for_all_others_while_it_is_trained(tmp_path: Path) -> None:
+    """``generate`` right after training, a callback between steps, and a forward pass of one's own."""
+    case, seen = _BY_NAME["LlamaForCausalLM"], []
+    model, ids = case.model(), torch.tensor([[5, 6, 7]])
+
+    class Watching(TrainerCallback):
+        def on_step_end(self, *args: Any, **others: Any) -> None:
+            seen.append(model(ids).logits.shape[-1])
+
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=2, per_device_train_batch_size=4, use_cpu=True, report_to=[], disable_tqdm=True,
+        save_strategy="no", learning_rate=1e-2,
+    )  # fmt: skip
+    TechniqueTrainer(
+        model, arguments, train_dataset=case.rows(), data_collator=lambda rows: case.collate(rows, None),
+        loss=loss_of(case, model), callbacks=[Watching()],
+    ).train()  # fmt: skip
+    assert model.training and seen == [40, 40]
+    found = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
+    assert torch.equal(found, model.eval().generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None))
+
+
+def test_a_pass_that_fails_leaves_logits_to_all_others() -> None:
+    model = _BY_NAME["BertForMaskedLM"].model()
+    loss = loss_of(_BY_NAME["BertForMaskedLM"], model)
+    with pytest.raises(IndexError):
+        passed(loss, model, torch.tensor([[999]]))
+    assert model(torch.tensor([[5]])).logits.shape == (1, 1, 40)
 
 
 def test_techniques_find_true_logits() -> None:
@@ -174,7 +220,7 @@ def test_no_tensor_of_tokens_times_vocabulary_is_ever_made(name: str) -> None:
 
     def largest(loss: Loss) -> int:
         with Largest() as seen:
-            loss(model(**inputs), batch["labels"]).backward()
+            loss(passed(loss, model, **inputs), batch["labels"]).backward()
         return seen.elements
 
     assert largest(CrossEntropyLoss(shift=name in _DECODERS)) > 0.9 * logits
@@ -194,7 +240,7 @@ def test_in_evaluation_the_model_has_logits_and_the_loss_is_the_plain_one(case: 
         outputs = model(**inputs)
         plain = CrossEntropyLoss(shift=case.name in _DECODERS)(outputs, batch["labels"])
         assert torch.equal(loss(outputs, batch["labels"]), plain)
-        hidden = model.train()(**inputs)
+        hidden = passed(loss, model.train(), **inputs)
     assert hidden.logits.shape[-1] == model.get_output_embeddings().in_features
     torch.testing.assert_close(loss(hidden, batch["labels"]), plain, rtol=0, atol=1e-12)
     if not getattr(model.config, "scale_decoder_outputs", False):
@@ -206,7 +252,7 @@ def test_smoothing_masks_items_and_rows_without_labels() -> None:
     model = case.model().double()
     batch = case.collate(case.rows(), None)
     chunked, plain = loss_of(case, model, label_smoothing=0.1), CrossEntropyLoss(label_smoothing=0.1)
-    outputs = model(**chunked.inputs_of(batch))
+    outputs = passed(chunked, model, **chunked.inputs_of(batch))
     logits, mask = chunked.logits_of(outputs), batch["input_ids"] % 2 == 0
     for options in ({}, {"mask": mask}, {"num_items_in_batch": torch.tensor(7)}):
         expected = plain(logits, batch["labels"], **options)
@@ -230,9 +276,9 @@ def test_the_models_weights_are_no_part_of_the_loss_and_its_files_stay(tmp_path:
     assert torch.equal(again.eval()(ids).logits, model.eval()(ids).logits)
     for other in (copy.deepcopy(model), torch.load(_written(model), weights_only=False)):
         assert torch.equal(other.eval()(ids).logits, model(ids).logits)
-        assert other.train()(ids).logits.shape == (1, 3, 16)
+    assert passed(loss, model.train(), ids).logits.shape == (1, 3, 16)
     loss.release()
-    assert model.train()(ids).logits.shape == (1, 3, 40)
+    assert passed(loss, model, ids).logits.shape == (1, 3, 40)
 
 
 def _written(model: nn.Module) -> io.BytesIO:
@@ -269,11 +315,13 @@ def test_wobert_and_a_bare_layer_are_taken_too() -> None:
     model = wobert("WoBertForMaskedLM")().double()
     ids = torch.tensor([[5, 6, 7]])
     expected = CrossEntropyLoss()(model(ids), ids)
-    torch.testing.assert_close(ChunkedCrossEntropyLoss(model)(model(ids), ids), expected, rtol=0, atol=1e-12)
+    loss = ChunkedCrossEntropyLoss(model)
+    torch.testing.assert_close(loss(passed(loss, model, ids), ids), expected, rtol=0, atol=1e-12)
     layer, states = nn.Linear(3, 7).double(), drawn(4, 3)
     labels = torch.tensor([0, 6, -100, 2])
     expected = CrossEntropyLoss()(layer(states), labels)
-    torch.testing.assert_close(ChunkedCrossEntropyLoss(layer)(layer(states), labels), expected, rtol=0, atol=1e-12)
+    loss = ChunkedCrossEntropyLoss(layer)
+    torch.testing.assert_close(loss(passed(loss, layer, states), labels), expected, rtol=0, atol=1e-12)
 
 
 _SMALL = {
@@ -286,9 +334,9 @@ _SMALL = {
 def test_models_that_change_their_logits_later_are_refused_at_the_first_step(name: str) -> None:
     model = stock(name, **_SMALL)()
     ids = torch.tensor([[5, 6, 7]])
-    ChunkedCrossEntropyLoss(model, shift=True)
+    loss = ChunkedCrossEntropyLoss(model, shift=True)
     with pytest.raises(ValueError, match=rf"{name} changes its logits after its output layer \(a scale, a cap"):
-        model(ids)
+        passed(loss, model, ids)
     assert model(ids).logits.shape == (1, 3, 40)
 
 
@@ -320,7 +368,7 @@ def test_what_cannot_be_done_is_named() -> None:
         (torch.tensor([0, 6]), 2, r"labels hold 6, but the weight is for 6 classes: give 0 to 5, or -100"),
         (torch.tensor([0, -1]), 2, r"labels hold -1, "),
         (torch.tensor([0]), 2, r"shape \(2, 3\), a weight of shape \(6, 3\) and labels of shape \(1,\) do not fit"),
-        (torch.tensor([0, 1]), 0, r"chunk=0 must be at least 1"),
+        (torch.tensor([0, 1]), 0, r"chunk=0: give a whole number at least 1"),
     ],
 )
 def test_what_does_not_fit_is_named(labels: Tensor, chunk: int, message: str) -> None:
@@ -338,7 +386,7 @@ def _in_one_of_two(rank: int, name: str, folder: str) -> None:
     whole, rows = case.collate(case.rows(), None), case.rows()[4 * rank : 4 * rank + 4]
     batch = case.collate(rows, None)
     items = loss.items(whole["labels"])
-    (2 * loss.average(parallel(**loss.inputs_of(batch)), batch["labels"], items)).backward()
+    (2 * loss.average(passed(loss, parallel, **loss.inputs_of(batch)), batch["labels"], items)).backward()
     if rank == 0:
         torch.save({key: p.grad for key, p in model.named_parameters()}, f"{folder}/gradients")
     torch.distributed.destroy_process_group()

@@ -70,3 +70,15 @@ def test_classes_are_summed_over_and_not_averaged(classes: int) -> None:
     p, q = (s.log_softmax(dim=-1) for s in wide)
     theirs = sum(F.kl_div(*pair, reduction="none", log_target=True).mean() for pair in ((p, q), (q, p)))
     torch.testing.assert_close(softmax.symmetric(*wide).mean() / theirs, torch.tensor(float(classes)).double())
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("sure", [-torch.inf, torch.inf])
+def test_answers_that_both_are_sure_of_do_not_differ(scale: float, sure: float) -> None:
+    first, second = torch.tensor([[sure, 1.0]]).requires_grad_(), torch.tensor([[sure, 0.0]]).requires_grad_()
+    for function in bernoulli(scale):
+        found = function(first, second)
+        torch.testing.assert_close(found, function(first[:, 1:], second[:, 1:]))
+        for slope in torch.autograd.grad(found.sum(), [first, second]):
+            assert slope.isfinite().all() and slope[0, 0] == 0
+        assert function(first, torch.zeros(1, 2)).item() > 0 and function(torch.zeros(1, 2), first).item() > 1e30

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from nlpkit.losses import (
@@ -15,11 +17,16 @@ from nlpkit.losses import (
     CrossEntropyLoss,
     DiceLoss,
     ExactLoss,
+    F1WeightedLoss,
     FocalLoss,
     FunctionLoss,
+    HardTruncationLoss,
     LogBalancedLoss,
+    LogitAdjustedLoss,
     Loss,
     RowDiceLoss,
+    SoftF1Loss,
+    SoftTruncationLoss,
     SpanLoss,
     SquaredErrorLoss,
     ZLPRLoss,
@@ -29,10 +36,12 @@ from nlpkit.losses import (
     class_priors,
     cross_entropy,
     log_balanced_cross_entropy,
+    posthoc_adjust,
     smooth_accuracy,
     sparse_zlpr,
     squared_error,
 )
+from nlpkit.losses.labels import refuse_probabilities
 from tests.losses.test_loss import drawn
 
 OF_CLASSES: list[Callable[[], Loss]] = [CrossEntropyLoss, FocalLoss, DiceLoss, ExactLoss, LogBalancedLoss, RowDiceLoss]
@@ -167,3 +176,77 @@ def test_centers_are_of_classes_of_any_dtype() -> None:
         for given in (labels, labels.to(torch.uint8))
     ]
     assert losses[0] == losses[1]
+
+
+SOFTMAXES: list[Callable[[], Loss]] = [
+    CrossEntropyLoss, FocalLoss, HardTruncationLoss, SoftTruncationLoss, ExactLoss, LogBalancedLoss, RowDiceLoss,
+    DiceLoss, SoftF1Loss, lambda: LogitAdjustedLoss([0.2, 0.3, 0.5]), lambda: CenterLoss(CrossEntropyLoss(), 3, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", SOFTMAXES)
+def test_probabilities_in_place_of_logits_are_told_by_the_first_batch(make: Callable[[], Loss]) -> None:
+    logits, labels = drawn(2, 3, 3), torch.tensor([[0, 1, 2], [1, -100, 0]])
+    with torch.no_grad():
+        with pytest.raises(ValueError, match=r"logits hold probabilities: all lie between 0 and 1 and each row sums"):
+            make()(logits.softmax(-1), labels)
+        loss = make()
+        loss(logits, labels)
+        assert loss(logits.softmax(-1), labels).isfinite()  # later batches are not looked at, which would take time
+
+
+def test_one_row_tells_nothing_and_the_next_batch_is_looked_at() -> None:
+    loss, chances = CrossEntropyLoss(), drawn(4, 3).softmax(-1)
+    loss(chances[:1], torch.tensor([0]))
+    with pytest.raises(ValueError, match="logits hold probabilities"):
+        loss(chances, torch.tensor([0, 1, 2, 0]))
+    assert BinaryCrossEntropyLoss()(chances, torch.zeros(4, 3)).isfinite()  # may be chance
+
+
+def rounded(chances: Tensor, how: str) -> Tensor:
+    """As a user may have them: in half precision, also where a head has made fp32 of it again, or as printed."""
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(how.removesuffix(" in fp32"))
+    if dtype is not None:
+        return chances.to(dtype).float() if how.endswith("in fp32") else chances.to(dtype)
+    return torch.round(chances, decimals=int(how[0]))
+
+
+@pytest.mark.parametrize("classes", [2, 5, 20])
+@pytest.mark.parametrize(
+    "how", ["fp16", "bf16", "fp16 in fp32", "bf16 in fp32", "2 decimals", "3 decimals", "4 decimals"]
+)
+@pytest.mark.parametrize("make", SOFTMAXES)
+def test_rounded_probabilities_are_told_too(make: Callable[[], Loss], how: str, classes: int) -> None:
+    loss = make()
+    if isinstance(loss, LogitAdjustedLoss):
+        loss = LogitAdjustedLoss([1 / classes] * classes)
+    if isinstance(loss, CenterLoss):
+        loss = CenterLoss(CrossEntropyLoss(), classes, 2)
+    chances = rounded(drawn(8, 8, classes).float().softmax(-1), how)
+    with torch.no_grad(), pytest.raises(ValueError, match="logits hold probabilities"):
+        loss(chances, torch.zeros(8, 8).long())
+
+
+@given(st.integers(0, 2**31), st.integers(2, 40), st.integers(2, 6), st.floats(0.01, 3), st.sampled_from(["", "u"]))
+def test_logits_are_never_taken_for_probabilities(seed: int, rows: int, classes: int, scale: float, kind: str) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.rand if kind else torch.randn
+    logits = scale * draw(rows, classes, generator=generator)
+    for how in ("fp16", "bf16", "bf16 in fp32", "2 decimals", "3 decimals", "4 decimals"):
+        refuse_probabilities(rounded(logits, how))
+    refuse_probabilities(logits)
+    refuse_probabilities(torch.nn.functional.one_hot(logits.argmax(-1), classes).float())
+    refuse_probabilities(torch.full((rows, classes), 1 / classes))
+
+
+def test_functions_tell_probabilities_too() -> None:
+    chances, labels = drawn(4, 3).softmax(-1), torch.tensor([0, 1, 2, 0])
+    for function in (cross_entropy, smooth_accuracy, lambda logits, labels: posthoc_adjust(logits, [0.2, 0.3, 0.5])):
+        with pytest.raises(ValueError, match="logits hold probabilities"):
+            function(chances, labels)
+
+
+def test_messages_name_no_argument_that_a_loss_does_not_have() -> None:
+    loss = F1WeightedLoss()
+    with pytest.raises(ValueError, match=r"^labels hold 0.3: give 0 or 1 for each logit, or -100 where it is"):
+        loss(drawn(2, 2), torch.tensor([[0.3, 1.0], [0.0, 1.0]]))

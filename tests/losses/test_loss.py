@@ -55,6 +55,76 @@ def test_other_heads_are_torchs_means() -> None:
     torch.testing.assert_close(found, expected, **exact)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shift", [False, True])
+def test_weights_of_classes_are_torchs(shift: bool, smoothing: float) -> None:
+    weights = torch.tensor([0.01, 2.0, 0.5, 0.0, 30.0], dtype=torch.float64)
+    logits, labels = drawn(2, 4, 5), token_labels()
+    one, other = (logits[:, :-1], labels[:, 1:]) if shift else (logits, labels)
+    for given_labels, taken in ((labels, other), (labels.clamp(max=0), other.clamp(max=0))):  # weights of 0.01 alone
+        found, expected = (part.clone().requires_grad_() for part in (logits, one))
+        torchs = F.cross_entropy(expected.flatten(0, 1), taken.flatten(), weights, label_smoothing=smoothing)
+        ours = CrossEntropyLoss(shift, smoothing, class_weights=weights)(found, given_labels)
+        torch.testing.assert_close(ours, torchs, rtol=1e-14, atol=0)
+        ours.backward()
+        torchs.backward()
+        assert found.grad is not None and expected.grad is not None
+        slope = found.grad[:, :-1] if shift else found.grad
+        torch.testing.assert_close(slope, expected.grad, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("weights", [None, [0.01, 0.02, 3.0]])
+def test_values_by_their_weights_are_losses_in_units_of_the_mean(weights: list[float] | None) -> None:
+    loss, plain, logits = CrossEntropyLoss(class_weights=weights), CrossEntropyLoss(), drawn(6, 3)
+    chosen = loss.items_in(logits, torch.tensor([0, 1, -100, 2, 1, 0]))
+    counted = loss.item_weights(chosen[1])
+    torch.testing.assert_close(loss.values(*chosen) / counted, plain.values(*chosen), rtol=1e-6, atol=0)
+    torch.testing.assert_close(counted.sum(), loss.items(chosen[1]).to(counted.dtype))
+
+
+def test_parts_of_a_weighted_step_add_up_by_their_weights() -> None:
+    loss, logits, labels = CrossEntropyLoss(class_weights=[0.01, 0.02, 3.0]), drawn(6, 3), torch.arange(6) % 3
+    mask = torch.tensor([True, True, False, True, True, True])
+    items = loss.items(labels[:4], mask[:4]) + loss.items(labels[4:])
+    parts = [loss.average(logits[:4], labels[:4], items, mask[:4]), loss.average(logits[4:], labels[4:], items)]
+    torch.testing.assert_close(sum(parts), loss(logits, labels, mask=mask), rtol=0, atol=1e-7)  # weights are in fp32
+    assert loss(logits, torch.full((6,), -100)) == 0
+    assert CrossEntropyLoss(class_weights=[0.0, 1.0, 1.0])(logits, torch.zeros(6).long()) == 0
+    with pytest.raises(ValueError, match=r"num_items_in_batch counts labels: give the loss to TechniqueTrainer"):
+        loss(logits, labels, num_items_in_batch=6)
+    with pytest.raises(ValueError, match=r"class_weights has 3 weights, but logits are for 5 classes"):
+        loss(drawn(6, 5), labels)
+    with pytest.raises(ValueError, match=r"labels hold 3, but there are 3 classes"):
+        loss.items(torch.tensor([3]))
+    for wrong, message in ((2.0, r"is of shape \(\), which tells no"), ([1.0, -1.0], r"give finite weights >= 0")):
+        with pytest.raises(ValueError, match=f"class_weights .*{message}"):
+            CrossEntropyLoss(class_weights=wrong)
+
+
+@pytest.mark.parametrize("weights", [3.0, [0.5, 2.0, 7.0, 0.0]])
+def test_weights_of_positives_are_torchs(weights: Any) -> None:
+    logits, targets = drawn(5, 4), drawn(5, 4, seed=1).sigmoid()
+    targets[0] = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    exact = torch.as_tensor(weights, dtype=torch.float64)
+    every = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=exact, reduction="none")
+    loss = BinaryCrossEntropyLoss(pos_weight=exact)
+    torch.testing.assert_close(loss(logits, targets), every.mean(), rtol=0, atol=1e-14)
+    known = drawn(5, 4, seed=2) > 0
+    torch.testing.assert_close(
+        loss(logits, targets.masked_fill(~known, -100)), every[known].mean(), rtol=0, atol=1e-14
+    )
+    torch.testing.assert_close(loss(logits, targets, mask=known), every[known].mean(), rtol=0, atol=1e-14)
+    half = BinaryCrossEntropyLoss(pos_weight=weights)(logits[:2], targets[:2], num_items_in_batch=20)
+    torch.testing.assert_close(half, every[:2].sum() / 20, rtol=0, atol=1e-14)
+
+
+def test_weights_of_positives_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match=r"pos_weight has 3 weights, but labels are of shape \(5, 4\): give"):
+        BinaryCrossEntropyLoss(pos_weight=[1.0, 2.0, 3.0])(drawn(5, 4), torch.zeros(5, 4))
+    with pytest.raises(ValueError, match=r"pos_weight is \[-1.0\]; give finite weights >= 0"):
+        BinaryCrossEntropyLoss(pos_weight=-1.0)
+
+
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**31))
 def test_parts_of_a_step_add_up_to_the_whole(rows: int, parts: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -32,7 +32,7 @@ def _scores(outputs: Any) -> Tensor:
 def looking_back(name: str) -> tuple[Loss, Case]:
     if name == "f1":
         return F1WeightedLoss(0.5).double(), _BY_NAME["multi-label"]
-    loss = CenterLoss(CrossEntropyLoss(), 5, 5, momentum=0.5, features=_scores).double()
+    loss = CenterLoss(CrossEntropyLoss(), 5, 5, weight=0.5, momentum=0.5, features=_scores).double()
     return loss, _BY_NAME["BertForTokenClassification"]
 
 
@@ -96,11 +96,11 @@ def test_a_loss_that_is_restarted_forgets_its_steps(name: str) -> None:
     loss, case = looking_back(name)
     model, batch, fresh = case.model().double(), case.collate(case.rows(), None), loss.state_dict()
     for items in (torch.tensor(7), torch.tensor(7)):
-        loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items})
+        loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items, "center": items})
     assert any(not torch.equal(fresh[key], value) for key, value in loss.state_dict().items())
     loss.restart()
     assert all(torch.equal(fresh[key], value) for key, value in loss.state_dict().items())
-    loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items})
+    loss.terms(model(**loss.inputs_of(batch)), batch, {"loss": items, "center": items})
     assert not any(value.any() for key, value in loss.state_dict().items() if key.endswith("done"))
 
 
@@ -112,16 +112,18 @@ def test_two_processes_look_back_at_the_rows_of_both(name: str, tmp_path: Path) 
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    # The sums of the last step are still those of each process by itself.
-    whole = {key: value for key, value in trained(name, 8, 1).items() if not key.endswith("current")}
-    assert_same(load_file(tmp_path / "found.safetensors"), whole)
+    assert_same(load_file(tmp_path / "found.safetensors"), trained(name, 8, 1))
+    assert_same(load_file(tmp_path / "resumed.safetensors"), trained(name, 8, 1))
 
 
 if __name__ == "__main__":
     from safetensors.torch import save_file
 
-    found = trained(sys.argv[1], 2, 2)
+    folder = Path(sys.argv[2])
+    found = trained(sys.argv[1], 2, 2, folder=str(folder / "whole"))
+    checkpoint = str(folder / "whole" / "checkpoint-2")
+    resumed = trained(sys.argv[1], 2, 2, folder=str(folder / "again"), resume_from_checkpoint=checkpoint)
     if torch.distributed.get_rank() == 0:
-        kept = {key: value.contiguous() for key, value in found.items() if not key.endswith("current")}
-        save_file(kept, Path(sys.argv[2], "found.safetensors"))
+        for file, state in (("found", found), ("resumed", resumed)):
+            save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{file}.safetensors")
     torch.distributed.destroy_process_group()

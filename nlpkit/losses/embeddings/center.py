@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
+from nlpkit.losses.around import LossAround
 from nlpkit.losses.labels import checked_indices
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.step_sums import StepSums
@@ -33,7 +35,7 @@ def center_distances(features: Tensor, centers: Tensor, labels: Tensor) -> Tenso
     return (features - centers[labels]).square().sum(-1) / 2
 
 
-class CenterLoss(Loss):
+class CenterLoss(LossAround):
     """A loss over classes, and the distance of features to the center of their class.
 
     Source: Wen et al., ECCV 2016, where centers move towards the mean of a batch.
@@ -42,7 +44,8 @@ class CenterLoss(Loss):
         task: the loss over classes, whose labels are class indices.
         num_classes: number of classes.
         dim: of a feature.
-        weight: of the distances.
+        weight: of the distances: lambda of the source, 0.003 there. Both losses are sums over a batch there, and
+            means over the same items here, so that the number means the same.
         momentum: centers are means of features over the last steps, which count this less with each step; ``None``
             makes them parameters, trained with the model.
         features: a function from what the model returned to features, shape ``(batch, dim)`` or, for labels of tokens,
@@ -50,14 +53,15 @@ class CenterLoss(Loss):
             of rows.
 
     Raises:
-        ValueError: the model returned no hidden states; features or labels do not fit.
+        ValueError: a number is out of its range; the model returned no hidden states; features or labels do not fit.
 
     Note:
         Centers are those from before the step (see ``StepSums``), and classes without one have no distance yet.
         Parameters move no faster than the model, which is too slow for them at the rates of fine-tuning: give them
         another rate, or a momentum. In evaluation, where gradients are off, the loss is the task's alone. Distances
         can be made small by small features, so that a large weight is dangerous. Centers of earlier training are
-        forgotten as those of ``F1WeightedLoss`` are, unless they are parameters.
+        forgotten as those of ``F1WeightedLoss`` are, unless they are parameters. Around a loss over a batch
+        (``BatchLoss``) a step has to be one batch, as for that loss alone.
 
     Example:
         >>> from nlpkit.losses import CrossEntropyLoss
@@ -71,16 +75,16 @@ class CenterLoss(Loss):
         task: Loss,
         num_classes: int,
         dim: int,
-        weight: float = 0.5,
+        weight: float = 0.003,
         *,
         momentum: float | None = 0.9,
         features: Callable[[Any], Tensor] | None = None,
     ) -> None:
-        super().__init__()
-        if not weight >= 0:
-            raise ValueError(f"weight is {weight}; give at least 0")
-        self.task, self.num_classes, self.dim, self.weight, self.features = task, num_classes, dim, weight, features
-        self.columns = task.columns  # type: ignore[misc]  # of this one, not of all
+        super().__init__(task)
+        checked_number("num_classes", num_classes, least=1, whole=True)
+        checked_number("dim", dim, least=1, whole=True)
+        checked_number("weight", weight, least=0)
+        self.num_classes, self.dim, self.weight, self.features = num_classes, dim, weight, features
         self.learnt = nn.Parameter(torch.zeros(num_classes, dim)) if momentum is None else None
         self.sums = None if momentum is None else StepSums(momentum, num_classes, dim + 1)
 
@@ -92,40 +96,21 @@ class CenterLoss(Loss):
             return self.learnt
         return self.sums.done[:, :-1] / self.sums.done[:, -1:]
 
-    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The task's."""
-        return self.task.values(logits, labels)
-
-    def valid(self, labels: Tensor) -> Tensor:
-        """The task's."""
-        return self.task.valid(labels)
-
-    def align_labels(self, labels: Tensor) -> Tensor:
-        """The task's."""
-        return self.task.align_labels(labels)
-
-    def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The task's."""
-        return self.task.align_logits(logits, labels)
-
-    def labels_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """The task's."""
-        return self.task.labels_of(batch)
-
-    def logits_of(self, outputs: Any) -> Tensor:
-        """The task's."""
-        return self.task.logits_of(outputs)
-
     def inputs_of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The task's; in training with the wish for hidden states, if they are the features."""
         wanted = {"output_hidden_states": True} if self.features is None and torch.is_grad_enabled() else {}
         return self.task.inputs_of(batch) | wanted
 
+    def items_of(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The task's, which may be sums of weights, and how many items have a distance."""
+        own = self._chosen(self.labels_of(batch), None)[1].sum() if self._has_labels(batch) else torch.tensor(0)
+        return self.task.items_of(batch) | {"center": own}
+
     def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The task's ``"loss"``, and in training ``"center"``, each averaged over the items."""
+        """The task's ``"loss"``, and in training ``"center"``, each averaged over its items."""
         terms = self.task.terms(outputs, batch, items)
         if torch.is_grad_enabled() and self._has_labels(batch):
-            terms["center"] = self._pull(outputs, self.labels_of(batch), items.get("loss"), None)
+            terms["center"] = self._pull(outputs, self.labels_of(batch), items.get("center"), None)
         return terms
 
     def average(

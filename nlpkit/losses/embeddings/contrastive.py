@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss, Pooling, partners
+from nlpkit.checked_number import checked_number
+from nlpkit.losses.embeddings.embedding_loss import LONELY, EmbeddingLoss, Pooling, partners
 from nlpkit.losses.gathering import sum_over_processes
 
 
@@ -32,7 +33,7 @@ def _over_positives(values: Tensor, anchors: Tensor, positives: Tensor) -> Tenso
     """Means of each anchor's values at its positives, 0 where it has none.
 
     Args:
-        values: one for each positive, shape ``(positives,)``.
+        values: one for each positive, or for those that are not 0, shape ``(positives,)``.
         anchors: whose each is.
         positives: mask of shape ``(anchors, candidates)``.
     """
@@ -113,9 +114,23 @@ def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor)
         >>> supervised_contrastive(torch.zeros(1, 3), *masks).item()
         0.693...
     """
-    every = masked_logsumexp(scores, positives | negatives)
-    anchors, places = positives.nonzero(as_tuple=True)
-    return _over_positives(every[anchors] - scores[anchors, places], anchors, positives)
+    if not scores.shape[-1]:
+        return scores.sum(dim=-1)
+    top = torch.where(positives, scores.detach(), -torch.inf).argmax(dim=-1, keepdim=True)
+    highest = scores.gather(-1, top).squeeze(-1)
+    # The sum over all candidates is that of the best positive and of the rest, so that no digits cancel where it is
+    # nearly all of the sum.
+    rest = masked_logsumexp(scores, (positives | negatives).scatter(-1, top, False))
+    best = torch.where(positives.any(dim=-1), F.softplus(rest - highest), 0.0)
+    anchors, places = positives.scatter(-1, top, False).nonzero(as_tuple=True)
+    return best + _over_positives(highest[anchors] - scores[anchors, places], anchors, positives)
+
+
+#: Why a batch may have positives and teach nothing, and what to do.
+ALIKE = (
+    "no text of this batch that has another of its group has one of another group",
+    "put several groups into one batch; labels are numbers of groups",
+)
 
 
 class ContrastiveLoss(EmbeddingLoss):
@@ -131,7 +146,8 @@ class ContrastiveLoss(EmbeddingLoss):
         pooling: see ``PooledLoss``.
 
     Raises:
-        ValueError: the temperature is not above 0; or labels have no views and ``symmetric=False``.
+        ValueError: the temperature is not above 0, or the margin below it; or labels have no views and
+            ``symmetric=False``.
 
     Note:
         Memory is one matrix of ``(texts of this process, texts of all processes)``. For batches that the model itself
@@ -142,9 +158,11 @@ class ContrastiveLoss(EmbeddingLoss):
         self, temperature: float = 0.05, margin: float = 0.0, symmetric: bool = True, pooling: Pooling = "mean"
     ) -> None:
         super().__init__(pooling)
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature}: cosines are divided by it; give a number above 0, e.g. 0.05")
-        self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
+        self.temperature = checked_number(
+            "temperature", temperature, above=0, hint="cosines are divided by it, e.g. by 0.05"
+        )
+        self.margin = checked_number("margin", margin, least=0)
+        self.symmetric = symmetric
 
     @abstractmethod
     def of_anchors(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -168,7 +186,9 @@ class ContrastiveLoss(EmbeddingLoss):
             scores = scores - positives * (self.margin / self.temperature)
         counted = self.counts(positives, negatives)
         total = torch.where(counted, self.of_anchors(scores, positives, negatives), 0.0).sum()
-        return total / sum_over_processes(counted.sum()).clamp(min=1)
+        anchored = sum_over_processes(counted.sum())
+        self.warn_without_pairs(anchored, *(LONELY if not positives.any() else ALIKE))
+        return total / anchored.clamp(min=1)
 
     def _first_view(self, labels: Tensor) -> Tensor:
         if labels.dim() != 2:

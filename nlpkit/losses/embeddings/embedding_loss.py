@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from nlpkit.losses.batch_loss import BatchLoss
 from nlpkit.losses.loss import Loss, at_least_fp32
+from nlpkit.masked import masked_mean
 
 Pooling = Literal["mean", "first"]
 
@@ -26,7 +29,6 @@ def pool(outputs: Any, attention_mask: Tensor | None, pooling: Pooling = "mean")
         Shape ``(batch, dim)``, in fp32 or better.
 
     Example:
-        >>> import torch
         >>> states = torch.tensor([[[1.0], [3.0], [9.0]]])
         >>> pool((states,), torch.tensor([[1, 1, 0]])).item()
         2.0
@@ -38,8 +40,7 @@ def pool(outputs: Any, attention_mask: Tensor | None, pooling: Pooling = "mean")
         return states[:, 0]
     if attention_mask is None:
         return states.mean(dim=1)
-    kept = attention_mask.to(states.dtype).unsqueeze(-1)
-    return (states * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+    return masked_mean(states, attention_mask)
 
 
 def _first(outputs: Any) -> Tensor:
@@ -62,7 +63,15 @@ class PooledLoss(Loss):
 
     Args:
         pooling: how states become one embedding, where the model returns states.
+
+    Raises:
+        ValueError: labels are no integers, or of another shape.
+
+    Note:
+        The first batch in which no text has another one to be compared with makes a ``UserWarning``: its loss is 0.
     """
+
+    _warned = False  # of a batch without pairs
 
     def __init__(self, pooling: Pooling = "mean") -> None:
         super().__init__()
@@ -73,6 +82,20 @@ class PooledLoss(Loss):
     def valid(self, labels: Tensor) -> Tensor:
         """Rows that belong to a group."""
         return groups_of(labels) != -100
+
+    def warn_without_pairs(self, pairs: Tensor, cause: str, cure: str) -> None:
+        """A ``UserWarning``, once, where a batch teaches nothing; the look waits for the device.
+
+        Args:
+            pairs: how many texts have what the loss compares them with, shape ``()``.
+            cause: why they may have none.
+            cure: what to do.
+        """
+        if not self._warned and pairs == 0:
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__}: {cause}, so that its loss is 0 and it teaches nothing: {cure}", stacklevel=2
+            )
 
     def labels_per_item(self, labels: Tensor) -> int:
         """1, or 2 where views are told apart."""
@@ -100,8 +123,39 @@ class EmbeddingLoss(PooledLoss, BatchLoss):
     """A ``PooledLoss`` that couples all texts of a batch."""
 
 
+#: Why a batch may have no pairs, and what to do.
+LONELY = (
+    "no text of this batch has another of its group",
+    "texts that belong together have the same number in labels, and several of a group must be in one batch, as a "
+    "sampler by groups puts them, or nlpkit.training.SimCSE(), which makes two views of each text",
+)
+
+
 def groups_of(labels: Tensor) -> Tensor:
-    """Numbers of groups, shape ``(batch,)``."""
+    """Numbers of groups, shape ``(batch,)``.
+
+    Args:
+        labels: of a ``PooledLoss``.
+
+    Raises:
+        ValueError: they are no integers, or of another shape.
+
+    Example:
+        >>> groups_of(torch.tensor([0.8, 0.1]))
+        Traceback (most recent call last):
+        ValueError: labels must be numbers of groups (torch.long), not torch.float32: texts with the same number ...
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be numbers of groups (torch.long), not {labels.dtype}: texts with the same number belong "
+            "together, and how similar two texts are is no such number; scores of pairs are for the losses of "
+            "sentence-transformers, or SquaredErrorLoss of a head"
+        )
+    if labels.dim() not in (1, 2) or (labels.dim() == 2 and labels.shape[1] != 2):
+        raise ValueError(
+            f"labels are of shape {tuple(labels.shape)}: give numbers of groups, shape (batch,), or groups and views, "
+            "shape (batch, 2)"
+        )
     return labels[:, 0] if labels.dim() == 2 else labels
 
 
@@ -118,7 +172,6 @@ def partners(labels: Tensor, anchors: Tensor, candidates: Tensor) -> tuple[Tenso
         of other views; those of the same group, and the rest.
 
     Example:
-        >>> import torch
         >>> rows = torch.arange(3)
         >>> [mask.int().tolist() for mask in partners(torch.tensor([7, 7, 8]), rows[:1], rows)]
         [[[0, 1, 0]], [[0, 0, 1]]]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nlpkit.losses.embeddings.embedding_loss import PooledLoss, Pooling, partners, pool
+from nlpkit.checked_number import checked_number
+from nlpkit.losses.embeddings.embedding_loss import LONELY, PooledLoss, Pooling, partners, pool
 
 
 def predictor(dim: int, hidden: int | None = None) -> nn.Sequential:
@@ -29,7 +30,8 @@ def predictor(dim: int, hidden: int | None = None) -> nn.Sequential:
         >>> predictor(8)(torch.zeros(2, 8)).shape
         torch.Size([2, 8])
     """
-    hidden = hidden or max(1, dim // 4)
+    checked_number("dim", dim, least=1, whole=True)
+    hidden = max(1, dim // 4) if hidden is None else checked_number("hidden", hidden, least=1, whole=True)
     return nn.Sequential(nn.Linear(dim, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
@@ -90,7 +92,10 @@ class NonContrastiveLoss(PooledLoss):
 
     def _of_pairs(self, embeddings: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         """Summed over texts, averaged over the views of each."""
-        same = _views(labels) & self.valid(labels)[:, None]
+        valid = self.valid(labels)
+        same = _views(labels) & valid[:, None]
+        if valid.any():
+            self.warn_without_pairs(same.sum(), *LONELY)
         dtype = next(self.predict.parameters(), embeddings).dtype
         predicted = F.normalize(self.predict(embeddings.to(dtype)), dim=-1)
         gaps = 1 - predicted @ F.normalize(targets.to(dtype), dim=-1).T  # (texts, texts)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.utils.checkpoint import checkpoint
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss
 from nlpkit.losses.gathering import process_count
 
@@ -28,7 +29,16 @@ class SentenceTransformersLoss(nn.Module):
             many texts only, and runs every text twice, with the same dropout: gradient caching.
 
     Raises:
-        ValueError: one column without labels.
+        TypeError: the loss does not couple the texts of a batch.
+        ValueError: one column without labels or with scores; labels beside several columns, which nothing asks for;
+            ``mini_batch_size`` where features are no rows of texts.
+
+    Note:
+        An answer that stands twice in a batch is a negative of the other question, as it is for
+        ``MultipleNegativesRankingLoss``: train with ``batch_sampler=BatchSamplers.NO_DUPLICATES``. A loss with
+        ``symmetric=True``, the default, takes answers as anchors, too. Prompts change nothing here. Under
+        ``gradient_accumulation_steps`` a text is compared within its micro-batch alone: take a larger batch, and
+        ``mini_batch_size``.
 
     Example:
         >>> SentenceTransformersLoss(model, InfoNCELoss(symmetric=False), mini_batch_size=32)  # doctest: +SKIP
@@ -36,6 +46,13 @@ class SentenceTransformersLoss(nn.Module):
 
     def __init__(self, model: Any, loss: EmbeddingLoss, mini_batch_size: int | None = None) -> None:
         super().__init__()
+        if not isinstance(loss, EmbeddingLoss):
+            raise TypeError(
+                f"loss={type(loss).__name__}(...) does not couple the texts of a batch: give an EmbeddingLoss, such "
+                "as InfoNCELoss(); others are for nlpkit.TechniqueTrainer"
+            )
+        if mini_batch_size is not None:
+            checked_number("mini_batch_size", mini_batch_size, least=1, whole=True, hint="None runs a batch at once")
         self.model, self.loss, self.mini_batch_size = model, loss, mini_batch_size
 
     def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor | None = None) -> Tensor:
@@ -50,6 +67,11 @@ class SentenceTransformersLoss(nn.Module):
         """
         embeddings = [self._embed(dict(features)) for features in sentence_features]
         if len(embeddings) > 1:
+            if labels is not None:
+                raise ValueError(
+                    f"{len(embeddings)} columns of texts are anchors, positives and negatives whatever their labels: "
+                    "drop the column of labels, and pairs that are no positives; or label one column by classes"
+                )
             labels = _views([len(column) for column in embeddings], embeddings[0].device)
         elif labels is None:
             raise ValueError("one column of texts needs labels; give pairs of texts, or a column 'label'")
@@ -57,13 +79,12 @@ class SentenceTransformersLoss(nn.Module):
         return self.loss(torch.cat(embeddings), labels) * process_count()
 
     def _embed(self, features: dict[str, Tensor]) -> Tensor:
-        rows = len(features["input_ids"])
-        if self.mini_batch_size is None or rows <= self.mini_batch_size:
+        if self.mini_batch_size is None or (rows := _rows(features)) <= self.mini_batch_size:
             return self.model(features)["sentence_embedding"]
         parts = []
         for start in range(0, rows, self.mini_batch_size):
             part = {
-                name: value[start : start + self.mini_batch_size] if isinstance(value, Tensor) else value
+                name: value[start : start + self.mini_batch_size] if _has_rows(value) else value
                 for name, value in features.items()
             }
             parts.append(checkpoint(self._embed, part, use_reentrant=False))
@@ -72,6 +93,21 @@ class SentenceTransformersLoss(nn.Module):
     def get_config_dict(self) -> dict[str, Any]:
         """What the model card says of it."""
         return {"loss": type(self.loss).__name__, "mini_batch_size": self.mini_batch_size}
+
+
+def _has_rows(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
+
+
+def _rows(features: dict[str, Tensor]) -> int:
+    """How many texts there are, if each has a row of its own."""
+    rows = {len(value) for value in features.values() if _has_rows(value)}
+    if len(rows) != 1 or features.keys() & {"offsets", "cu_seq_lens_q"}:  # tokens of all texts in one row
+        raise ValueError(
+            f"mini_batch_size cuts features of one row for each text, and {', '.join(features)} are not: leave it "
+            "out, or have the model pad its inputs"
+        )
+    return rows.pop()
 
 
 def _views(counts: list[int], device: torch.device) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.batch_loss import BatchLoss
-from nlpkit.losses.imbalance.overlap import OverlapLoss
+from nlpkit.losses.imbalance.overlap import OverlapLoss, mean_of_classes
 from nlpkit.losses.loss import Loss
 
 Absent = Literal["skip", "count"]
@@ -29,6 +29,7 @@ def dice(probabilities: Tensor, targets: Tensor, alpha: float, smoothing: float,
         Fractions, shape ``(...)``; 0 where all classes are left out.
 
     Example:
+        >>> import torch
         >>> truth = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> dice(truth, truth, 0.0, 1.0, "skip"), dice(1 - truth, truth, 0.0, 1.0, "skip")
         (tensor(0.), tensor(0.6667))
@@ -37,8 +38,7 @@ def dice(probabilities: Tensor, targets: Tensor, alpha: float, smoothing: float,
     shared = (weights * probabilities * targets).sum(-2)
     total = (weights * (probabilities + targets)).sum(-2)
     losses = 1 - (2 * shared + smoothing) / (total + smoothing)
-    counted = targets.sum(-2) > 0 if absent == "skip" else torch.ones_like(losses, dtype=torch.bool)
-    return torch.where(counted, losses, 0.0).sum(-1) / counted.sum(-1).clamp(min=1)
+    return losses.mean(-1) if absent == "count" else mean_of_classes(losses, targets.sum(-2) > 0)
 
 
 class DiceLoss(OverlapLoss, BatchLoss):
@@ -64,6 +64,7 @@ class DiceLoss(OverlapLoss, BatchLoss):
         ``RowDiceLoss`` is over each row; without ``alpha`` and smoothing this is ``SoftF1Loss``.
 
     Example:
+        >>> import torch
         >>> DiceLoss()(torch.tensor([[9.0, -9.0], [-9.0, 9.0], [0.0, 0.0]]), torch.tensor([0, 1, 1])).item()
         0.126...
     """
@@ -99,6 +100,7 @@ class RowDiceLoss(OverlapLoss, Loss):
         use ``TechniqueTrainer``.
 
     Example:
+        >>> import torch
         >>> RowDiceLoss()(torch.zeros(1, 3, 2), torch.tensor([[0, 1, -100]])).item()
         0.333...
     """
@@ -128,11 +130,7 @@ class RowDiceLoss(OverlapLoss, Loss):
 
 
 def _check(alpha: float, smoothing: float, absent: str) -> None:
-    if not alpha >= 0:
-        raise ValueError(f"alpha is {alpha}; give at least 0, where 0 weighs all items alike")
-    if not smoothing > 0:
-        raise ValueError(
-            f"smoothing is {smoothing}; give a number above 0, so that an empty class divides by something"
-        )
+    checked_number("alpha", alpha, least=0, hint="0 weighs all items alike")
+    checked_number("smoothing", smoothing, above=0, hint="an empty class divides by it")
     if absent not in ("skip", "count"):
         raise ValueError(f"absent={absent!r}: give 'skip' or 'count'")

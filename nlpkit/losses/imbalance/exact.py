@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.divergences import Divergence, softmax
 from nlpkit.losses.labels import class_indices
 from nlpkit.losses.loss import Loss
@@ -23,13 +24,17 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
     the largest value of the integrand, in logarithms.
 
     Args:
-        logits: in fp32 or better, shape ``(items, classes)``.
+        logits: in fp32 or better, shape ``(items, classes)``; -inf for a class that cannot be.
         labels: class indices, shape ``(items,)``.
         sigma: of the noise, in units of a logit.
         nodes: of the quadrature.
 
     Returns:
-        Nats, shape ``(items,)``.
+        Nats, shape ``(items,)``; -inf, without a gradient, where the label cannot be, or is so far behind that the
+        logarithm is beyond the range of the dtype.
+
+    Raises:
+        ValueError: ``sigma`` or ``nodes`` cannot be used, or labels are no class indices.
 
     Note:
         ``nodes`` times the memory and time of the logits.
@@ -40,18 +45,28 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
         >>> [round(value, 4) for value in p.tolist()]
         [0.6337, 0.1831, 0.1831]
     """
+    _check(sigma, nodes)
     chosen = class_indices(logits, labels).unsqueeze(-1)
+    hopeless = torch.isneginf(logits.gather(-1, chosen))
+    logits = logits.masked_fill(hopeless, 0.0)
+    largest_number = torch.finfo(logits.dtype).max
     ahead = (logits.gather(-1, chosen) - logits) / sigma
-    ahead = ahead.clamp(max=torch.finfo(logits.dtype).max)  # of classes that are masked by -inf
+    if logits.dtype != torch.float64 and (ahead < -math.sqrt(largest_number)).any():  # whose squares are infinite
+        wide = exact_log_probability(logits.double(), labels, sigma, nodes).to(logits.dtype)
+        return wide.masked_fill(hopeless.squeeze(-1) | torch.isneginf(wide), -torch.inf)
+    hopeless = hopeless | (ahead.amin(-1, keepdim=True) < -math.sqrt(largest_number))
+    ahead = ahead.masked_fill(hopeless, 0.0).clamp(max=largest_number)  # of classes that are masked by -inf
     rivals = torch.ones_like(ahead, dtype=torch.bool).scatter(-1, chosen, False)
     centre, width = _peak(ahead.detach(), rivals)
     points, weights = (torch.as_tensor(part).to(ahead) for part in np.polynomial.hermite.hermgauss(nodes))
     noise = centre + math.sqrt(2) * width * points  # (items, nodes)
     wins = LogNormalCdf.apply(noise.unsqueeze(1) + ahead.unsqueeze(2)).masked_fill(~rivals.unsqueeze(2), 0.0)
-    parts = weights.log() + points.square() + width.log() - noise.square() / 2 + wins.sum(1)
+    density = (math.sqrt(0.5) * noise).square()  # not half the square, which may be beyond the range
+    parts = weights.log() + points.square() + width.log() - density + wins.sum(1)
     # The slope of logsumexp is exp(part - result), which rounds badly where parts are far below 0.
     largest = parts.detach().amax(-1, keepdim=True)
-    return (parts - largest).logsumexp(-1) + largest.squeeze(-1) - math.log(math.pi) / 2
+    found = (parts - largest).logsumexp(-1) + largest.squeeze(-1) - math.log(math.pi) / 2
+    return found.masked_fill(hopeless.squeeze(-1), -torch.inf)
 
 
 class ExactLoss(Loss):
@@ -81,10 +96,7 @@ class ExactLoss(Loss):
 
     def __init__(self, sigma: float = 1.0, *, log: bool = False, nodes: int = 32) -> None:
         super().__init__()
-        if not sigma > 0:
-            raise ValueError(f"sigma is {sigma}; give a number above 0")
-        if nodes < 1:
-            raise ValueError(f"nodes is {nodes}; give at least 1, better 32")
+        _check(sigma, nodes)
         self.sigma, self.log, self.nodes = sigma, log, nodes
 
     @property
@@ -98,8 +110,13 @@ class ExactLoss(Loss):
         if self.log:
             return -right
         # The slope of expm1 is its result plus 1, which rounds to 0 where the label has hardly a chance.
-        steep = right.detach().exp() * right
+        steep = (right.detach().exp() * right).masked_fill(torch.isneginf(right), 0.0)
         return -torch.expm1(right.detach()) - (steep - steep.detach())
+
+
+def _check(sigma: float, nodes: int) -> None:
+    checked_number("sigma", sigma, above=0)
+    checked_number("nodes", nodes, least=1, whole=True, hint="better 32")
 
 
 class LogNormalCdf(torch.autograd.Function):

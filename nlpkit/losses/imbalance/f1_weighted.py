@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, bernoulli
-from nlpkit.losses.imbalance.margins import margins
+from nlpkit.losses.imbalance.margins import margins, times
 from nlpkit.losses.labels import one_per_label
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.step_sums import StepSums
@@ -77,4 +77,4 @@ class F1WeightedLoss(Loss):
         positive, f1 = labels == 1, self.f1.to(logits.dtype)
         chances = logits.sigmoid()
         self.sums.add(torch.stack([chances[positive].sum(), chances.sum() + positive.sum()]))
-        return torch.where(positive, 1 - f1 / 2, f1 / 2) * F.softplus(-margin)
+        return times(F.softplus(-margin), torch.where(positive, 1 - f1 / 2, f1 / 2))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.imbalance.margin_loss import MarginLoss
-from nlpkit.losses.imbalance.margins import margins
+from nlpkit.losses.imbalance.margins import margins, times, weighed
+from nlpkit.losses.labels import checked_weights
 
 
 def focal(margin: Tensor, gamma: float) -> Tensor:
@@ -25,11 +28,19 @@ def focal(margin: Tensor, gamma: float) -> Tensor:
     Returns:
         Nats, of the same shape.
 
+    Raises:
+        ValueError: ``gamma`` is below 0.
+
     Example:
         >>> focal(torch.tensor([18.0], requires_grad=True), 0.5)
         tensor([1.8795e-12], grad_fn=<MulBackward0>)
     """
-    return (gamma * F.logsigmoid(-margin)).exp() * F.softplus(-margin)
+    checked_number("gamma", gamma, least=0, hint="0 is cross-entropy")
+    if gamma == 0:
+        return F.softplus(-margin)
+    # Further below, the weight is 1 whatever the margin; its slope of 0, times the loss and gamma, may be NaN.
+    near = margin.clamp(min=math.log(torch.finfo(margin.dtype).tiny))
+    return weighed(margin, (gamma * F.logsigmoid(-near)).exp())
 
 
 class FocalLoss(MarginLoss):
@@ -63,10 +74,8 @@ class FocalLoss(MarginLoss):
         self, gamma: float = 2.0, alpha: float | Sequence[float] | Tensor | None = None, *, multi_label: bool = False
     ) -> None:
         super().__init__(multi_label)
-        if not gamma >= 0:
-            raise ValueError(f"gamma is {gamma}; give at least 0, where 0 is cross-entropy")
-        self.gamma = gamma
-        self.register_buffer("alpha", None if alpha is None else _weights(alpha, multi_label))
+        self.gamma = checked_number("gamma", gamma, least=0, hint="0 is cross-entropy")
+        self.register_buffer("alpha", None if alpha is None else _checked(alpha, multi_label))
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted nats, shape ``(items,)`` or ``(cells,)``."""
@@ -75,23 +84,17 @@ class FocalLoss(MarginLoss):
             return losses
         alpha = self.alpha.to(losses.dtype)
         if self.multi_label:
-            return losses * torch.where(labels == 1, alpha, 1 - alpha)
+            return times(losses, torch.where(labels == 1, alpha, 1 - alpha))
         if len(alpha) != logits.shape[-1]:
             raise ValueError(f"alpha has {len(alpha)} weights, but logits are for {logits.shape[-1]} classes")
-        return losses * alpha[labels.long()]
+        return times(losses, alpha[labels.long()])
 
 
-def _weights(alpha: float | Sequence[float] | Tensor, multi_label: bool) -> Tensor:
-    weights = torch.as_tensor(alpha)
-    weights = weights if weights.is_floating_point() else weights.float()
-    if weights.dim() != (0 if multi_label else 1):
-        raise ValueError(
-            "with multi_label=True alpha is one number, the weight of labels that are 1"
-            if multi_label
-            else f"alpha is of shape {tuple(weights.shape)}, which tells no classes apart: give a weight for each"
-        )
-    if not (weights.isfinite() & (weights >= 0)).all() or (multi_label and weights > 1):
-        raise ValueError(
-            f"alpha is {weights.tolist()}; give {'a number between 0 and 1' if multi_label else 'finite weights >= 0'}"
-        )
-    return weights
+def _checked(alpha: float | Sequence[float] | Tensor, multi_label: bool) -> Tensor:
+    if not multi_label:
+        return checked_weights("alpha", torch.as_tensor(alpha))
+    share = torch.as_tensor(alpha)
+    if share.dim() != 0:
+        raise ValueError("with multi_label=True alpha is one number, the weight of labels that are 1")
+    checked_number("alpha", share.item(), least=0, most=1)
+    return share.float() if not share.is_floating_point() else share

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.imbalance.margin_loss import MarginLoss
+from nlpkit.losses.item_losses import binary_cross_entropies
 from nlpkit.losses.labels import (
     cells,
     checked_cells,
@@ -40,14 +43,19 @@ def class_priors(
         Probabilities in fp32, shape ``(num_labels,)``.
 
     Raises:
-        ValueError: labels are no classes, or of the other kind, or there is nothing to count.
+        ValueError: labels are no classes, or of the other kind, or there is nothing to count; or a number is out of
+            its range.
 
     Example:
         >>> class_priors([0, 0, 0, 1, -100], num_labels=3)
         tensor([0.5714, 0.2857, 0.1429])
     """
-    if not smoothing >= 0:
-        raise ValueError(f"smoothing is {smoothing}; give at least 0, where 1 leaves no class without a probability")
+    checked_number("num_labels", num_labels, least=1, whole=True)
+    checked_number("smoothing", smoothing, least=0, hint="1 leaves no class without a probability")
+    if not isinstance(labels, Tensor) and len(labels) and isinstance(labels[0], str):
+        raise ValueError(
+            f"labels hold names such as {labels[0]!r}: give numbers from 0 on, as in model.config.label2id"
+        )
     given = signed(torch.as_tensor(labels))
     if multi_label:
         if given.dim() != 2 or given.shape[1] != num_labels:
@@ -112,7 +120,8 @@ class LogitAdjustedLoss(MarginLoss):
         multi_label: labels are 0 or 1 for each logit, and the logarithm of each class's odds is added.
 
     Raises:
-        ValueError: the prior is none, or of another number of classes than the logits; or labels are of another kind.
+        ValueError: the prior is none, or of another number of classes than the logits; ``tau`` is not finite; or
+            labels are of another kind.
 
     Note:
         The same as a frozen bias ``tau * log prior`` in the head while training. Nothing of it is needed to use the
@@ -129,14 +138,14 @@ class LogitAdjustedLoss(MarginLoss):
 
     def __init__(self, prior: Prior, tau: float = 1.0, *, multi_label: bool = False) -> None:
         super().__init__(multi_label)
-        self.tau = tau
+        self.tau = checked_number("tau", tau)
         self.register_buffer("log_prior", log_priors(prior, multi_label=multi_label))
 
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """With what the prior adds, in fp32 or better."""
         logits = at_least_fp32(logits)
         if not self.multi_label:
-            refuse_probabilities(logits.flatten(0, -2))
+            self.refuse_probabilities(logits.flatten(0, -2))  # which they are no more once the prior is added
         adjusted = logits + self.tau * _fitting(self.log_prior, logits)
         return one_per_label(adjusted, labels, self.multi_label)
 
@@ -144,17 +153,19 @@ class LogitAdjustedLoss(MarginLoss):
         """Cross-entropy in nats, shape ``(items,)`` or ``(cells,)``."""
         if self.multi_label:
             targets = cells(logits, labels).to(logits.dtype)
-            return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+            return binary_cross_entropies(logits, targets)
         return F.cross_entropy(logits, class_indices(logits, labels), reduction="none")
 
 
-def posthoc_adjust(logits: Tensor, prior: Prior, tau: float = 1.0, *, multi_label: bool = False) -> Tensor:
+def posthoc_adjust(
+    logits: Tensor | np.ndarray, prior: Prior, tau: float = 1.0, *, multi_label: bool = False
+) -> Tensor:
     """Logits of a model trained by cross-entropy, without the frequencies of classes.
 
     Source: arXiv 2007.07314, equation 9.
 
     Args:
-        logits: shape ``(..., classes)``.
+        logits: shape ``(..., classes)``, of a model or of ``trainer.predict``.
         prior: frequencies in the training split, shape ``(classes,)``.
         tau: 1 for balanced accuracy, 0 for the logits as they are, -1 to add the frequencies instead.
         multi_label: the odds of each class, in place of one distribution.
@@ -163,13 +174,17 @@ def posthoc_adjust(logits: Tensor, prior: Prior, tau: float = 1.0, *, multi_labe
         ``logits - tau * log prior``, in fp32 or better.
 
     Raises:
-        ValueError: the prior is none, or of another number of classes.
+        ValueError: the prior is none, or of another number of classes; ``tau`` is not finite; or logits are surely
+            probabilities.
 
     Example:
         >>> posthoc_adjust(torch.tensor([[1.0, 0.0]]), [0.9, 0.1]).argmax().item()
         1
     """
-    logits = at_least_fp32(logits)
+    checked_number("tau", tau)
+    logits = at_least_fp32(torch.as_tensor(logits))
+    if not multi_label:
+        refuse_probabilities(logits)
     return logits - tau * _fitting(log_priors(prior, multi_label=multi_label), logits)
 
 
@@ -195,7 +210,8 @@ def fold_priors(
         layer: that linear layer; ``None`` means the only one of as many outputs outside the backbone.
 
     Raises:
-        ValueError: the prior is none; priors are folded in already; or there is not just one such layer with a bias.
+        ValueError: the prior is none; ``tau`` is not finite; priors are folded in already; or there is not just one
+            such layer with a bias.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -205,6 +221,7 @@ def fold_priors(
         >>> model.classifier.bias.data, model.config.class_priors
         (tensor([0.1054, 2.3026]), [0.8999999761581421, 0.10000000149011612])
     """
+    checked_number("tau", tau)
     config: Any = getattr(model, "config", None)
     if getattr(config, "class_priors", None) is not None:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nlpkit.losses.labels import cells, class_indices
 
@@ -34,6 +35,41 @@ def margins(logits: Tensor, labels: Tensor, multi_label: bool = False) -> Tensor
     if multi_label:
         return torch.where(cells(logits, labels), logits, -logits)
     return top_margins(logits, labels, largest=False)
+
+
+def weighed(margin: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of labels, times weights that are functions of their probability.
+
+    Args:
+        margin: as ``margins`` gives them, any shape.
+        weights: the same shape; taken for 1, without a gradient, where a label has no chance (a logit of -inf).
+
+    Returns:
+        Nats, of the same shape; infinity where a label has no chance.
+
+    Example:
+        >>> weighed(torch.tensor([0.0, -torch.inf]), torch.tensor([0.5, 1.0]))
+        tensor([0.3466,    inf])
+    """
+    # There, the slope of the weight is 0, and times infinity it would be NaN.
+    return weights.masked_fill(torch.isneginf(margin), 1.0) * F.softplus(-margin)
+
+
+def times(losses: Tensor, weights: Tensor) -> Tensor:
+    """Losses times their weights, 0 where a weight is, whatever the loss.
+
+    Args:
+        losses: any shape; infinite where a label has no chance.
+        weights: the same shape.
+
+    Returns:
+        The same shape.
+
+    Example:
+        >>> times(torch.tensor([1.0, torch.inf, torch.inf]), torch.tensor([0.5, 0.5, 0.0]))
+        tensor([0.5000,    inf, 0.0000])
+    """
+    return losses.masked_fill(weights == 0, 0.0) * weights
 
 
 def top_margins(logits: Tensor, labels: Tensor, largest: bool = True) -> Tensor:

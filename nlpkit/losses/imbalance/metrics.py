@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.labels import checked_indices, signed
 
 
@@ -51,7 +52,8 @@ def group_accuracy(
         Fractions by ``"head"``, ``"medium"`` and ``"tail"``, without groups that have no items in ``labels``.
 
     Raises:
-        ValueError: there are no labels, not as many predicted ones, or labels of no class that was counted.
+        ValueError: there are no labels, not as many predicted ones, or labels of no class that was counted; or limits
+            do not rise.
 
     Example:
         >>> group_accuracy([0, 0, 1, 2], [0, 0, 1, 1], training_counts=[500, 50, 5])
@@ -60,6 +62,8 @@ def group_accuracy(
     counts = torch.as_tensor(training_counts)
     hits, totals = _hits(predicted, labels, len(counts))
     low, high = limits
+    checked_number("limits[0]", low, least=0)
+    checked_number("limits[1]", high, least=low)
     groups = {"head": counts > high, "medium": (counts >= low) & (counts <= high), "tail": counts < low}
     found = {name: group & (totals > 0) for name, group in groups.items()}
     return {name: float((hits[group] / totals[group]).mean()) for name, group in found.items() if group.any()}

@@ -7,8 +7,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses.divergences import Divergence, of_labels
-from nlpkit.losses.labels import checked_cells, checked_indices, refuse_other_rows, refuse_probabilities, signed
+from nlpkit.losses.labels import checked_cells, checked_indices, refuse_other_rows, signed
 from nlpkit.losses.loss import Loss
+
+
+def mean_of_classes(losses: Tensor, counted: Tensor) -> Tensor:
+    """The mean over the classes that count, 0 where none does.
+
+    Args:
+        losses: shape ``(..., classes)``.
+        counted: which classes count, of the same shape.
+
+    Returns:
+        Shape ``(...)``.
+
+    Example:
+        >>> mean_of_classes(torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True, True, False]))
+        tensor(2.)
+    """
+    return torch.where(counted, losses, 0.0).sum(-1) / counted.sum(-1).clamp(min=1)
 
 
 class OverlapLoss(Loss):
@@ -62,19 +79,18 @@ class OverlapLoss(Loss):
             Both of the shape of the logits, both 0 where a label is not known.
 
         Raises:
-            ValueError: labels are of the other kind, or logits are surely probabilities.
+            ValueError: labels are of the other kind.
         """
         known = labels != -100
         if self.multi_label:
             checked_cells(labels[known])
-            return torch.where(known, logits.sigmoid(), 0.0), torch.where(known, labels, 0).to(logits.dtype)
-        refuse_other_rows(logits, labels)
-        refuse_probabilities(logits[known])
-        classes = logits.shape[-1]
-        chosen = torch.zeros_like(labels, dtype=torch.long)
-        chosen[known] = checked_indices(labels[known], classes)
-        targets = F.one_hot(chosen, classes).to(logits.dtype)
-        return torch.where(known.unsqueeze(-1), logits.softmax(-1), 0.0), targets * known.unsqueeze(-1)
+            probabilities, targets = logits.sigmoid(), labels
+        else:
+            refuse_other_rows(logits, labels)
+            checked_indices(labels[known], logits.shape[-1])
+            probabilities, targets = logits.softmax(-1), F.one_hot(labels.clamp(min=0), logits.shape[-1])
+            known = known.unsqueeze(-1)
+        return torch.where(known, probabilities, 0.0), torch.where(known, targets, 0).to(logits.dtype)
 
     def _chosen(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         labels = self.align_labels(signed(labels))

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.batch_loss import BatchLoss
-from nlpkit.losses.imbalance.overlap import OverlapLoss
+from nlpkit.losses.imbalance.overlap import OverlapLoss, mean_of_classes
 from nlpkit.losses.smooth.counts import smooth_f1
 
 
@@ -47,6 +48,8 @@ class SoftF1Loss(OverlapLoss, BatchLoss):
         if average not in ("macro", "micro"):
             raise ValueError(f"average={average!r}: give 'macro' or 'micro'")
         self.over: Literal["macro", "micro"] = average
+        if leave_out is not None:
+            checked_number("leave_out", leave_out, least=0, whole=True)
         self.leave_out = leave_out
 
     def value(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -59,6 +62,4 @@ class SoftF1Loss(OverlapLoss, BatchLoss):
             probabilities, targets = probabilities[:, kept], targets[:, kept]
         if self.over == "micro":
             probabilities, targets = probabilities.reshape(-1, 1), targets.reshape(-1, 1)
-        occurs = targets.sum(0) > 0
-        missed = torch.where(occurs, 1 - smooth_f1(probabilities, targets, dim=0), 0.0)
-        return missed.sum() / occurs.sum().clamp(min=1)
+        return mean_of_classes(1 - smooth_f1(probabilities, targets, dim=0), targets.sum(0) > 0)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.imbalance.margin_loss import MarginLoss
-from nlpkit.losses.imbalance.margins import margins, top_margins
+from nlpkit.losses.imbalance.margins import margins, top_margins, weighed
 
 
 class HardTruncationLoss(MarginLoss):
@@ -22,7 +23,7 @@ class HardTruncationLoss(MarginLoss):
         multi_label: labels are 0 or 1 for each logit, in place of class indices.
 
     Raises:
-        ValueError: labels are of the other kind.
+        ValueError: ``margin`` is not finite, or labels are of the other kind.
 
     Note:
         Nothing tells the model to stay beyond the margin, so that items come and go; ``SoftTruncationLoss`` and
@@ -35,7 +36,7 @@ class HardTruncationLoss(MarginLoss):
 
     def __init__(self, margin: float = 0.0, *, multi_label: bool = False) -> None:
         super().__init__(multi_label)
-        self.margin = margin
+        self.margin = checked_number("margin", margin)
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Nats, shape ``(items,)`` or ``(cells,)``."""
@@ -65,11 +66,9 @@ class SoftTruncationLoss(MarginLoss):
 
     def __init__(self, sharpness: float = 1.0, *, multi_label: bool = False) -> None:
         super().__init__(multi_label)
-        if not sharpness > 0:
-            raise ValueError(f"sharpness is {sharpness}; give a number above 0, where 1 is FocalLoss(1.0)")
-        self.sharpness = sharpness
+        self.sharpness = checked_number("sharpness", sharpness, above=0, hint="1 is FocalLoss(1.0)")
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted nats, shape ``(items,)`` or ``(cells,)``."""
         margin = margins(logits, labels, self.multi_label)
-        return torch.sigmoid(-self.sharpness * margin) * F.softplus(-margin)
+        return weighed(margin, torch.sigmoid(-self.sharpness * margin))

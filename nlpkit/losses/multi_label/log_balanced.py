@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from nlpkit.losses.labels import checked_indices, signed, whole
 from nlpkit.losses.loss import Loss, at_least_fp32
-from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
+from nlpkit.losses.multi_label.log_sums import keep_finite_, log_one_plus_sum
 
 
 def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -17,14 +17,14 @@ def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Source: kexue.fm/archives/9158, equation 2, with hard labels.
 
     Args:
-        logits: shape ``(..., tokens, classes)``.
+        logits: shape ``(..., tokens, classes)``; -inf leaves a class out.
         labels: class of each token, -100 for none, shape ``(..., tokens)``.
 
     Returns:
         Nats, shape ``(...)``; 0 where no token has a class.
 
     Raises:
-        ValueError: labels are of another shape, or no classes.
+        ValueError: labels are of another shape, or no classes; or a token's class has a logit of -inf.
 
     Note:
         The cross-entropy of one token alone; of two classes ``zlpr`` of the difference of their logits, with tokens
@@ -42,7 +42,10 @@ def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     total = (losing - peak).exp().sum(dim=-1)  # (..., tokens)
     alone = total == 0  # one class, or all others at -inf
     gaps = peak.squeeze(-1) + torch.where(alone, 1.0, total).log()
-    gaps = gaps - logits.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    own = logits.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    if (torch.isneginf(own) & (labels != -100)).any():
+        raise ValueError("labels name a class whose logit is -inf: set the label to -100")
+    gaps = keep_finite_(gaps - own)
     counted = target & ((labels != -100) & ~alone).unsqueeze(-1)
     by_class = torch.where(counted, gaps.unsqueeze(-1), -torch.inf)  # (..., tokens, classes)
     return log_one_plus_sum(by_class.transpose(-1, -2)).sum(dim=-1)
@@ -72,27 +75,19 @@ class LogBalancedLoss(Loss):
     def align_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The logits, if there is a row of them for each label."""
         _refuse_other_than_classes(logits, labels)
+        self.refuse_probabilities(logits)
         return logits
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sequence in nats, shape ``(sequences,)``."""
         return log_balanced_cross_entropy(logits, labels)
 
-    def forward(
-        self,
-        outputs: object,
-        labels: Tensor,
-        *,
-        mask: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """The mean over the sequences of a batch; see ``Loss.forward``, and ``average`` for those of a step."""
-        if num_items_in_batch is not None:
-            raise ValueError(
-                "LogBalancedLoss averages over sequences, and num_items_in_batch counts tokens: give the loss to "
-                "TechniqueTrainer(loss=...), which counts sequences, or call average(outputs, labels, items=sequences)"
-            )
-        return self.average(outputs, labels, None, mask)
+    def labels_per_item(self, labels: Tensor) -> int:
+        """Not known: raises a ``ValueError``."""
+        raise ValueError(
+            "LogBalancedLoss averages over sequences, and num_items_in_batch counts tokens: give the loss to "
+            "TechniqueTrainer(loss=...), which counts sequences, or call average(outputs, labels, items=sequences)"
+        )
 
 
 def _refuse_other_than_classes(logits: Tensor, labels: Tensor) -> None:

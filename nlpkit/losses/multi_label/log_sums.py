@@ -6,6 +6,26 @@ import torch
 from torch import Tensor
 
 
+@torch.no_grad()
+def keep_finite_(scores: Tensor) -> Tensor:
+    """Scores beyond the range of their dtype, such as three times its largest number, made the largest, in place.
+
+    They keep the gradient that they had.
+
+    Args:
+        scores: that nothing else holds, any shape.
+
+    Returns:
+        The same tensor.
+
+    Example:
+        >>> keep_finite_(torch.tensor([3e38, -1.0]) * 3)
+        tensor([ 3.4028e+38, -3.0000e+00])
+    """
+    limits = torch.finfo(scores.dtype)
+    return scores.clamp_(limits.min, limits.max)
+
+
 def log_one_plus_sum(exponents: Tensor) -> Tensor:
     """``log(1 + sum(exp(exponents)))`` over the last dimension, right for sums near 0 and far beyond ``exp``'s range.
 

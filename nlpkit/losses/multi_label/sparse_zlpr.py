@@ -7,8 +7,8 @@ from torch import Tensor
 
 from nlpkit.losses.labels import signed
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
-from nlpkit.losses.multi_label.zlpr import ZLPRLoss
+from nlpkit.losses.multi_label.log_sums import keep_finite_, log_one_plus_sum
+from nlpkit.losses.multi_label.zlpr import ZLPRLoss, check_scale
 
 
 def sparse_zlpr(
@@ -33,7 +33,7 @@ def sparse_zlpr(
 
     Raises:
         ValueError: labels are no indices of classes, or of another number of rows; or a class that applies has a logit
-            of -inf.
+            of -inf; or as ``zlpr``.
 
     Note:
         One copy of the logits is held for the gradient, and nothing else of that size.
@@ -43,6 +43,7 @@ def sparse_zlpr(
         >>> sparse_zlpr(logits, torch.tensor([[0, -100], [-100, -100]]))
         tensor([0.9889, 2.2780])
     """
+    check_scale(gamma, margin, threshold)
     refuse_other_than_indices(logits, labels)
     logits, labels = at_least_fp32(logits), signed(labels).sort(dim=-1).values
     given = labels >= 0
@@ -53,8 +54,8 @@ def sparse_zlpr(
     absent = logits.clone()
     absent[(*given.nonzero(as_tuple=True)[:-1], labels[given])] = -torch.inf
     if (gamma, margin) != (1, 0) or isinstance(threshold, Tensor) or threshold != 0:
-        absent = gamma * (absent - threshold + margin)
-    present = torch.where(given, -gamma * (found - threshold - margin), -torch.inf)
+        absent = keep_finite_(gamma * (absent - threshold + margin))
+    present = torch.where(given, keep_finite_(-gamma * (found - threshold - margin)), -torch.inf)
     return log_one_plus_sum(absent) + log_one_plus_sum(present)
 
 
@@ -73,6 +74,9 @@ class SparseZLPRLoss(ZLPRLoss):
         -100. **Every row is an item**: one of which all labels are -100 is a row to which no class applies, and is
         trained on. Only ``mask``, of the shape of the rows, leaves rows out, and a Trainer gives none: classes of
         tokens, some of which are padding, are for ``ZLPRLoss``.
+
+        Labels as wide as there are classes that hold 0, 1 and -100 alone, and a row of which repeats one or has no
+        -100, are taken for multi-hot rows and refused.
 
         Logits of spans, ``(batch, types, length, length)``, are flattened in their last two dimensions; the index of
         the span from ``first`` to ``last`` is ``first * length + last``, with the length of the batch.
@@ -100,30 +104,22 @@ class SparseZLPRLoss(ZLPRLoss):
         """The loss of each row in nats, shape ``(rows,)``."""
         return sparse_zlpr(logits, labels, gamma=self.gamma, margin=self.margin, threshold=self.threshold)
 
-    def forward(
-        self,
-        outputs: object,
-        labels: Tensor,
-        *,
-        mask: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """The mean over the rows of a batch; see ``Loss.forward``, and ``average`` for those of a step."""
-        if num_items_in_batch is not None:
-            raise ValueError(
-                "SparseZLPRLoss averages over rows, and num_items_in_batch counts labels: give the loss to "
-                "TechniqueTrainer(loss=...), which counts rows, or call average(outputs, labels, items=rows)"
-            )
-        return self.average(outputs, labels, None, mask)
+    def labels_per_item(self, labels: Tensor) -> int:
+        """Not known: raises a ``ValueError``."""
+        raise ValueError(
+            "SparseZLPRLoss averages over rows, and num_items_in_batch counts labels: give the loss to "
+            "TechniqueTrainer(loss=...), which counts rows, or call average(outputs, labels, items=rows)"
+        )
 
 
 def refuse_other_than_indices(logits: Tensor, labels: Tensor) -> None:
     """Raise a ``ValueError`` if labels are no lists of class indices."""
     classes = logits.shape[-1]
-    if labels.is_floating_point() or labels.dtype == torch.bool or _is_multi_hot(logits, labels):
+    if labels.is_floating_point() or labels.dtype == torch.bool or _may_be_multi_hot(logits, labels):
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} ({labels.dtype}) are numbers for each class, not indices of the "
             f"classes that apply: give them to ZLPRLoss"
+            + ("; so are lists of both of two classes, which cannot be told from them" if classes == 2 else "")
         )
     if labels.shape[:-1] != logits.shape[:-1] or not labels.dim():
         raise ValueError(
@@ -139,7 +135,12 @@ def refuse_other_than_indices(logits: Tensor, labels: Tensor) -> None:
         )
 
 
-def _is_multi_hot(logits: Tensor, labels: Tensor) -> bool:
-    """As many labels as classes, and none but 0 and 1: as indices they would repeat themselves."""
-    classes = logits.shape[-1]
-    return classes > 2 and labels.shape == logits.shape and bool(((labels == 0) | (labels == 1)).all())
+def _may_be_multi_hot(logits: Tensor, labels: Tensor) -> bool:
+    """As many labels as classes, and none but 0, 1 and -100, where some row repeats itself or, of two, lists both."""
+    if labels.shape != logits.shape or logits.shape[-1] < 2:
+        return False
+    no, yes = labels == 0, labels == 1
+    if not (no | yes | (signed(labels) == -100)).all():
+        return False
+    repeats = (no.sum(-1) > 1) | (yes.sum(-1) > 1)
+    return bool((repeats | (no | yes).all(-1)).any())

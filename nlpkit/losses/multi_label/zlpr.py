@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.divergences import Divergence, bernoulli
 from nlpkit.losses.labels import signed
 from nlpkit.losses.loss import Loss, at_least_fp32
-from nlpkit.losses.multi_label.log_sums import log_one_plus_sum
+from nlpkit.losses.multi_label.log_sums import keep_finite_, log_one_plus_sum
 
 
 def zlpr(
@@ -34,12 +36,14 @@ def zlpr(
         Nats, shape ``(...)``; 0 where no class is known.
 
     Raises:
-        ValueError: labels are of another shape, or no such numbers; or a class that applies has a logit of -inf.
+        ValueError: labels are of another shape, or no such numbers; a class that applies has a logit of -inf; or
+            ``gamma`` is not above 0, ``margin`` below it, or ``threshold`` not finite.
 
     Example:
         >>> zlpr(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([[1, 0, -100]])).item()
         0.4401...
     """
+    check_scale(gamma, margin, threshold)
     _refuse_another_shape(logits, labels)
     logits, labels = at_least_fp32(logits), signed(labels)
     applies, known = labels == 1, labels != -100
@@ -58,13 +62,13 @@ def zlpr(
     return log_one_plus_sum(absent) + log_one_plus_sum(present)
 
 
-def zlpr_probabilities(logits: Tensor, *, gamma: float = 1.0, threshold: Tensor | float = 0.0) -> Tensor:
+def zlpr_probabilities(logits: Tensor | np.ndarray, *, gamma: float = 1.0, threshold: Tensor | float = 0.0) -> Tensor:
     """The probability of each class: ``sigmoid(2s)``, and not ``sigmoid(s)``, of a model that was trained by ZLPR.
 
     Source: kexue.fm/archives/9064: at the loss's minimum over ``s``, ``sigmoid(2s)`` is the label.
 
     Args:
-        logits: any shape.
+        logits: any shape, of a model or of ``trainer.predict``.
         gamma: as in training.
         threshold: as in training.
 
@@ -79,7 +83,8 @@ def zlpr_probabilities(logits: Tensor, *, gamma: float = 1.0, threshold: Tensor 
         >>> zlpr_probabilities(torch.tensor([-1.0, 0.0, 1.0]))
         tensor([0.1192, 0.5000, 0.8808])
     """
-    return (2 * _scaled(at_least_fp32(logits), gamma, threshold)).sigmoid()
+    check_scale(gamma, threshold=threshold)
+    return (2 * _scaled(at_least_fp32(torch.as_tensor(logits)), gamma, threshold)).sigmoid()
 
 
 class ZLPRLoss(Loss):
@@ -92,6 +97,9 @@ class ZLPRLoss(Loss):
         margin: by how much a class must clear the threshold, in units of the logits.
         threshold: ``None`` is 0; ``"learned"`` begins there and is a parameter of the loss, the same for all classes.
 
+    Raises:
+        ValueError: an argument is out of its range, or as ``zlpr``.
+
     Note:
         Labels are multi-hot, or shares of 1 (smoothed, mixed), shape ``(batch, classes)`` or
         ``(batch, length, classes)``; a row of which all labels are -100 is no item. A mask has the shape of the rows
@@ -102,9 +110,9 @@ class ZLPRLoss(Loss):
         very many classes, take ``SparseZLPRLoss``.
 
         A learned threshold shifts all logits alike, as the bias of a last layer does: it is for heads that have none,
-        such as products of two vectors. ``TechniqueTrainer`` trains and saves it; under the plain Trainer it stays
-        where it is, since that optimizes the model alone. The plain Trainer counts labels, which are rows times
-        classes only where no class of a counted row is -100.
+        such as products of two vectors. ``TechniqueTrainer`` trains it and saves it beside the model, as
+        loss.safetensors; under the plain Trainer it stays where it is, since that optimizes the model alone. The
+        plain Trainer counts labels, which are rows times classes only where no class of a counted row is -100.
 
     Example:
         >>> ZLPRLoss()(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])).item()
@@ -115,8 +123,7 @@ class ZLPRLoss(Loss):
         self, *, gamma: float = 1.0, margin: float = 0.0, threshold: Literal["learned"] | None = None
     ) -> None:
         super().__init__()
-        if gamma <= 0:
-            raise ValueError(f"gamma={gamma} must be above 0: it scales the logits")
+        check_scale(gamma, margin)
         if threshold not in (None, "learned"):
             raise ValueError(f'threshold={threshold!r} must be None, which is 0, or "learned"')
         self.gamma, self.margin = gamma, margin
@@ -145,6 +152,14 @@ class ZLPRLoss(Loss):
         return labels.shape[-1]
 
 
+def check_scale(gamma: float, margin: float = 0.0, threshold: Tensor | float = 0.0) -> None:
+    """A ``ValueError`` where scores cannot be scaled and moved so."""
+    checked_number("gamma", gamma, above=0, hint="it scales the logits")
+    checked_number("margin", margin, least=0)
+    if not isinstance(threshold, Tensor):
+        checked_number("threshold", threshold)
+
+
 def _refuse_another_shape(logits: Tensor, labels: Tensor) -> None:
     if labels.shape != logits.shape:
         raise ValueError(
@@ -168,4 +183,4 @@ def _way_out(logits: Tensor) -> str:
 
 def _scaled(logits: Tensor, gamma: float, threshold: Tensor | float) -> Tensor:
     moved = logits - threshold if isinstance(threshold, Tensor) or threshold != 0 else logits
-    return moved if gamma == 1 else gamma * moved
+    return moved if gamma == 1 else keep_finite_(gamma * moved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nlpkit.losses.labels import checked_indices, signed
+from nlpkit.losses.labels import checked_indices, refuse_probabilities, signed
 from nlpkit.losses.loss import at_least_fp32
 
 
@@ -22,7 +22,7 @@ def smooth_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
         Shape ``()``; 0 where no label is.
 
     Raises:
-        ValueError: labels are of another shape, or no classes.
+        ValueError: labels are of another shape, or no classes; or logits are surely probabilities.
 
     Note:
         Its gradient vanishes where the model is surely wrong, so train by cross-entropy first.
@@ -36,6 +36,7 @@ def smooth_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}: give one class "
             f"for each row of logits"
         )
+    refuse_probabilities(logits)
     labels = signed(labels)
     chosen = labels != -100
     classes = checked_indices(labels[chosen], logits.shape[-1])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
+from nlpkit.masked import masked_logsumexp, masked_softmax
 
 
 def smooth_max(scores: Tensor, sharpness: float = 1.0, *, dim: int = -1, mask: Tensor | None = None) -> Tensor:
@@ -15,7 +17,7 @@ def smooth_max(scores: Tensor, sharpness: float = 1.0, *, dim: int = -1, mask: T
 
     Args:
         scores: any shape.
-        sharpness: towards infinity, the largest itself.
+        sharpness: above 0; towards infinity, the largest itself.
         dim: along which the largest is taken.
         mask: ``False`` where a score is left out, of the scores' shape.
 
@@ -26,10 +28,7 @@ def smooth_max(scores: Tensor, sharpness: float = 1.0, *, dim: int = -1, mask: T
         >>> smooth_max(torch.tensor([1.0, 2.0, 3.0]), 10.0).item()
         3.0000...
     """
-    scores = masked(scores, sharpness, mask)
-    nothing = torch.isneginf(scores).all(dim=dim, keepdim=True)
-    largest = torch.where(nothing, 0.0, scores).logsumexp(dim=dim) / sharpness
-    return torch.where(nothing.squeeze(dim), -torch.inf, largest)
+    return masked_logsumexp(masked(scores, sharpness, mask), dim=dim) / sharpness
 
 
 def soft_onehot(
@@ -46,7 +45,7 @@ def soft_onehot(
 
     Args:
         scores: any shape.
-        sharpness: towards infinity, 1 and 0.
+        sharpness: above 0; towards infinity, 1 and 0.
         dim: along which it sums to 1.
         mask: ``False`` where a score is left out, of the scores' shape.
         straight_through: give 1 and 0 at once, with the gradient of the softmax; of equal scores the first is largest.
@@ -59,12 +58,11 @@ def soft_onehot(
         tensor([2.0611e-09, 9.9995e-01, 4.5398e-05])
     """
     scores = masked(scores, sharpness, mask)
-    nothing = torch.isneginf(scores).all(dim=dim, keepdim=True)
-    soft = torch.where(nothing, 0.0, torch.where(nothing, 0.0, scores).softmax(dim=dim))
+    soft = masked_softmax(scores, dim=dim)
     if not straight_through:
         return soft
     hard = torch.zeros_like(soft).scatter(dim, scores.argmax(dim=dim, keepdim=True), 1.0)
-    return torch.where(nothing, 0.0, hard) + (soft - soft.detach())
+    return torch.where(torch.isneginf(scores), 0.0, hard) + (soft - soft.detach())
 
 
 def soft_argmax(
@@ -81,7 +79,7 @@ def soft_argmax(
 
     Args:
         scores: any shape.
-        sharpness: towards infinity, the place of the largest; between two equal ones, the middle.
+        sharpness: above 0; towards infinity, the place of the largest; between two equal ones, the middle.
         dim: along which places are counted from 0.
         mask: ``False`` where a score is left out, of the scores' shape.
         straight_through: give the place of the largest at once, with the gradient of the mean.
@@ -99,8 +97,7 @@ def soft_argmax(
 
 def masked(scores: Tensor, sharpness: float, mask: Tensor | None) -> Tensor:
     """Scores times their sharpness in fp32 or better, -inf where they are left out."""
-    if sharpness <= 0:
-        raise ValueError(f"sharpness={sharpness} must be above 0: the larger, the closer to the largest")
+    checked_number("sharpness", sharpness, above=0, hint="the larger, the closer to the largest")
     if mask is not None and mask.shape != scores.shape:
         raise ValueError(f"mask of shape {tuple(mask.shape)} does not fit scores of shape {tuple(scores.shape)}")
     scores = at_least_fp32(scores)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.smooth.largest import masked
 
 #: Halvings of an interval: beyond the bits of fp64's mantissa.
@@ -31,7 +32,7 @@ def soft_topk(
     Args:
         scores: any shape.
         k: how many are largest, at most as many as there are.
-        sharpness: towards infinity, 1 and 0.
+        sharpness: above 0; towards infinity, 1 and 0.
         method: ``"exp"`` is ``f = min(1, exp(x))``, in closed form; the softmax where ``k`` is 1. ``"sigmoid"`` has a
             gradient everywhere, and takes 64 halvings of an interval.
         dim: along which they sum to ``k``.
@@ -56,6 +57,7 @@ def soft_topk(
     """
     if method not in ("exp", "sigmoid"):
         raise ValueError(f'method={method!r} must be "exp" or "sigmoid"')
+    checked_number("k", k, least=1, whole=True)
     scores = masked(scores, sharpness, mask).movedim(dim, -1)
     fewest = int((~torch.isneginf(scores)).sum(dim=-1).min()) if scores.numel() else k
     if not 1 <= k <= fewest:

@@ -11,7 +11,17 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from nlpkit import TechniqueTrainer
-from nlpkit.losses import CenterLoss, CrossEntropyLoss
+from nlpkit.losses import (
+    CenterLoss,
+    CrossEntropyLoss,
+    DiceLoss,
+    FunctionLoss,
+    InfoNCELoss,
+    SoftF1Loss,
+    SpanLoss,
+    ZLPRLoss,
+)
+from nlpkit.training import GradCache
 from tests.contract.cases import classified_rows, pad_tokens
 from tests.contract.stock_heads import HEADS
 from tests.losses.test_loss import drawn
@@ -115,6 +125,51 @@ def test_it_trains_and_draws_classes_together(tmp_path: Path) -> None:
     assert pulls[1.0] < 0.7 * pulls[0.0]
 
 
+def test_what_couples_rows_inside_couples_them_outside(tmp_path: Path) -> None:
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=1, gradient_accumulation_steps=2, use_cpu=True, report_to=[], save_strategy="no"
+    )
+    for task in (DiceLoss(), SoftF1Loss(), InfoNCELoss()):
+        loss = CenterLoss(task, 5, 16)
+        with pytest.raises(ValueError, match=r"CenterLoss couples the rows of a batch, .*=2 .*: set it to 1$"):
+            TechniqueTrainer(_BY_NAME["BertForSequenceClassification"].model(), arguments, loss=loss)
+        cached = TechniqueTrainer(
+            _BY_NAME["BertForSequenceClassification"].model(), arguments, loss=loss, techniques=[GradCache()],
+            train_dataset=classified_rows(), data_collator=lambda rows: pad_tokens(rows, None),
+        )  # fmt: skip
+        with pytest.raises(ValueError, match=r"GradCache joins a BatchLoss alone, and CenterLoss is one with"):
+            cached.train()
+
+
+def test_whatever_a_loss_answers_is_the_inner_ones() -> None:
+    span, zlpr = SpanLoss(masks_padding=True), ZLPRLoss(gamma=0.5)
+    batch = {
+        "attention_mask": torch.tensor([[1, 1, 0]]),
+        "start_positions": torch.tensor([0]),
+        "end_positions": torch.tensor([2]),
+    }
+    scores = {"start_logits": drawn(1, 3), "end_logits": drawn(1, 3)}
+    around = CenterLoss(span, 3, 2)
+    assert around.columns == span.columns
+    assert torch.equal(around.logits_in(scores, batch), span.logits_in(scores, batch))
+    assert around.items_of(batch) == span.items_of(batch) | {"center": torch.tensor(1)}
+    labels, logits = torch.tensor([[1, 0, -100]]), drawn(1, 3)
+    assert CenterLoss(zlpr, 3, 2).labels_per_item(labels) == 3
+    found = CenterLoss(zlpr, 3, 2).divergence
+    assert found is not None and zlpr.divergence is not None
+    assert torch.equal(found.directed(logits, 2 * logits), zlpr.divergence.directed(logits, 2 * logits))
+    with pytest.raises(TypeError, match=r"DiceLoss is a loss of nlpkit: give it as it is, without FunctionLoss"):
+        FunctionLoss(DiceLoss())
+
+
+def test_the_default_weight_is_the_sources() -> None:
+    outputs = Outputs()
+    found = CenterLoss(CrossEntropyLoss(), 3, 2, momentum=None, features=lambda given: given["features"]).double()
+    task, pull = CrossEntropyLoss()(outputs, LABELS), distance(outputs["features"], torch.zeros(3, 2))
+    items = int((LABELS != -100).sum())
+    torch.testing.assert_close(items * found(outputs, LABELS), items * task + 0.003 * items * pull, **EXACT)
+
+
 def test_what_does_not_fit_is_named() -> None:
     outputs = Outputs()
     with pytest.raises(ValueError, match=r"returned no hidden_states to take features from: train by"):
@@ -123,5 +178,5 @@ def test_what_does_not_fit_is_named() -> None:
         CenterLoss(CrossEntropyLoss(), 3, 7, features=lambda outputs: outputs["features"])(outputs, LABELS)
     with pytest.raises(ValueError, match="labels hold 1, but there are 1 classes"):
         CenterLoss(CrossEntropyLoss(), 1, 2, features=lambda outputs: outputs["features"])(outputs, LABELS)
-    with pytest.raises(ValueError, match="weight is -1; give at least 0"):
+    with pytest.raises(ValueError, match="weight=-1: give a finite number at least 0"):
         CenterLoss(CrossEntropyLoss(), 3, 2, -1)

@@ -17,12 +17,13 @@ from nlpkit.losses import (
     ContrastiveLoss,
     FlatNCELoss,
     InfoNCELoss,
+    NonContrastiveLoss,
     SupervisedContrastiveLoss,
     flat_nce,
     info_nce,
     supervised_contrastive,
 )
-from nlpkit.losses.embeddings.embedding_loss import pool
+from nlpkit.losses.embeddings.embedding_loss import PooledLoss, pool
 
 EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-12}
 
@@ -130,6 +131,21 @@ def test_the_gradient_at_a_far_positive_does_not_round_to_nothing(gap: float, dt
     assert -gradient[0, 0].item() == pytest.approx(3 * math.exp(-gap), rel=1e-3)
 
 
+@pytest.mark.parametrize("gap", [0.0, 5.0, 20.7, 60.0])  # 60 is a loss of 9e-27
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float64, 1e-15), (torch.float32, 1e-7)], ids=str)
+def test_with_one_positive_supervised_loses_no_digits_either(gap: float, dtype: torch.dtype, share: float) -> None:
+    scores = drawn(6, 5).to(dtype)
+    scores[:, 0] += gap
+    found, expected = (scores.clone().requires_grad_() for _ in range(2))
+    for function, scored in ((supervised_contrastive, found), (info_nce, expected)):
+        function(*one_positive(scored)).sum().backward()
+    values = supervised_contrastive(*one_positive(scores))
+    torch.testing.assert_close(values, info_nce(*one_positive(scores)), rtol=share, atol=0)
+    torch.testing.assert_close(found.grad, expected.grad, rtol=share, atol=0)
+    exact = torch.log1p((scores[:, 1:].double() - scores[:, :1].double()).exp().sum(dim=1))
+    torch.testing.assert_close(values.double(), exact, rtol=100 * torch.finfo(dtype).eps, atol=0)
+
+
 def test_hard_positives_do_not_saturate() -> None:
     """A tiny constant within the logarithm, as some add, ends the loss at 22.6 here."""
     scores = torch.tensor([[0.0, 50.0, 50.0]])
@@ -163,9 +179,65 @@ def test_states_are_pooled_without_padding() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"temperature=0: cosines are divided by it"):
+    with pytest.raises(ValueError, match=r"temperature=0: give .* above 0; cosines are divided by it"):
         InfoNCELoss(temperature=0)
     with pytest.raises(ValueError, match=r"is over embeddings of shape \(batch, dim\), and these have shape"):
         InfoNCELoss()(torch.ones(2, 3, 4), torch.tensor([0, 0]))
     with pytest.raises(ValueError, match=r"pooling='max': give 'mean' or 'first'"):
         InfoNCELoss(pooling="max")  # type: ignore[arg-type]
+
+
+def non_contrastive() -> NonContrastiveLoss:
+    return NonContrastiveLoss(torch.nn.Identity())
+
+
+OVER_GROUPS = [InfoNCELoss, FlatNCELoss, SupervisedContrastiveLoss, non_contrastive]
+over_groups = pytest.mark.parametrize("make", OVER_GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            torch.tensor([0.8, 0.1, 0.3, 1.0]),
+            r"numbers of groups \(torch.long\), not torch.float32: .*scores of",
+        ),
+        (torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.bfloat16), r"not torch.bfloat16: "),
+        (torch.tensor([True, True, False, False]), r"not torch.bool: "),
+        (torch.tensor([[0.8, 0.0]] * 4), r"not torch.float32: "),
+        (
+            torch.tensor([[0], [0], [1], [1]]),
+            r"of shape \(4, 1\): give numbers of groups, shape \(batch,\)",
+        ),
+        (torch.zeros(4, 3).long(), r"labels are of shape \(4, 3\): .* or groups and views, shape \(batch, 2\)"),
+        (torch.zeros(4, 2, 2).long(), r"labels are of shape \(4, 2, 2\): "),
+        (torch.tensor(0), r"labels are of shape \(\): "),
+    ],
+)
+@over_groups
+def test_labels_that_are_no_groups_are_refused(make: Callable[[], PooledLoss], labels: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()(drawn(4, 3), labels)
+    with pytest.raises(ValueError, match=message):
+        make().items_of({"labels": labels})
+
+
+@over_groups
+def test_the_first_batch_without_a_positive_is_told(make: Callable[[], PooledLoss], recwarn: Any) -> None:
+    loss, embeddings = make(), drawn(4, 3)
+    loss(embeddings, torch.tensor([0, 0, 1, 1]))
+    loss(embeddings, torch.full((4,), -100))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"no text of this batch has another .*, so that its loss is 0 .*SimCSE"):
+        assert loss(embeddings, torch.arange(4)) == 0
+    recwarn.clear()
+    loss(embeddings, torch.arange(4))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=rf"^{type(loss).__name__}: no text of this batch has another of its group"):
+        make()(drawn(3, 3), torch.tensor([[0, 0], [0, 0], [1, 1]]))  # of one group, but of one view
+
+
+@pytest.mark.parametrize("make", [InfoNCELoss, FlatNCELoss])
+def test_a_batch_of_one_group_is_told(make: Callable[[], ContrastiveLoss]) -> None:
+    with pytest.warns(UserWarning, match=r"no text .* one of another group, so that its loss is 0 .* several groups"):
+        assert make()(drawn(4, 3), torch.zeros(4).long()) == 0

@@ -11,7 +11,13 @@ from datasets import Dataset
 from torch import Tensor
 
 from nlpkit import model_path
-from nlpkit.losses import FlatNCELoss, InfoNCELoss, SentenceTransformersLoss, SupervisedContrastiveLoss
+from nlpkit.losses import (
+    FlatNCELoss,
+    InfoNCELoss,
+    NonContrastiveLoss,
+    SentenceTransformersLoss,
+    SupervisedContrastiveLoss,
+)
 
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="needs the extra 'similarity'")
 
@@ -68,6 +74,39 @@ def test_classes_are_for_the_supervised_loss(encoder: Any) -> None:
     assert loss(features(encoder, QUESTIONS), torch.tensor([0, 0, 1, 1, 2])).item() > 0
     with pytest.raises(ValueError, match=r"one column of texts needs labels"):
         loss(features(encoder, QUESTIONS))
+
+
+def test_what_it_cannot_take_is_named(encoder: Any) -> None:
+    with pytest.raises(TypeError, match=r"loss=NonContrastiveLoss\(...\) does not couple"):
+        SentenceTransformersLoss(encoder, NonContrastiveLoss(torch.nn.Identity()))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"mini_batch_size=0: give a whole number at least 1; None runs a batch"):
+        SentenceTransformersLoss(encoder, InfoNCELoss(), 0)
+    loss = SentenceTransformersLoss(encoder, InfoNCELoss(), 2)
+    with pytest.raises(ValueError, match=r"2 columns of texts are anchors, positives and negatives whatever"):
+        loss(features(encoder, QUESTIONS, ANSWERS), torch.tensor([1, 0, 1, 0, 1]))
+    with pytest.raises(ValueError, match=r"labels must be numbers of groups \(torch.long\), not torch.float32"):
+        loss(features(encoder, QUESTIONS), torch.tensor([0.1, 0.5, 1.0, 0.0, 0.3]))
+    bag = {"input_ids": torch.tensor([4, 5, 6]), "offsets": torch.tensor([0, 1, 2])}  # of StaticEmbedding
+    with pytest.raises(ValueError, match=r"features of one row for each text, and input_ids, offsets are not"):
+        loss([bag, bag])
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_prompt_is_left_out_of_the_mean_as_in_theirs(encoder: Any, size: int | None) -> None:
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    words = encoder[0]
+    prompted = sentence_transformers.SentenceTransformer(
+        modules=[words, Pooling(words.get_embedding_dimension(), include_prompt=False)]
+    ).eval()
+
+    def columns() -> list[Any]:
+        return [prompted.preprocess(QUESTIONS, prompt="查询："), prompted.preprocess(ANSWERS)]
+
+    theirs = losses.MultipleNegativesRankingLoss(prompted, scale=20.0)(columns(), None)
+    ours = SentenceTransformersLoss(prompted, InfoNCELoss(0.05, symmetric=False), size)(columns())
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
 def test_its_trainer_takes_it(encoder: Any, tmp_path: Path) -> None:

@@ -103,10 +103,25 @@ def test_masked_classes_do_not_compete() -> None:
     assert logits.grad is not None and logits.grad[0, 1] == 0 and logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("sigma", [0.01, 0.5, 1.0, 5.0])
+@pytest.mark.parametrize("low", [-1e4, -1e19, -3e38, torch.finfo(torch.float32).min])
+def test_a_label_far_behind_is_as_wrong_as_in_fp64(low: float, sigma: float, log: bool) -> None:
+    row, label = torch.tensor([[low, 0.0, 1.0, 0.5, -1.0]]), torch.tensor([0])
+    narrow, wide = row.clone().requires_grad_(), row.double().requires_grad_()
+    found, exact = ExactLoss(sigma, log=log)(narrow, label), ExactLoss(sigma, log=log).double()(wide, label)
+    torch.testing.assert_close(found, exact.float(), rtol=1e-6, atol=0)  # infinity, where fp32 has no such number
+    found.backward()
+    exact.backward()
+    assert narrow.grad is not None and wide.grad is not None
+    expected = wide.grad.float() if found.isfinite() else torch.zeros_like(row)
+    torch.testing.assert_close(narrow.grad, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+
+
 def test_settings_that_cannot_be_used_are_named() -> None:
-    with pytest.raises(ValueError, match=r"sigma is 0.0; give a number above 0"):
+    with pytest.raises(ValueError, match=r"sigma=0.0: give a finite number above 0"):
         ExactLoss(0.0)
-    with pytest.raises(ValueError, match="nodes is 0; give at least 1"):
+    with pytest.raises(ValueError, match="nodes=0: give a whole number at least 1"):
         ExactLoss(nodes=0)
 
 

@@ -68,5 +68,5 @@ def test_without_positives_and_at_extremes_it_stays_finite() -> None:
     for logits in (torch.full((2, 2), 1e4), torch.full((2, 2), -1e4)):
         for cells in (torch.zeros(2, 2).long(), torch.ones(2, 2).long(), torch.full((2, 2), -100)):
             assert loss(logits, cells).isfinite() and loss.f1.isfinite()
-    with pytest.raises(ValueError, match=r"momentum is 1.0; give at least 0 and less than 1"):
+    with pytest.raises(ValueError, match=r"momentum=1.0: give a finite number at least 0 and below 1"):
         F1WeightedLoss(1.0)

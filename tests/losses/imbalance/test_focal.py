@@ -100,17 +100,34 @@ def test_weights_are_buffers() -> None:
     assert torch.equal(again.alpha, loss.alpha)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0, 100.0])
+@pytest.mark.parametrize("low", [-100.0, -1e19, torch.finfo(torch.float32).min])
+def test_far_behind_the_slope_is_that_of_cross_entropy(low: float, gamma: float) -> None:
+    logits, other = (torch.tensor([[low, 0.0, 1.0]]).requires_grad_() for _ in range(2))
+    FocalLoss(gamma)(logits, torch.tensor([0])).backward()
+    FocalLoss(0.0)(other, torch.tensor([0])).backward()
+    torch.testing.assert_close(logits.grad, other.grad)
+
+
+def test_a_class_that_weighs_nothing_is_nothing_where_it_cannot_be() -> None:
+    for loss in (FocalLoss(alpha=[0.0, 1.0]), CrossEntropyLoss(class_weights=[0.0, 1.0])):
+        logits = torch.tensor([[-torch.inf, 0.0], [0.0, 0.0]]).requires_grad_()
+        value = loss(logits, torch.tensor([0, 1]))
+        value.backward()
+        assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FocalLoss(-1.0), "gamma is -1.0; give at least 0"),
-        (lambda: FocalLoss(float("nan")), "gamma is nan"),
+        (lambda: FocalLoss(-1.0), "gamma=-1.0: give a finite number at least 0"),
+        (lambda: FocalLoss(float("nan")), "gamma=nan"),
         (lambda: FocalLoss(alpha=0.25), r"alpha is of shape \(\), which tells no classes apart"),
         (lambda: FocalLoss(alpha=[0.1, -1.0]), "give finite weights >= 0"),
         (lambda: FocalLoss(alpha=[0.1, 0.2], multi_label=True), "with multi_label=True alpha is one number"),
-        (lambda: FocalLoss(alpha=1.5, multi_label=True), "alpha is 1.5; give a number between 0 and 1"),
+        (lambda: FocalLoss(alpha=1.5, multi_label=True), "alpha=1.5: give a finite number at least 0 and at most 1"),
         (lambda: FocalLoss(alpha=[1, 1, 1])(LOGITS, LABELS), "alpha has 3 weights, but logits are for 4 classes"),
-        (lambda: SoftTruncationLoss(0.0), "sharpness is 0.0; give a number above 0"),
+        (lambda: SoftTruncationLoss(0.0), "sharpness=0.0: give a finite number above 0"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(make: Any, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -148,11 +149,19 @@ def test_models_without_one_last_bias_are_refused_unchanged() -> None:
         (lambda: posthoc_adjust(LOGITS, [0.5, 0.5]), "prior has 2 classes, but logits are for 3"),
         (lambda: class_priors([0, 3], 3), "labels hold 3, but there are 3 classes"),
         (lambda: class_priors([-100], 2, smoothing=0), "there are no labels to count"),
-        (lambda: class_priors([0], 2, smoothing=-1), "smoothing is -1; give at least 0"),
+        (lambda: class_priors([0], 2, smoothing=-1), "smoothing=-1: give a finite number at least 0"),
         (lambda: class_priors([0, 1], 2, multi_label=True), r"of shape \(2,\); multi_label=True needs \(rows, 2\)"),
-        (lambda: class_priors([[0, 7]], 2, multi_label=True), "labels hold 7, and with multi_label=True each"),
+        (lambda: class_priors([[0, 7]], 2, multi_label=True), "labels hold 7: give 0 or 1 for each logit"),
     ],
 )  # fmt: skip
 def test_priors_that_are_none_are_named(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_what_a_trainer_predicts_is_adjusted() -> None:
+    logits = np.array([[1.0, 0.0]], dtype=np.float32)
+    expected = posthoc_adjust(torch.from_numpy(logits), [0.9, 0.1])
+    torch.testing.assert_close(posthoc_adjust(logits, [0.9, 0.1]), expected)
+    with pytest.raises(ValueError, match="labels hold names such as 'a': give numbers from 0 on"):
+        class_priors(["a", "b"], 2)

@@ -101,9 +101,9 @@ def test_probabilities_in_place_of_logits_are_told_where_they_are_certain(make: 
 
 @cells
 def test_labels_that_are_no_cells_are_named(make: Callable[[], Loss]) -> None:
-    with pytest.raises(ValueError, match=r"0 or 1 for each logit|needs several labels for a row"):
+    with pytest.raises(ValueError, match=r"0 or 1 for each logit, and no class ind|needs several labels for a row"):
         make()(drawn(2, 3), torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"labels hold 2, and with multi_label=True each is 0 or 1, or -100"):
+    with pytest.raises(ValueError, match=r"^labels hold 2: give 0 or 1 for each logit, or -100"):
         make()(drawn(1, 3), torch.tensor([[0, 2, 1]]))
 
 

@@ -124,8 +124,8 @@ def test_rows_do_not_depend_on_each_other() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DiceLoss(-1.0), "alpha is -1.0; give at least 0"),
-        (lambda: DiceLoss(smoothing=0.0), "smoothing is 0.0; give a number above 0"),
+        (lambda: DiceLoss(-1.0), "alpha=-1.0: give a finite number at least 0"),
+        (lambda: DiceLoss(smoothing=0.0), "smoothing=0.0: give a finite number above 0"),
         (lambda: RowDiceLoss(absent="drop"), "absent='drop': give 'skip' or 'count'"),  # type: ignore[arg-type]
         (lambda: SoftF1Loss("weighted"), "average='weighted': give 'macro' or 'micro'"),  # type: ignore[arg-type]
         (lambda: SoftF1Loss(leave_out=3)(drawn(2, 3), torch.tensor([0, 1])), "leave_out is 3, which is none of 3"),

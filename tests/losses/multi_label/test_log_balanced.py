@@ -91,3 +91,12 @@ def test_what_does_not_fit_is_named() -> None:
         log_balanced_cross_entropy(drawn(2, 5), torch.tensor([0, 5]))
     with pytest.raises(ValueError, match=r"num_items_in_batch counts tokens: give the loss to TechniqueTrainer"):
         LogBalancedLoss()(drawn(1, 2, 5), torch.zeros(1, 2).long(), num_items_in_batch=2)
+
+
+def test_gaps_beyond_the_range_keep_their_gradient() -> None:
+    low = torch.finfo(torch.float32).min
+    logits = torch.tensor([[[low, -low, 0.0]]], requires_grad=True)
+    value = log_balanced_cross_entropy(logits, torch.tensor([[0]]))
+    value.sum().backward()
+    assert not value.isnan()
+    torch.testing.assert_close(logits.grad, torch.tensor([[[-1.0, 1.0, 0.0]]]))

@@ -30,7 +30,7 @@ def indices(*shape: int, classes: int, seed: int) -> Tensor:
     return labels.masked_fill(torch.rand(shape, generator=generator) < 0.4, -100)
 
 
-@given(st.integers(1, 4), st.integers(3, 7), st.integers(1, 3), st.integers(0, 2**31))
+@given(st.integers(1, 4), st.integers(4, 7), st.integers(1, 3), st.integers(0, 2**31))
 def test_it_equals_the_dense_form(rows: int, classes: int, most: int, seed: int) -> None:
     logits, labels = drawn(rows, 2, classes, seed=seed), indices(rows, 2, most, classes=classes, seed=seed)
     settings = {"gamma": 1.3, "margin": 0.2, "threshold": 0.4} if seed % 2 else {}
@@ -170,6 +170,20 @@ def test_labels_that_are_no_lists_are_refused(labels: Tensor, message: str) -> N
     for function in (sparse_zlpr, SparseZLPRLoss()):
         with pytest.raises(ValueError, match=message):
             function(drawn(2, 4), labels)
+    for classes, wrong in (
+        (5, [[1, 0, 0, 1, -100], [0, 0, 1, 0, 0]]),
+        (3, [[1, 0, -100], [0, 1, 1]]),
+        (3, [[-100, 1, 1], [-100, -100, -100]]),
+        (2, [[1, 1], [0, 0]]),
+        (2, [[0, 1], [1, 0]]),
+        (2, [[0, -100], [1, 0]]),
+    ):
+        with pytest.raises(ValueError, match=r"are numbers for each class, not indices of .*: give them to ZLPRLoss"):
+            SparseZLPRLoss()(drawn(2, classes), torch.tensor(wrong))
+    with pytest.raises(ValueError, match=r"ZLPRLoss; so are lists of both of two classes"):
+        SparseZLPRLoss()(drawn(2, 2), torch.tensor([[0, 1], [1, -100]]))
+    for classes, right in ((2, [[1, -100], [0, -100]]), (3, [[1, 0, -100], [0, -100, -100]]), (3, [[1, 2, 0]] * 2)):
+        assert SparseZLPRLoss()(drawn(2, classes), torch.tensor(right)).isfinite()
     with pytest.raises(ValueError, match=r"labels of shape \(2, 5\) do not fit logits of shape \(2, 5, 4\)"):
         SparseZLPRLoss()(drawn(2, 5, 4), torch.zeros(2, 5).long())
 

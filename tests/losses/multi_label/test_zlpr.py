@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses import ZLPRLoss, zlpr, zlpr_probabilities
+from nlpkit.losses import ZLPRLoss, sparse_zlpr, zlpr, zlpr_probabilities
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
 
@@ -215,7 +215,22 @@ def test_labels_that_are_no_shares_are_refused(labels: Tensor, message: str) -> 
 def test_other_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="a class applies whose logit is -inf"):
         zlpr(torch.tensor([[-torch.inf, 0.0]]), torch.tensor([[1, 0]]))
-    with pytest.raises(ValueError, match=r"gamma=0 must be above 0"):
+    with pytest.raises(ValueError, match=r"gamma=0: give a finite number above 0"):
         ZLPRLoss(gamma=0)
     with pytest.raises(ValueError, match=r"threshold=0.5 must be None, which is 0, or \"learned\""):
         ZLPRLoss(threshold=0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 3.0])
+@pytest.mark.parametrize("soft", [False, True])
+def test_scores_beyond_the_range_are_the_largest_and_keep_their_gradient(gamma: float, soft: bool) -> None:
+    low = torch.finfo(torch.float32).min
+    logits = torch.tensor([[low, 0.0, -low]], requires_grad=True)
+    labels = torch.tensor([[1.0, 0.3 if soft else 0.0, 0.0]])
+    value = zlpr(logits, labels, gamma=gamma)
+    value.sum().backward()
+    assert not value.isnan() and logits.grad is not None
+    torch.testing.assert_close(logits.grad, gamma * torch.tensor([[-1.0, 0.0, 1.0]]))
+    lists = torch.tensor([[low, 0.0, -low]], requires_grad=True)
+    sparse_zlpr(lists, torch.tensor([[0]]), gamma=gamma).sum().backward()
+    torch.testing.assert_close(lists.grad, gamma * torch.tensor([[-1.0, 0.0, 1.0]]))

@@ -86,7 +86,7 @@ def test_half_precision_is_computed_in_single(dtype: torch.dtype) -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ValueError, match=r"sharpness=0 must be above 0"):
+    with pytest.raises(ValueError, match=r"sharpness=0: give a finite number above 0"):
         smooth_max(drawn(3), 0)
     with pytest.raises(ValueError, match=r"mask of shape \(3,\) does not fit scores of shape \(2, 3\)"):
         soft_onehot(drawn(2, 3), mask=torch.ones(3))
