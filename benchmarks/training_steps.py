@@ -8,9 +8,10 @@
 The shipped model under `TechniqueTrainer`, fused AdamW, fp32, rows of random ids without padding. Each round takes
 all ways in another order, each right after the plain one that it is compared with, three steps each, of which the
 first warms up (with the gradient penalty it takes a pass more); a step lasts from the end of one to the end of the
-next. Ratios are medians over rounds, peak memory is that of the tensors that a run makes above weights and the
-optimizer's state (`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost at most; "plain, as
-many rows as R-Drop" is the least that a second pass of all rows can cost.
+next. No round begins after `--minutes`; the figures in docs/techniques.md are of `--minutes 30`. Ratios are medians
+over rounds, peak memory is that of the tensors that a run makes above weights and the optimizer's state
+(`nlpkit.probes.peak_bytes`). "Bar" is the time ratio that a technique may cost at most; "plain, as many rows as
+R-Drop" is the least that a second pass of all rows can cost.
 
 `--mezo` needs Linux: each way runs in a process of its own, and the figure is the peak of its resident memory above
 that with weights and inputs. `--contrastive` takes 4,096 texts in one batch, and in micro-batches of 32.
@@ -22,11 +23,9 @@ import argparse
 import gc
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -35,6 +34,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from step_trainers import pairs, shipped, steps, trainer_of
@@ -74,6 +74,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     wanted = [step for step in every if options.only.lower() in step.name.lower()]
     chosen = [step for step in every if step in wanted or step.name in {other.beside for other in wanted}]
     found: dict[str, Any] = {}
+    ends = perf_counter() + 60 * options.minutes
     with TemporaryDirectory() as folder:
         clocks = {step.name: Clock() for step in chosen}
         trainers = {
@@ -93,6 +94,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             return median(clocks[name].take())
 
         for turn in tqdm(range(options.rounds), desc="measuring time", unit="round"):
+            if turn and perf_counter() > ends:
+                break
             for step in random.Random(turn).sample(chosen, len(chosen)):
                 plain, own = seconds_of(step.beside), seconds_of(step.name)
                 found[step.name]["ratios"].append(own / plain)
@@ -201,6 +204,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--minutes", type=float, default=2.0, help="after which no further round begins")
     parser.add_argument("--only", default="", help="measures ways again whose name holds this")
     parser.add_argument("--contrastive", action="store_true")
     parser.add_argument("--texts", type=int, default=4096)
@@ -227,10 +231,7 @@ def main() -> None:
         earlier = report.setdefault("steps", {}).get(shape, {}) if options.only else {}
         report["steps"][shape] = earlier | found
         Console(width=120).print(steps_table(found, shape))
-    report["versions"] = {name: version(name) for name in ("torch", "transformers")}
-    report["python"] = platform.python_version()
-    report["device"] = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads"
-    report["preloaded"] = Path(os.environ.get("LD_PRELOAD", "")).name
+    report["machine"] = measured_on("fp32")
     write_json(options.output, report)
 
 

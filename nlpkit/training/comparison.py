@@ -10,7 +10,7 @@ from torch import Tensor
 from nlpkit.losses.divergences import Divergence, softmax
 from nlpkit.losses.embeddings.embedding_loss import PooledLoss
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.training.stock_losses import with_head
+from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host
 
 
@@ -62,17 +62,25 @@ class Comparison:
             )
         labels = loss.align_labels(loss.labels_of(batch))
         valid = loss.valid(labels)
-        cells = labels.is_floating_point() and labels.dim() == valid.dim()
+        of_rows = valid.dim() == 1 or (valid.dim() == 2 and labels.is_floating_point() and labels.dim() == 2)
         if self._on == "labelled":
             return valid
-        if valid.dim() == 1 or cells:
+        if of_rows:
             return torch.ones_like(valid)
-        decodes = getattr(getattr(with_head(self._trainer.model), "config", None), "is_encoder_decoder", False)
-        mask = batch.get("decoder_attention_mask" if decodes else "attention_mask")
-        if mask is None:
-            return valid if decodes else torch.ones_like(valid)
-        mask = loss.align_labels(mask).bool()
-        return mask if mask.shape == valid.shape else torch.ones_like(valid)
+        tokens = self._tokens(batch)
+        if tokens is None:
+            return valid if self._decodes() else torch.ones_like(valid)
+        if tokens.shape != valid.shape[: tokens.dim()]:
+            return torch.ones_like(valid)
+        return tokens.view(*tokens.shape, *[1] * (valid.dim() - tokens.dim())).expand_as(valid)
+
+    def _decodes(self) -> bool:
+        return getattr(getattr(with_head(self._trainer.model), "config", None), "is_encoder_decoder", False)
+
+    def _tokens(self, batch: Batch) -> Tensor | None:
+        """Which tokens are no padding, in the order of the labels, if the batch tells."""
+        mask = batch.get("decoder_attention_mask" if self._decodes() else "attention_mask")
+        return None if mask is None else self._trainer.task_loss.align_labels(mask).bool()
 
     def predictions(self, outputs: Any, batch: Batch) -> Tensor:
         """The scores of the items that are compared.
@@ -88,8 +96,11 @@ class Comparison:
             ValueError: the head gives scores for labelled items only, and others are asked for.
         """
         loss, items = self._trainer.task_loss, self.items(batch)
-        logits = loss.align_logits(loss.logits_in(outputs, batch), loss.align_labels(loss.labels_of(batch)))
+        labels = loss.align_labels(loss.labels_of(batch))
+        logits = loss.align_logits(loss.logits_in(outputs, batch), labels)
         if logits.shape[: items.dim()] == items.shape:
+            if items.dim() < labels.dim() < logits.dim() and labels.shape == logits.shape[: labels.dim()]:
+                logits = self._without_padding(logits, labels, batch)
             return at_least_fp32(logits[items])
         if logits.dim() == 2 and len(logits) == items.sum():  # heads with sparse_prediction choose themselves
             return at_least_fp32(logits)
@@ -98,6 +109,13 @@ class Comparison:
             f"{tuple(logits.shape)}; a head with sparse_prediction has those of labelled items only: give "
             'on="labelled"'
         )
+
+    def _without_padding(self, logits: Tensor, labels: Tensor, batch: Batch) -> Tensor:
+        """Of items that are rows of tokens: tokens that are not compared have the same scores in all predictions."""
+        tokens = labels != -100 if self._on == "labelled" else self._tokens(batch)
+        if tokens is None or tokens.shape != labels.shape:
+            return logits
+        return torch.where(tokens.view(*tokens.shape, *[1] * (logits.dim() - tokens.dim())), logits, 0.0)
 
     def divergence(self, batch: Batch, predictions: Tensor) -> Divergence:
         """How they are compared.

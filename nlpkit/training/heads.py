@@ -8,8 +8,11 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-#: Queries and values, by the names that transformers' models give them.
-LORA_TARGETS = (("query", "value"), ("q_proj", "v_proj"), ("q", "v"), ("c_attn",))
+#: Queries and values, or the one projection that holds them, by the names that transformers' models give them.
+LORA_TARGETS = (
+    ("query", "value"), ("q_proj", "v_proj"), ("q", "v"), ("q_lin", "v_lin"), ("query_proj", "value_proj"),
+    ("c_attn",), ("query_key_value",), ("Wqkv",), ("qkv_proj",), ("in_proj",),
+)  # fmt: skip
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:

@@ -12,13 +12,13 @@ def refuse_another(technique: Technique, techniques: Sequence[Technique], kind: 
 
     Args:
         technique: that is prepared.
-        techniques: of the Trainer.
+        techniques: of the Trainer, those that may act.
         kind: class of those that cannot be beside it.
         why: what there is one of.
 
     Raises:
-        ValueError: another one acts.
+        ValueError: there is another one.
     """
     for other in techniques:
-        if isinstance(other, kind) and other is not technique and other.active and technique.active:
+        if isinstance(other, kind) and other is not technique:
             raise ValueError(f"{type(technique).__name__} beside {type(other).__name__}: {why}; leave one of them out")

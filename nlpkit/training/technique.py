@@ -132,6 +132,8 @@ class Technique(TrainerCallback):
     scope: Literal["row", "micro-batch", "step"] = "row"
     #: Whether it makes one batch of a step's micro-batches, so that losses over a batch are right.
     joins_micro_batches: ClassVar[bool] = False
+    #: Whether it acts on training as a whole, so that a weight which comes or goes within would be told too late.
+    spans_training: ClassVar[bool] = False
     weight: float = 1.0
     #: Which one of its class it is in a Trainer's list, from 1 on.
     ordinal: int = 1
@@ -148,6 +150,11 @@ class Technique(TrainerCallback):
     def active(self) -> bool:
         """Whether it acts on the step that is about to begin."""
         return self.weight != 0
+
+    @property
+    def judges_passes(self) -> bool:
+        """Whether it repeats the passes of a micro-batch, or judges by the loss of one alone."""
+        return type(self).step is not Technique.step
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuses a Trainer that was given it as ``callbacks=``."""
@@ -195,6 +202,16 @@ class Technique(TrainerCallback):
     def evaluating(self) -> AbstractContextManager[None]:
         """What an evaluation or a prediction runs within, such as other weights."""
         return nullcontext()
+
+    def training(self) -> AbstractContextManager[None]:
+        """What the passes of a micro-batch run within, such as another dropout: evaluations and saves are outside."""
+        return nullcontext()
+
+    def leave(self) -> None:
+        """Give back what it has put on the model, such as hooks, or has frozen.
+
+        Comes when training ends, at its end, by an error or by an interruption; and again where it has come before.
+        """
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that training goes on as if it had not stopped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import Trainer
 
-from nlpkit.training.techniques_mixin import TechniquesMixin
+from nlpkit.training.frame.techniques_mixin import TechniquesMixin
 
 
 class TechniqueTrainer(TechniquesMixin, Trainer):
@@ -25,8 +25,10 @@ class TechniqueTrainer(TechniquesMixin, Trainer):
 
     Note:
         The model runs once more, on the first batch with labels, to see that the head's loss is the one that was
-        taken for it. ``loss`` in the log is the sum of all terms, ``task_loss`` that of the task where there are
-        others. See docs/training.md for the contract, docs/techniques.md for what to choose.
+        taken for it. A given function is called twice more there, to see that it halves as the items double. ``loss``
+        in the log is what is optimised, the sum of all terms with their weights; where there are several, each is
+        logged by its name, the task's own as ``task_loss``. See docs/training.md for the contract, docs/techniques.md
+        for what to choose.
 
     Example:
         >>> import torch

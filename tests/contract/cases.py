@@ -168,6 +168,23 @@ def pad_characters(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]
     return tokens | {name: pad([row[name] for row in rows], longest, value) for name, value in fillings.items()}
 
 
+def written_rows() -> list[Row]:
+    """Token rows of which one to three tokens are read and the rest are written."""
+    rows = token_ids()
+    for number, row in enumerate(rows):
+        row["token_type_ids"] = (torch.arange(len(row["input_ids"])) > number % 3).long()
+        row["labels"] = torch.where(row["token_type_ids"] == 1, row["input_ids"], -100)
+    return rows
+
+
+def pad_pairs(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """Pad ids, labels, and segments with those of the source."""
+    plain = [{name: values for name, values in row.items() if name != "token_type_ids"} for row in rows]
+    batch = pad_tokens(plain, length)
+    width = batch["input_ids"].shape[1]
+    return batch | {"token_type_ids": pad([row["token_type_ids"] for row in rows], width, 0)}
+
+
 def pad(values: Sequence[Tensor], length: int, filling: int) -> Tensor:
     """Stack vectors, filled up at the end."""
     return torch.stack([torch.nn.functional.pad(value, (0, length - len(value)), value=filling) for value in values])
@@ -187,15 +204,128 @@ def pad_tokens(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
     return batch
 
 
-def prompted() -> Any:
-    """A masked LM as a classifier; its label words have one token and two."""
-    from nlpkit import PetClassifier, WoBertTokenizer
+def entity_model(head: str, units: str = "tokens") -> Callable[[], PreTrainedModel]:
+    """Makes a small encoder with a head that finds entities of two types."""
+
+    def make() -> PreTrainedModel:
+        from nlpkit import EntityConfig, EntityModel, WoBertConfig
+
+        torch.manual_seed(7)
+        encoder = WoBertConfig(**small_config())
+        config = EntityConfig(encoder=encoder, types=["A", "B"], head=head, units=units, head_size=8, head_dropout=0.0)
+        return EntityModel(config).train()
+
+    return make
+
+
+def bio_rows() -> list[Row]:
+    """Token rows with BIO labels of two types; every fourth token has none, and its neighbours adjoin."""
+    rows = token_ids()
+    for number, row in enumerate(rows):
+        cycle = torch.tensor([1, 2, 0, -100]).repeat(len(row["input_ids"]))[: len(row["input_ids"])]
+        row["labels"] = torch.where(cycle > 0, cycle + 2 * (number % 2), cycle)
+    return rows
+
+
+def with_entities(make: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
+    """Rows with up to three entities of units, one within another; some have none."""
+
+    def rows() -> list[Row]:
+        found = make()
+        for number, row in enumerate(found):
+            entities = [(number % 2, 0, 2), (1, 0, 1), (0, 2, 2)][: number % 4]
+            row |= {
+                "entities": torch.tensor(entities, dtype=torch.long).reshape(-1, 3),
+                "labels": torch.tensor(len(entities)),
+            }
+        return found
+
+    return rows
+
+
+def pad_entities(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """Pad what each row has, entities to the most of one."""
+    names = rows[0].keys() - {"entities"}
+    plain = [{name: row[name] for name in names} for row in rows]
+    spread = [{**row, "labels": torch.zeros_like(row.get("character_ids", row["input_ids"]))} for row in plain]
+    batch = pad_characters(spread, length) if "character_ids" in names else pad_tokens(plain, length)
+    most = max(len(row["entities"]) for row in rows) + (length or 0)
+    entities = [torch.nn.functional.pad(row["entities"], (0, 0, 0, most - len(row["entities"]))) for row in rows]
+    return batch | {"entities": torch.stack(entities), "labels": torch.stack([row["labels"] for row in rows])}
+
+
+def linking_model() -> PreTrainedModel:
+    """A small encoder that compares mentions with descriptions."""
+    from nlpkit import LinkingConfig, LinkingModel, WoBertConfig
+
+    torch.manual_seed(7)
+    return LinkingModel(LinkingConfig(encoder=WoBertConfig(**small_config()), head_dropout=0.0)).train()
+
+
+def linking_rows() -> list[Row]:
+    """Mentions with one candidate to three, beside NIL; the choice that is right is another one each time."""
+    rows = token_ids()
+    for number, row in enumerate(rows):
+        choices = 2 + number % 3
+        row["input_ids"] = torch.stack([row["input_ids"].roll(turn) for turn in range(choices)])
+        row["mention_mask"] = torch.arange(row["input_ids"].shape[1]).expand_as(row["input_ids"]) < 1 + number % 3
+        row["labels"] = torch.tensor(number % choices)
+    return rows
+
+
+def pad_linking(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+    """Pad each choice as a row of its own, and mentions with choices that are none."""
+    most, longest = max(len(row["input_ids"]) for row in rows), max(row["input_ids"].shape[1] for row in rows)
+    width = length or longest
+
+    def padded(values: Tensor) -> Tensor:
+        room = (0, width - values.shape[1], 0, most - len(values))
+        return torch.nn.functional.pad(values, room)
+
+    columns = {
+        "input_ids": [row["input_ids"] for row in rows],
+        "attention_mask": [torch.ones_like(row["input_ids"]) for row in rows],
+        "mention_mask": [row["mention_mask"] for row in rows],
+    }
+    batch = {name: torch.stack([padded(value) for value in values]) for name, values in columns.items()}
+    return batch | {"labels": torch.stack([row["labels"] for row in rows])}
+
+
+WORDS = dict(zip("abcde", (["一", "丁丂"], "七丄", "丅", "丆", "万"), strict=True))
+
+
+@cache
+def tokenizer_of_characters() -> Any:
+    """Of the vocabulary of the small models."""
+    from nlpkit import WoBertTokenizer
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokens = [*special, *(chr(ord("一") + number) for number in range(VOCABULARY - len(special)))]
-    tokenizer = WoBertTokenizer({token: number for number, token in enumerate(tokens)})
-    words = dict(zip("abcde", (["一", "丁丂"], "七丄", "丅", "丆", "万"), strict=True))
-    return PetClassifier(wobert("WoBertForMaskedLM")(), tokenizer, "{mask}丈。{text}", words).train()
+    return WoBertTokenizer({token: number for number, token in enumerate(tokens)})
+
+
+def prompted() -> Any:
+    """A masked LM as a classifier; its label words have one token and two."""
+    from nlpkit import PetClassifier
+
+    model = wobert("WoBertForMaskedLM")()
+    return PetClassifier(model, tokenizer_of_characters(), "{mask}丈。{text}", WORDS).train()
+
+
+def headed() -> Any:
+    """An encoder with a head as a classifier of texts."""
+    from nlpkit.pet import HeadClassifier
+
+    model = wobert("WoBertForSequenceClassification")()
+    return HeadClassifier(model, tokenizer_of_characters(), list(WORDS)).train()
+
+
+def several_labels() -> Any:
+    """A masked LM that finds any number of labels."""
+    from nlpkit.pet import MultiLabelClassifier
+
+    model = wobert("WoBertForMaskedLM")()
+    return MultiLabelClassifier(model, tokenizer_of_characters(), "{mask}丈。{text}", WORDS).train()
 
 
 def prompted_rows() -> list[Row]:
@@ -206,14 +336,23 @@ def prompted_rows() -> list[Row]:
     ]
 
 
-def collate_prompted(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
-    """The classifier's own batch, padded further."""
-    from nlpkit.pet import Example
+def several_label_rows() -> list[Row]:
+    """The same with one label, two, or none."""
+    labels = [["a"], ["b", "c"], [], ["d", "a"], ["e"], [], ["c"], ["b", "d", "e"]]
+    return [{**row, "label": own} for row, own in zip(prompted_rows(), labels, strict=True)]
 
-    batch: dict[str, Tensor] = prompted().collate([Example({"text": row["text"]}, row["label"]) for row in rows])
-    for name in ("input_ids", "attention_mask", "token_type_ids"):
-        batch[name] = pad(list(batch[name]), max(length or 0, batch[name].shape[1]), 0)
-    return batch
+
+def collated_by(make: Callable[[], Any]) -> Callable[[Sequence[Row], int | None], dict[str, Tensor]]:
+    """The classifier's own batch, padded further."""
+
+    def collate(rows: Sequence[Row], length: int | None) -> dict[str, Tensor]:
+        classifier = make()
+        batch: dict[str, Tensor] = classifier.collate(classifier.labelled(list(rows)).examples)
+        for name in ("input_ids", "attention_mask", "token_type_ids"):
+            batch[name] = pad(list(batch[name]), max(length or 0, batch[name].shape[1]), 0)
+        return batch
+
+    return collate
 
 
 CASES = [
@@ -230,13 +369,32 @@ CASES = [
         unlabelled=1000,
     ),
     Case("pre-training", wobert("WoBertForPreTraining"), pair_rows, pad_tokens),
+    Case("unilm", wobert("UniLmForSequenceToSequence", "UniLmConfig"), written_rows, pad_pairs),
     Case(
         "character-classification",
         wobert("WoBertForCharacterClassification", "WoBertCharacterConfig"),
         character_rows,
         pad_characters,
     ),
-    Case("pet", prompted, prompted_rows, collate_prompted),
+    Case("global-pointer", entity_model("global_pointer"), with_entities(token_ids), pad_entities),
+    Case("efficient-global-pointer", entity_model("efficient_global_pointer"), with_entities(token_ids), pad_entities),
+    Case(
+        "efficient-global-pointer-of-characters",
+        entity_model("efficient_global_pointer", "characters"),
+        with_entities(character_rows),
+        pad_entities,
+    ),
+    Case("crf", entity_model("crf"), bio_rows, pad_tokens),
+    Case("linking", linking_model, linking_rows, pad_linking),
+    Case("pet", prompted, prompted_rows, collated_by(prompted)),
+    Case("head-classifier", headed, prompted_rows, collated_by(headed), load="pet.HeadClassifier.from_pretrained"),
+    Case(
+        "multi-label-classifier",
+        several_labels,
+        several_label_rows,
+        collated_by(several_labels),
+        load="pet.MultiLabelClassifier.from_pretrained",
+    ),
     Case(
         "ladder", beside("WoBertForTokenClassification"), tagged_rows, pad_tokens, load="LadderModel.from_pretrained"
     ),

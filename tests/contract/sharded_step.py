@@ -5,11 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -25,18 +22,6 @@ SHARDED = {
     "LlamaForCausalLM": "LlamaDecoderLayer",
 }
 CUTS = ((4, 1), (2, 2), (1, 4))
-
-
-def shard_on_cpus() -> None:
-    """Let accelerate, which shards on accelerators only, do on CPUs what it does there."""
-    made = AcceleratorState.__init__
-
-    def make(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
-        made(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-        if fsdp_plugin is not None:
-            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
-
-    AcceleratorState.__init__ = make
 
 
 def gradient(case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor]:
@@ -66,7 +51,6 @@ def gradient(case: Case, batch_size: int, accumulation: int) -> dict[str, Tensor
 
 
 if __name__ == "__main__":
-    shard_on_cpus()
     for case in HEADS:
         for batch_size, accumulation in CUTS if case.name in SHARDED else ():
             found = gradient(case, batch_size, accumulation)

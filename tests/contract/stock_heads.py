@@ -57,6 +57,36 @@ def stock(name: str, **settings: Any) -> Callable[[], Any]:
     return make
 
 
+def untied_mt5() -> nn.Module:
+    """A fresh mT5 of ours, whose head is its own matrix."""
+    from nlpkit.mt5 import new_mt5
+
+    torch.manual_seed(7)
+    return new_mt5(transformers.MT5Config(**_T5, dropout_rate=0.0, decoder_start_token_id=0)).train()
+
+
+def pruned_qwen3() -> nn.Module:
+    """A causal LM, tied, of whose rows some were taken out."""
+    from nlpkit.vocabulary_pruning.models.rows import gathered, model_with_rows, vocabulary_tables
+
+    settings = {**_DECODER, "vocab_size": VOCABULARY + 24, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    whole = stock("Qwen3ForCausalLM", **settings)()
+    kept = torch.arange(VOCABULARY + 24)[12 : VOCABULARY + 12]
+    model = model_with_rows(whole, vocabulary_tables(type(whole), whole.config), gathered(kept), VOCABULARY)
+    model.config.vocab_size = VOCABULARY
+    return model.train()
+
+
+def tagging_with_urpe() -> nn.Module:
+    """A BERT whose attention weights are multiplied by distance."""
+    from nlpkit.probes import add_urpe
+
+    model = stock("BertForTokenClassification", **small_config())()
+    for name in add_urpe(model, max_distance=4):
+        nn.init.normal_(model.get_parameter(f"{name}.urpe.weight"), 1.0, 0.3)
+    return model
+
+
 def written_rows() -> list[Row]:
     """Token rows that are their own targets, the first of each included, with holes."""
     rows = token_ids()
@@ -112,6 +142,7 @@ def pad_to_rows(rows: Sequence[Row], length: int | None) -> dict[str, torch.Tens
 HEADS = [
     Case("BertForMaskedLM", stock("BertForMaskedLM", **small_config()), masked_rows, pad_tokens),
     Case("BertForTokenClassification", stock("BertForTokenClassification", **small_config()), tagged_rows, pad_tokens),
+    Case("BertForTokenClassification-urpe", tagging_with_urpe, tagged_rows, pad_tokens),
     Case(
         "BertForSequenceClassification",
         stock("BertForSequenceClassification", **small_config()),
@@ -144,6 +175,8 @@ HEADS = [
         written_rows,
         pad_tokens,
     ),
+    Case("new_mt5", untied_mt5, partly_unlabelled(written_rows), pad_tokens),
+    Case("Qwen3ForCausalLM-pruned", pruned_qwen3, written_rows, pad_tokens),
     Case("BartForConditionalGeneration", stock("BartForConditionalGeneration", **_BART), written_rows, pad_tokens),
     Case("LlamaForCausalLM", stock("LlamaForCausalLM", **_DECODER, num_key_value_heads=2), written_rows, pad_tokens),
     Case(

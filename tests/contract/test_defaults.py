@@ -32,7 +32,9 @@ from transformers import (
 )
 
 import nlpkit
-from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit import UniLmCollator, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit.tasks.entities import EntityCollator, EntityConfig
+from nlpkit.tasks.linking import Descriptions, Entry, KnowledgeBase, LinkingCollator
 from nlpkit.wobert import CharacterTaggingCollator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +87,19 @@ def with_spans(tokenizer: WoBertTokenizer, text: str, number: int) -> Row:
     return {"text": text, "spans": [{"start": 0, "end": 2, "label": "X"}]}
 
 
+def with_candidates(tokenizer: WoBertTokenizer, text: str, number: int) -> Row:
+    return {"text": text, "mention": [0, 2], "candidates": ["a", "b"], "labels": 1 + number % 2}
+
+
+def linking_collator(tokenizer: WoBertTokenizer) -> LinkingCollator:
+    base = KnowledgeBase([Entry("a", "酒店", (), "房间"), Entry("b", "天气", (), "今天")])
+    return LinkingCollator(tokenizer, Descriptions(base, tokenizer, 8), 64)
+
+
+def with_a_target(tokenizer: WoBertTokenizer, text: str, number: int) -> Row:
+    return {"source": text, "target": text[:4]}
+
+
 @dataclass(frozen=True)
 class Head:
     """What a head is trained on, and how users find it: each is what transformers' own examples do."""
@@ -115,6 +130,13 @@ HEADS = {
     ),
     "WoBertForQuestionAnswering": Head(with_an_answer, auto="AutoModelForQuestionAnswering"),
     "WoBertForMultipleChoice": Head(with_choices, DataCollatorForMultipleChoice, auto="AutoModelForMultipleChoice"),
+    "UniLmForSequenceToSequence": Head(with_a_target, UniLmCollator),
+    "EntityModel": Head(
+        with_spans,
+        lambda tokenizer: EntityCollator(tokenizer, EntityConfig(types=["X"])),
+        settings={"types": ["X"]},
+    ),
+    "LinkingModel": Head(with_candidates, linking_collator),
     "WoBertForCharacterClassification": Head(
         with_spans,
         lambda tokenizer: CharacterTaggingCollator(tokenizer, LABELS),
@@ -323,8 +345,8 @@ def test_the_pet_trainer_trains_under_its_own_defaults(
     examples = [Example({"text": text}, label) for text, label in zip(texts, labels, strict=True)]
 
     def surprise() -> float:
-        answers = classifier.predict_proba(texts)
-        return -sum(float(row[classifier.labels.index(label)]) for row, label in zip(answers, labels, strict=True))
+        answers, names = classifier.predict_proba(texts), classifier.classes_.tolist()
+        return -sum(float(row[names.index(label)]) for row, label in zip(answers, labels, strict=True))
 
     before = surprise()
     arguments = PetTrainingArguments(str(tmp_path), max_steps=8)

@@ -91,11 +91,13 @@ def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path:
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     model.eval().save_pretrained(tmp_path / "model")
     assert not [
-        path.name for path in (tmp_path / "model").iterdir() if path.suffix not in (".json", ".safetensors", ".txt")
+        path.name
+        for path in (tmp_path / "model").iterdir()
+        if path.suffix not in (".json", ".safetensors", ".txt", ".md")
     ]
     save_file(batch, tmp_path / "batch.safetensors")
     script = (
-        "import sys, nlpkit; from safetensors.torch import load_file, save_file;"
+        "import sys, nlpkit, nlpkit.pet; from safetensors.torch import load_file, save_file;"
         f"model = nlpkit.{case.load or type(model).__name__ + '.from_pretrained'}(sys.argv[1] + '/model').eval();"
         "output = model(**load_file(sys.argv[1] + '/batch.safetensors'));"
         "answer = {name: value.detach().contiguous() for name, value in output.items() if name.endswith('logits')};"

@@ -36,6 +36,10 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance
         )
 
 
+def test_each_case_has_a_name_of_its_own() -> None:
+    assert len({case.name for case in EVERY}) == len(EVERY), "two processes find a case by its name"
+
+
 @each_head
 def test_one_batch_has_the_gradient_of_the_head_itself(case: Case) -> None:
     model = case.model().double()

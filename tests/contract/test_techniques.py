@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nlpkit.losses import CrossEntropyLoss
+from nlpkit.teaforn import EmbeddingMixture, MultiToken, RandomReplacement, ScheduledSampling, TeaForN
 from nlpkit.training import (
     FGM,
     PGD,
@@ -39,11 +40,21 @@ TECHNIQUES: dict[str, Callable[[float], Technique]] = {
     "layer-rates": lambda weight: LayerRates(decay=1 - weight / 2),
     "pgd": lambda weight: PGD(0.5, weight, steps=2, include_clean=False),
     "free-lb": lambda weight: FreeLB(0.5, weight, steps=2),
-    "gradient-penalty": lambda weight: GradientPenalty(weight),
-    "virtual-adversarial": lambda weight: VirtualAdversarial(weight),
+    "gradient-penalty": lambda weight: GradientPenalty(weight, delta=1e-2),  # less cancels, so that 1e-10 can be asked
+    "virtual-adversarial": lambda weight: VirtualAdversarial(weight, epsilon=0.2),  # seen in small models
     "flooding-per-step": lambda weight: Flooding(2.0, weight=weight),
     "flooding-per-instance": lambda weight: Flooding(1.6, per="instance", weight=weight),
     "weissi": lambda weight: WeightScaleInvariant(weight, parameters=lambda _, p: p.dim() > 1),
+}
+#: Those of models that write.
+WRITING: dict[str, Callable[[float], Technique]] = {
+    "teaforn": lambda weight: TeaForN(3, weight=weight, decay=0.5),
+    "teaforn-recomputed": lambda weight: TeaForN(
+        weight=weight, feed=EmbeddingMixture(), drop_repeats=False, recompute=True
+    ),
+    "scheduled-sampling": lambda weight: ScheduledSampling(weight, sample=False),  # all tokens, and none by chance
+    "random-replacement": lambda weight: RandomReplacement(weight, tokens=(7, 8)),  # likewise
+    "multi-token": lambda weight: MultiToken(3, weight=weight),
 }
 #: Those that couple the rows of a batch, which the Trainer refuses under accumulation.
 COUPLED: dict[str, Callable[[float], Technique]] = {
@@ -52,7 +63,7 @@ COUPLED: dict[str, Callable[[float], Technique]] = {
     "implicit-gradient": lambda weight: ImplicitGradient(weight),
 }
 #: In two processes also with a level that lies below the loss of the step, and above what either process has of it.
-IN_PROCESSES = TECHNIQUES | {"flooding-above-the-level": lambda weight: Flooding(1.0, weight=weight)}
+IN_PROCESSES = TECHNIQUES | WRITING | {"flooding-above-the-level": lambda weight: Flooding(1.0, weight=weight)}
 _NAMES = {
     "BertForTokenClassification",
     "BertForSequenceClassification",
@@ -60,7 +71,18 @@ _NAMES = {
     "T5ForConditionalGeneration",
 }
 HEADS_TRIED = [case for case in HEADS if case.name in _NAMES]
-each_technique = pytest.mark.parametrize("name", TECHNIQUES)
+WRITERS = [
+    case
+    for case in HEADS
+    if case.name in ("T5ForConditionalGeneration", "BartForConditionalGeneration", "LlamaForCausalLM")
+]
+each_technique = pytest.mark.parametrize("name", [*TECHNIQUES, *WRITING])
+EACH = [*((case, name) for name in TECHNIQUES for case in HEADS_TRIED), *((c, n) for n in WRITING for c in WRITERS)]
+
+
+def usual_case(*names: str) -> Case:
+    """A head that all of these techniques are for."""
+    return WRITERS[0] if any(name in WRITING for name in names) else HEADS_TRIED[0]
 
 
 class TwoMasks(nn.Module):
@@ -100,8 +122,7 @@ def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> f
     return max((first[key] - second[key]).abs().max().item() for key in first)
 
 
-@pytest.mark.parametrize("case", HEADS_TRIED, ids=str)
-@each_technique
+@pytest.mark.parametrize(("case", "name"), EACH, ids=str)
 def test_accumulated_steps_equal_one_large_batch(case: Case, name: str) -> None:
     whole = step(case, (name,), 8, 1)
     assert_same(step(case, (name,), 2, 4), whole)
@@ -110,11 +131,13 @@ def test_accumulated_steps_equal_one_large_batch(case: Case, name: str) -> None:
 
 #: All pairs in the order of the table, and the other way round those with the technique that most others act around.
 PAIRS = [*combinations(TECHNIQUES, 2), *((name, "fgm") for name in TECHNIQUES if name not in ("fgm", "r-drop"))]
+PAIRS += [*product(["teaforn"], TECHNIQUES), *product(TECHNIQUES, ["teaforn"]), *combinations(WRITING, 2)]
+PAIRS += [*product(["teaforn-recomputed", "scheduled-sampling", "multi-token"], ["r-drop", "fgm"])]
 
 
 @pytest.mark.parametrize("names", PAIRS, ids=" ".join)
 def test_every_pair_composes(names: tuple[str, ...]) -> None:
-    case = HEADS_TRIED[0]
+    case = usual_case(*names)
     assert_same(step(case, names, 2, 4), step(case, names, 8, 1))
 
 
@@ -132,9 +155,9 @@ def test_techniques_that_couple_rows_are_refused_under_accumulation_alone(name: 
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    case = HEADS_TRIED[0]
-    run_processes("tests.contract.one_step", "ours", str(tmp_path), *(f"{case}+{name}" for name in IN_PROCESSES))
-    for name in IN_PROCESSES:
+    each = {name: usual_case(name) for name in IN_PROCESSES}
+    run_processes("tests.contract.one_step", "ours", str(tmp_path), *(f"{case}+{name}" for name, case in each.items()))
+    for name, case in each.items():
         expected = step(case, (name,), 8, 1)
         for batch_size, average in product((4, 2), (True, False)):
             found = load_file(tmp_path / f"{case}+{name} {batch_size} {average}.safetensors")
@@ -143,20 +166,20 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
 @each_technique
 def test_it_changes_the_gradient(name: str) -> None:
-    case = HEADS_TRIED[0]
+    case = usual_case(name)
     changed, plain = step(case, (name,), 8, 1), gradient(case, 8, 1, "ours")
     assert largest_difference(changed, plain) > 1e-3
 
 
 @each_technique
 def test_without_weight_the_step_is_the_plain_one_bit_for_bit(name: str) -> None:
-    case = HEADS_TRIED[0]
-    off, plain = gradient(case, 2, 4, "ours", {"techniques": [TECHNIQUES[name](0.0)]}), gradient(case, 2, 4, "ours")
+    case = usual_case(name)
+    off, plain = gradient(case, 2, 4, "ours", {"techniques": [IN_PROCESSES[name](0.0)]}), gradient(case, 2, 4, "ours")
     assert all(torch.equal(off[key], plain[key]) for key in plain)
 
 
 def test_r_drop_without_dropout_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"R-Drop: both passes are equal to the bit, so the model has no dropout"):
+    with pytest.raises(ValueError, match=r"R-Drop: both passes are equal but for rounding, so the model has no"):
         gradient(HEADS_TRIED[0], 8, 1, "ours", {"techniques": [RDrop()]})
 
 
@@ -171,14 +194,16 @@ def test_r_drop_beside_a_loss_without_labels_is_refused() -> None:
         gradient(HEADS_TRIED[0], 8, 1, "ours", {"techniques": [RDrop()], "loss": Own()})
 
 
-def test_an_adversary_beside_frozen_embeddings_is_refused_and_acts_behind_them() -> None:
+def test_an_adversary_in_front_of_a_detached_backbone_is_refused_and_acts_behind_it() -> None:
     ladder = next(case for case in CASES if case.name == "ladder")
 
     def adversary(make: Callable[..., Technique]) -> dict[str, Any]:
         return {"techniques": [make(at=lambda model: model.bert.encoder.layer[0].enter)]}
 
     for make in (FGM, PGD, FreeLB, GradientPenalty, VirtualAdversarial):
-        with pytest.raises(ValueError, match=rf"{make.__name__}: no gradient reaches the output of Embedding.*\(at="):
+        with pytest.raises(
+            ValueError, match=rf"{make.__name__}: no gradient reaches the output of Embedding, since all that .*\(at="
+        ):
             gradient(ladder, 8, 1, "ours", {"techniques": [make()]})
         whole = gradient(ladder, 8, 1, "ours", adversary(make))
         assert_same(gradient(ladder, 2, 4, "ours", adversary(make)), whole)

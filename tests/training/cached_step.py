@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.training.test_grad_cache import EMBEDDINGS, Learnt, step
+from tests.training.objectives.test_grad_cache import EMBEDDINGS, Learnt, step
 
 if __name__ == "__main__":
     for batch_size in (4, 2, 1):

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+)
 
 from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
 from nlpkit.training.heads import give_head_its_own_rate, head_modules, lora_targets
@@ -32,6 +40,31 @@ def test_lora_is_put_on_queries_and_values() -> None:
     assert lora_targets(small_model("gpt2")) == ["c_attn"]
     with pytest.raises(ValueError, match="Linear has none of the projections"):
         lora_targets(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+SMALL = {"vocab_size": 9, **SIZES}
+FAMILIES = {
+    "distilbert": {"vocab_size": 9, "dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8},
+    "deberta": SMALL,
+    "deberta-v2": SMALL,
+    "modernbert": {
+        **SMALL, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "cls_token_id": 0, "sep_token_id": 0,
+    },
+    "gpt_neox": SMALL,
+    "phi3": {**SMALL, "pad_token_id": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_changes_the_attention_of_each_family(family: str) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(family, **FAMILIES[family])).eval()
+    ids = torch.tensor([[1, 2, 3, 4]])
+    before = model(input_ids=ids)[0].detach()
+    adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules=lora_targets(model), init_lora_weights=False))
+    assert not torch.allclose(adapted(input_ids=ids)[0], before)
+    assert all("lora_" in name for name, parameter in adapted.named_parameters() if parameter.requires_grad)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "ladder"])

@@ -11,7 +11,8 @@ from transformers import EvalPrediction, TrainingArguments
 
 from nlpkit.data.masking import MaskedTokenCollator
 from nlpkit.data.mixture import number_for_evaluation
-from nlpkit.training.masked_lm import MaskedLMTrainer, metrics_by_domain, sums_by_row
+from nlpkit.training.domain_metrics import metrics_by_domain, sums_by_row
+from nlpkit.training.masked_lm import MaskedLMTrainer
 from nlpkit.wobert.modeling import WoBertForMaskedLM
 from tests.data.written_corpus import save_start_model, tokenizer
 

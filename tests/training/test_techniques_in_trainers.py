@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import BertForSequenceClassification, BertForTokenClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification, TrainerCallback
 
 from nlpkit import TechniqueTrainer
 from nlpkit.losses import CrossEntropyLoss, F1WeightedLoss
-from nlpkit.training import EMA, FGM, SWA, GradientPenalty, RDrop, Technique, WeightScaleInvariant
-from nlpkit.training.checkpoints import load_state, save_state
+from nlpkit.training import (
+    EMA,
+    FGM,
+    PGD,
+    SWA,
+    GradientPenalty,
+    ImplicitGradient,
+    LayerRates,
+    RDrop,
+    Technique,
+    VirtualAdversarial,
+    WeightScaleInvariant,
+)
+from nlpkit.training.frame.checkpoints import load_state, save_state
 from tests.training.runs import small_model, trainer
 
 SGD = {"optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "learning_rate": 0.1}
@@ -144,17 +157,17 @@ def test_parameters_of_a_loss_are_those_of_the_best_model(tmp_path: Path) -> Non
     loss = Scaled()
     kept: dict[int, float] = {}
 
-    class Keep(WeightScaleInvariant):
+    class Keep(TrainerCallback):
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             kept[state.global_step] = loss.factor.item()
 
     steps = {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 1, "eval_steps": 1}
     run = trainer(
         tmp_path,
-        [Keep(0.0, parameters=["classifier.weight"])],
         options={"loss": loss},
         **(SGD | steps | {"load_best_model_at_end": True, "greater_is_better": False, "learning_rate": 1.0}),
     )
+    run.add_callback(Keep())
     run.train()
     best = int(str(run.state.best_model_checkpoint).rpartition("-")[2])
     assert loss.factor.item() == kept[best]
@@ -228,3 +241,48 @@ def test_a_loss_that_looks_back_begins_anew_with_each_training_but_a_resumed_one
     assert torch.equal(*ends)
     run.train(resume_from_checkpoint=str(tmp_path / "two" / "checkpoint-2"))
     assert torch.equal(weights(run)["classifier.weight"], ends[0])
+
+
+#: Techniques of which the log holds more than the loss.
+SHOWN: dict[str, Callable[[], Technique]] = {
+    "r_drop": lambda: RDrop(4.0, dropout=0.1),
+    "fgm/loss": lambda: FGM(0.5),
+    "pgd/loss": lambda: PGD(0.5, weight=0.7),
+    "gradient_penalty": lambda: GradientPenalty(),
+    "virtual_adversarial": lambda: VirtualAdversarial(),
+    "weight_scale_invariant": lambda: penalty(),
+    "implicit_gradient": lambda: ImplicitGradient(),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_loss_in_the_log_is_the_sum_of_all_terms(name: str, tmp_path: Path) -> None:
+    run = trainer(tmp_path, [SHOWN[name]()], small_model().double(), steps=2, logging_steps=2)
+    run.train()
+    logged = run.state.log_history[0]
+    terms = {key: value for key, value in logged.items() if key in ("task_loss", name)}
+    others = logged.keys() - terms.keys() - {"loss", "grad_norm", "learning_rate", "epoch", "step"}
+    assert len(terms) == 2 and not others
+    assert logged["loss"] == pytest.approx(sum(terms.values()), rel=1e-5)  # the Trainer's sum is in fp32
+
+
+def test_a_technique_that_another_trainer_numbers_has_its_own_number_here(tmp_path: Path) -> None:
+    names = []
+    for shares in (False, True):
+        pair = [penalty(), penalty("classifier.bias")]
+        run = trainer(tmp_path, pair)
+        if shares:
+            trainer(tmp_path, [pair[1]])
+        run.train()
+        names.append({name: value for name, value in run.state.log_history[0].items() if "weight_scale" in name})
+    assert len(names[0]) == 2 and names[0] == names[1]
+
+
+@pytest.mark.parametrize("has_threshold", [False, True])
+def test_another_optimizer_than_the_checkpoints_is_told(has_threshold: bool, tmp_path: Path) -> None:
+    settings = {"save_strategy": "steps", "save_steps": 2}
+    trainer(tmp_path, steps=2, options={"loss": CrossEntropyLoss()}, **settings).train()
+    loss, techniques = (Scaled(), []) if has_threshold else (CrossEntropyLoss(), [LayerRates(0.5)])
+    again = trainer(tmp_path, techniques, options={"loss": loss}, **settings)
+    with pytest.raises(ValueError, match=r"the optimizer's state in .*checkpoint-2 does not fit: .*; go on with the"):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))

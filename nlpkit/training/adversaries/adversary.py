@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.training.adversaries.moves import Call, MatrixMoves, Moves, RowMoves, Start, moving, no_move
+from nlpkit.checked_number import checked_number
+from nlpkit.training.adversaries.moves import Call, MatrixMoves, Moves, RowMoves, Start, moving, no_move, squares
 from nlpkit.training.adversaries.slots import Slots
-from nlpkit.training.adversaries.tokens import TokenFinder
-from nlpkit.training.stock_losses import with_head
+from nlpkit.training.adversaries.tokens import TokenFinder, refuse_several_texts
+from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 
-#: The input embedding; its matrix; a module, or what finds one in the model that is trained.
-Site = nn.Module | Callable[[Any], nn.Module] | Literal["matrix"] | None
+#: The input embedding; ``"matrix"``, its own; a module, its name, or what finds one in the model that is trained.
+Site = nn.Module | Callable[[Any], nn.Module] | str | None
 
 
 class Adversary(Technique):
@@ -26,17 +28,19 @@ class Adversary(Technique):
     Args:
         weight: of what it adds to the loss.
         at: what is moved. ``None`` means the output of the input embedding, where each row (a text) has a move of its
-            own, and lengths are those of a row: all its tokens together. A module, or a function that finds one in the
-            model: its output, for instance that of the first trained block behind a frozen backbone. ``"matrix"``
-            moves the embedding matrix as kexue.fm/archives/7234 does: equal tokens alike, lengths over the whole
-            matrix, so that the rows of a micro-batch depend on each other and accumulation is refused. An output
-            head that shares the matrix is not moved.
+            own, and lengths are those of a row: all its tokens together. A module, its name, or a function of
+            the model that finds one: its output, for instance that of the first trained block beside a frozen
+            backbone. ``"matrix"`` moves the embedding matrix as kexue.fm/archives/7234 does: equal tokens alike,
+            lengths over the whole matrix, so that the rows of a micro-batch depend on each other and accumulation is
+            refused. An output head that shares the matrix is not moved.
         still: token ids that are never moved, such as ``tokenizer.all_special_ids``. Padding never is, see
             ``nlpkit.training.adversaries.tokens``.
 
     Raises:
-        ValueError: no gradient reaches what is to be moved, which of it is padding cannot be told, or data parallelism
-            or checkpointing cannot repeat passes.
+        TypeError: ``at`` is none of these.
+        ValueError: ``at`` names no module; no gradient reaches what is to be moved, since all that follows it runs
+            without one, as the backbone beside a ladder (frozen weights alone do not matter); which of it is padding
+            cannot be told; or data parallelism or checkpointing cannot repeat passes.
 
     Note:
         No parameter is touched: the move is added by a hook, which goes when the step ends or fails; with
@@ -44,8 +48,15 @@ class Adversary(Technique):
         encoder-decoder both inputs are moved, and the length of a row's move is that of both together.
     """
 
+    #: Whether its first pass is moved already, so that a technique around it does not see the batch as it is.
+    starts_moved: ClassVar[bool] = False
+    #: Whether lengths of moves are shares of the length of what is moved.
+    relative: bool = True
+    _looked = False  # at the positions of a first batch
+
     def __init__(self, weight: float, at: Site, still: Sequence[int]) -> None:
-        self.weight, self.at, self.still = weight, at, tuple(still)
+        self.weight = checked_number(f"{self.title}: weight", weight, least=0)
+        self.at, self.still = at, tuple(still)
         self.scope = "micro-batch" if at == "matrix" else "row"  # rows share the move of a matrix
 
     @property
@@ -67,13 +78,30 @@ class Adversary(Technique):
             )
         self._trainer = trainer
         self._embeddings = _input_embeddings(model, needed=self.at is None or self.at == "matrix")
-        if isinstance(self.at, nn.Module):
-            self._modules = [self.at]
-        else:
-            self._modules = [self.at(model)] if callable(self.at) else self._embeddings
+        self._modules = self._embeddings if self.at is None or self.at == "matrix" else [self._module(model)]
         decoder = _decoder(with_head(model))
         heard = list(dict.fromkeys([*self._embeddings, *self._modules]))
         self._slots = Slots([] if decoder is None else [decoder], heard)
+
+    def _module(self, model: nn.Module) -> nn.Module:
+        """The one that is named, or found by a function."""
+        if isinstance(self.at, str):
+            names = {name: module for name, module in model.named_modules() if name}
+            if self.at not in names:
+                near = " or ".join(repr(name) for name in get_close_matches(self.at, ["matrix", *names], 2, 0.5))
+                raise ValueError(
+                    f'{self.title}: at={self.at!r} is neither "matrix" nor the name of a module of '
+                    f"{type(model).__name__}{f': is it {near}?' if near else ', see model.named_modules()'}"
+                )
+            return names[self.at]
+        found = self.at(model) if callable(self.at) and not isinstance(self.at, nn.Module) else self.at
+        if not isinstance(found, nn.Module):
+            made = "" if found is self.at else ", which a function has returned"
+            raise TypeError(
+                f"{self.title}: at= is a {type(found).__name__}{made}: give None (the output of the input embedding), "
+                '"matrix", a module, its name, or a function of the model that returns one'
+            )
+        return found
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
@@ -82,16 +110,17 @@ class Adversary(Technique):
         if args.torch_compile:
             self._slots.keep()
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
-    ) -> None:
-        """Leaves nothing in it."""
+    def leave(self) -> None:
+        """Takes the hooks of a compiled model away."""
         self._slots.remove()
 
     def moving(
         self, model: nn.Module, batch: Batch, moves: Sequence[Tensor] | Start = no_move
     ) -> AbstractContextManager[list[Call]]:
         """Passes of a model within are moved; see ``nlpkit.training.adversaries.moves.moving``."""
+        if not self._looked and self.at != "matrix":
+            self._looked = True
+            refuse_several_texts(self.title, batch)
         tokens = TokenFinder(self.title, batch, embeddings=self._embeddings, still=self.still)
         return moving(model, self._modules, self._slots, tokens, moves)
 
@@ -99,7 +128,7 @@ class Adversary(Technique):
         """What may be moved in a pass, and the gradient of it; refuses where there is none."""
         if not any(gradient is not None for gradient in gradients):
             where = ", ".join(sorted({type(module).__name__ for module in self._modules}))
-            way_out = f"name a module behind it that is trained: {self.title}(at=lambda model: model...)"
+            way_out = f"name a module further on that is trained: {self.title}(at=lambda model: model...)"
             if not calls and self._trainer.args.torch_compile:
                 way_out += (
                     ", or call torch.compiler.reset() before training, if torch_compile has seen the model without"
@@ -107,8 +136,8 @@ class Adversary(Technique):
             if not calls:
                 raise ValueError(f"{self.title}: {where} did not run in this pass; {way_out}")
             raise ValueError(
-                f"{self.title}: no gradient reaches the output of {where}, as where it is frozen and what follows is "
-                f"detached, beside a ladder; {way_out}"
+                f"{self.title}: no gradient reaches the output of {where}, since all that follows it runs without one "
+                f"or is detached, as the backbone beside a ladder (that it is frozen would not matter); {way_out}"
             )
         inside = self.at is not None and self.at != "matrix"
         if len(calls) > 1 and inside and self._trainer.args.gradient_checkpointing:
@@ -146,6 +175,17 @@ class Adversary(Technique):
             leaves = [call.move for call in calls]
             found = torch.autograd.grad(value, leaves, allow_unused=True) if leaves and value.requires_grad else ()
         return self.gathered(calls, found or [None] * len(calls))
+
+    def reach(self, moves: Moves, length: float) -> Tensor | float:
+        """A length in units of what is moved: one per row, one for a matrix, or one for all."""
+        return length * moves.own_lengths if self.relative else length
+
+    def first_reach(self, states: Tensor, mask: Tensor, length: float) -> Tensor | float:
+        """Likewise before a pass, at a call that has just come: one per row, as a factor of its states."""
+        if not self.relative:
+            return length
+        own = squares(states, mask).reshape(len(mask), -1).sum(dim=1).sqrt()
+        return length * own.view(-1, *[1] * (states.dim() - 1))
 
     def per_row(self, moves: Moves, gradient: Sequence[Tensor], items: Items) -> list[Tensor]:
         """A probed gradient as that of each row's summed loss, or of the batch's loss where a matrix is moved."""

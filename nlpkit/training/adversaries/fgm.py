@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.training.adversaries.adversary import Adversary, Site
-from nlpkit.training.adversaries.moves import unit
+from nlpkit.training.adversaries.moves import stretched, unit
 from nlpkit.training.technique import Batch, Items, Run
 
 
@@ -20,14 +21,19 @@ class FGM(Adversary):
     each other, nor on how a step is cut into micro-batches.
 
     Args:
-        epsilon: length of the move of a row, in units of the embedding's output.
+        epsilon: length of the move of a row, see ``relative``.
         weight: of the loss at the moved embeddings.
-        at: what is moved, see ``Adversary``. The post's ``epsilon=0.5`` is that of ``at="matrix"``, one move for a
-            whole batch: of ``n`` rows with gradients alike and few tokens in common, each moves ``epsilon / sqrt(n)``.
+        at: what is moved, see ``Adversary``. The post's is ``FGM(0.5, at="matrix", relative=False,
+            include_clean=False)``, one move for a whole batch: of ``n`` rows with gradients alike and few tokens in
+            common, each moves ``epsilon / sqrt(n)``.
         include_clean: whether the loss as it is counts, too, as in most implementations; ``False`` updates by the
             loss at the moved embeddings alone, as the post does.
-        normalise: whether the move has the length ``epsilon``; otherwise it is ``epsilon * g``, ``g`` the gradient of
-            the row's summed loss, which to first order is ``GradientPenalty(epsilon)`` (the post, equation 7).
+        relative: whether lengths are shares of the length of what is moved: of a row's embeddings, all its tokens
+            together, or of the tokens' rows of the matrix. Otherwise they are in its own units, as in papers: in those
+            0.5 moves a row by 7% of its length in the shipped model, by 0.5% in a T5.
+        normalise: whether the move has the length ``epsilon``; otherwise it is ``epsilon * g``, whatever ``relative``
+            says, with ``g`` the gradient of the row's summed loss, which to first order is
+            ``GradientPenalty(epsilon)`` (the post, equation 7).
         still: token ids that are not moved, see ``Adversary``.
 
     Raises:
@@ -43,16 +49,18 @@ class FGM(Adversary):
 
     def __init__(
         self,
-        epsilon: float = 1.0,
+        epsilon: float = 0.02,
         weight: float = 1.0,
         at: Site = None,
         *,
+        relative: bool = True,
         include_clean: bool = True,
         normalise: bool = True,
         still: Sequence[int] = (),
     ) -> None:
         super().__init__(weight, at, still)
-        self.epsilon, self.include_clean, self.normalise = epsilon, include_clean, normalise
+        self.epsilon = checked_number("FGM: epsilon", epsilon, least=0)
+        self.relative, self.include_clean, self.normalise = relative, include_clean, normalise
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then moved."""
@@ -63,6 +71,9 @@ class FGM(Adversary):
             moves, gradient = self.probe(lambda: run.loss(batch), model, batch)
             if self.include_clean:
                 loss = run(batch)
-        ascent = unit(moves, gradient) if self.normalise else self.per_row(moves, gradient, items)
-        with self.moving(model, batch, moves.spread([self.epsilon * direction for direction in ascent])):
+        if self.normalise:
+            move = stretched(unit(moves, gradient), self.reach(moves, self.epsilon))
+        else:
+            move = stretched(self.per_row(moves, gradient, items), self.epsilon)
+        with self.moving(model, batch, moves.spread(move)):
             return loss + run(batch, weight=self.weight, name=self.name)

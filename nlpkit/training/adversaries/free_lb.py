@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.training.adversaries.adversary import Adversary, Site
-from nlpkit.training.adversaries.moves import unit, within
+from nlpkit.training.adversaries.adversary import Site
 from nlpkit.training.adversaries.noise import row_contents, row_noise
+from nlpkit.training.adversaries.steps import SteppingAdversary
 from nlpkit.training.dropout import SameDropout
 from nlpkit.training.technique import Batch, Items, Run
 
 
-class FreeLB(Adversary):
+class FreeLB(SteppingAdversary):
     """Train on every batch where several steps against the model lead, from a random start, on the mean of them all.
 
     Source: FreeLB, arXiv 1909.11764, algorithm 1. The gradient of parameters is the mean of those at
@@ -24,10 +24,13 @@ class FreeLB(Adversary):
     if it is longer. The loss as it is does not count.
 
     Args:
-        epsilon: the longest move of a row, in units of the embedding's output.
+        epsilon: the longest move of a row, see ``relative``.
         weight: of the whole loss.
         steps: the paper's K.
-        step_size: the paper's alpha; ``None`` means ``1.5 * epsilon / steps``.
+        step_size: the paper's alpha; ``None`` means ``1.5 * epsilon / steps``, whatever ``epsilon`` becomes.
+        relative: whether lengths are shares of the length of what is moved: of a row's embeddings, all its tokens
+            together, or of the tokens' rows of the matrix. Otherwise they are in its own units, as in papers: in those
+            0.5 moves a row by 7% of its length in the shipped model, by 0.5% in a T5.
         at: what is moved, see ``Adversary``; ``"matrix"`` is not to be had, since noise is drawn by rows.
         still: token ids that are not moved, see ``Adversary``.
 
@@ -43,23 +46,22 @@ class FreeLB(Adversary):
         'free_lb'
     """
 
+    starts_moved = True
+
     def __init__(
         self,
-        epsilon: float = 1.0,
+        epsilon: float = 0.02,
         weight: float = 1.0,
         *,
         steps: int = 3,
         step_size: float | None = None,
+        relative: bool = True,
         at: Site = None,
         still: Sequence[int] = (),
     ) -> None:
-        super().__init__(weight, at, still)
-        if steps < 1:
-            raise ValueError(f"FreeLB: steps={steps}, but it takes at least one")
+        super().__init__(epsilon, weight, steps=steps, step_size=step_size, relative=relative, at=at, still=still)
         if at == "matrix":
             raise ValueError('FreeLB draws noise by rows: give at=None or a module, not "matrix"')
-        self.epsilon, self.steps = epsilon, steps
-        self.step_size = 1.5 * epsilon / steps if step_size is None else step_size
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: object
@@ -75,8 +77,9 @@ class FreeLB(Adversary):
             noise = row_noise(contents, mask, states, key=f"{self._key} {turn}", draw=torch.rand)
             numbers = mask.flatten(1).sum(dim=1) * states[0].numel() / mask[0].numel()
             size = numbers.clamp(min=1).rsqrt().view(-1, *[1] * (states.dim() - 1))
+            size = size * self.first_reach(states, mask, self.epsilon)
             tokens = mask.view(*mask.shape, *[1] * (states.dim() - mask.dim()))
-            return torch.where(tokens, self.epsilon * size * (2 * noise - 1), 0.0)
+            return torch.where(tokens, size * (2 * noise - 1), 0.0)
 
         total = torch.zeros((), device=self._trainer.args.device)
         moving = self.moving(model, batch, start)
@@ -87,7 +90,5 @@ class FreeLB(Adversary):
                 total = total + run(batch, weight=self.weight / self.steps, name=self.name)
             moves, gradient = self.gathered(calls, self.slopes(calls))
             move = moves.gather([call.move.detach() for call in calls])
-            ahead = unit(moves, gradient)
-            stepped = [value + self.step_size * way for value, way in zip(move, ahead, strict=True)]
-            moving = self.moving(model, batch, moves.spread(within(moves, stepped, self.epsilon)))
+            moving = self.moving(model, batch, moves.spread(self.stepped(move, moves, gradient)))
         return total

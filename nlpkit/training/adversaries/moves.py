@@ -21,11 +21,13 @@ class Call:
     Attributes:
         move: what is added to its output, shape ``(rows, ...)``, also where that has tokens first; keeps its gradient.
         mask: what may be moved, ``True`` there, the first dimensions of ``move``.
+        squares: squared length of what is moved at each place of the mask, 0 where nothing is; shape of the mask.
         ids: of the tokens, shape of the mask; ``None`` where they are not known.
     """
 
     move: Tensor
     mask: Tensor
+    squares: Tensor
     ids: Tensor | None
 
 
@@ -82,7 +84,7 @@ def moving(
             rows_first = states.transpose(0, 1) if found.turned else states
             given = moves(rows_first, found.mask, turn) if callable(moves) else moves[turn]
             given = given.detach().to(states.dtype).requires_grad_()
-            calls.append(Call(given, found.mask, found.ids))
+            calls.append(Call(given, found.mask, squares(rows_first, found.mask), found.ids))
             turned.append(found.turned)
         place = turn % len(calls)
         added = calls[place].move.transpose(0, 1) if turned[place] else calls[place].move
@@ -108,6 +110,12 @@ def no_move(states: Tensor, mask: Tensor, turn: int) -> Tensor:
     return torch.zeros_like(states)
 
 
+def squares(states: Tensor, mask: Tensor) -> Tensor:
+    """The squared length of states at each place of a mask, in fp32 or better."""
+    wide = states.detach().to(torch.promote_types(states.dtype, torch.float32))
+    return torch.where(mask, wide.square().reshape(*mask.shape, -1).sum(dim=-1), 0.0)
+
+
 class RowMoves:
     """Moves of the rows of each call, independent of each other.
 
@@ -117,6 +125,12 @@ class RowMoves:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._masks = [call.mask.view(*call.mask.shape, *[1] * (call.move.dim() - call.mask.dim())) for call in calls]
+        self._squares = [call.squares.reshape(len(call.squares), -1).sum(dim=1) for call in calls]
+
+    @property
+    def own_lengths(self) -> Tensor:
+        """The length of what is moved in each row, over all calls, shape ``(rows,)``."""
+        return torch.stack(self._squares).sum(dim=0).sqrt()
 
     def gather(self, at_calls: Sequence[Tensor]) -> list[Tensor]:
         """What is free to move, of moves or gradients at each call, in fp32 or better; padding is 0."""
@@ -147,6 +161,12 @@ class MatrixMoves:
         self._calls = calls
         ids = torch.cat([call.ids.flatten() for call in calls if call.ids is not None])
         self._tokens, self._places = ids.unique(return_inverse=True)
+
+    @property
+    def own_lengths(self) -> Tensor:
+        """The length of the matrix's rows of the tokens that may be moved, all together, shape ``()``."""
+        at_places = torch.cat([call.squares.flatten() for call in self._calls])
+        return at_places.new_zeros(len(self._tokens)).scatter_reduce(0, self._places, at_places, "amax").sum().sqrt()
 
     def gather(self, at_calls: Sequence[Tensor]) -> list[Tensor]:
         """The matrix, of the tokens in the batch: the sum over the places of each, shape ``(tokens, width)``."""
@@ -180,10 +200,14 @@ def unit(moves: Moves, free: Sequence[Tensor]) -> list[Tensor]:
     return [torch.where(_fit(sound, value), value / _fit(lengths, value), 0.0) for value in free]
 
 
-def within(moves: Moves, free: Sequence[Tensor], radius: float) -> list[Tensor]:
-    """Shortened to the radius where they are longer."""
-    lengths = moves.lengths(free)
-    return [value * (radius / _fit(lengths, value)).clamp(max=1.0).nan_to_num(1.0) for value in free]
+def stretched(free: Sequence[Tensor], factors: Tensor | float) -> list[Tensor]:
+    """Multiplied by one number for all, or by one per row."""
+    return [value * (_fit(factors, value) if isinstance(factors, Tensor) else factors) for value in free]
+
+
+def within(moves: Moves, free: Sequence[Tensor], radius: Tensor | float) -> list[Tensor]:
+    """Shortened to the radius, one for all or one per row, where they are longer."""
+    return stretched(free, (radius / moves.lengths(free)).clamp(max=1.0).nan_to_num(1.0))
 
 
 def _fit(numbers: Tensor, values: Tensor) -> Tensor:
@@ -192,4 +216,4 @@ def _fit(numbers: Tensor, values: Tensor) -> Tensor:
 
 
 def _flat(call: Call) -> Call:
-    return Call(call.move.flatten(0, -2), call.mask.flatten(), call.ids)
+    return Call(call.move.flatten(0, -2), call.mask.flatten(), call.squares.flatten(), call.ids)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nlpkit.training.adversaries.adversary import Adversary, Site
-from nlpkit.training.adversaries.moves import Moves, unit, within
+from nlpkit.training.adversaries.adversary import Site
+from nlpkit.training.adversaries.steps import SteppingAdversary
 from nlpkit.training.technique import Batch, Items, Run
 
 
-class PGD(Adversary):
+class PGD(SteppingAdversary):
     """Train on every batch once more, with the embedding of each row moved against its loss in several steps.
 
     Source: arXiv 1706.06083 and kexue.fm/archives/7234. Each step is ``step_size * g / ||g||``, with
@@ -20,10 +20,14 @@ class PGD(Adversary):
     to that length.
 
     Args:
-        epsilon: the longest move of a row, in units of the embedding's output.
+        epsilon: the longest move of a row, see ``relative``.
         weight: of the loss at the moved embeddings.
         steps: how many.
-        step_size: length of each; ``None`` means ``1.5 * epsilon / steps``, by which a straight way leaves the ball.
+        step_size: length of each; ``None`` means ``1.5 * epsilon / steps``, by which a straight way leaves the ball,
+            whatever ``epsilon`` becomes.
+        relative: whether lengths are shares of the length of what is moved: of a row's embeddings, all its tokens
+            together, or of the tokens' rows of the matrix. Otherwise they are in its own units, as in papers: in those
+            0.5 moves a row by 7% of its length in the shipped model, by 0.5% in a T5.
         at: what is moved, see ``Adversary``.
         include_clean: whether the loss as it is counts, too.
         still: token ids that are not moved, see ``Adversary``.
@@ -36,26 +40,24 @@ class PGD(Adversary):
         step of length ``epsilon`` it is ``FGM``. ``FreeLB`` uses the passes on the way, too.
 
     Example:
-        >>> PGD(epsilon=1.0, steps=3).step_size
-        0.5
+        >>> PGD(epsilon=0.04, steps=3).step_size
+        0.02
     """
 
     def __init__(
         self,
-        epsilon: float = 1.0,
+        epsilon: float = 0.02,
         weight: float = 1.0,
         *,
         steps: int = 3,
         step_size: float | None = None,
+        relative: bool = True,
         at: Site = None,
         include_clean: bool = True,
         still: Sequence[int] = (),
     ) -> None:
-        super().__init__(weight, at, still)
-        if steps < 1:
-            raise ValueError(f"PGD: steps={steps}, but it takes at least one")
-        self.epsilon, self.steps, self.include_clean = epsilon, steps, include_clean
-        self.step_size = 1.5 * epsilon / steps if step_size is None else step_size
+        super().__init__(epsilon, weight, steps=steps, step_size=step_size, relative=relative, at=at, still=still)
+        self.include_clean = include_clean
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then where the steps have led."""
@@ -64,14 +66,9 @@ class PGD(Adversary):
             loss, moves, gradient = self.watch(run, model, batch)
         else:
             moves, gradient = self.probe(lambda: run.loss(batch), model, batch)
-        move = self._moved([torch.zeros_like(value) for value in gradient], moves, gradient)
+        move = self.stepped([torch.zeros_like(value) for value in gradient], moves, gradient)
         for _ in range(1, self.steps):
             _, gradient = self.probe(lambda: run.loss(batch), model, batch, moves.spread(move))
-            move = self._moved(move, moves, gradient)
+            move = self.stepped(move, moves, gradient)
         with self.moving(model, batch, moves.spread(move)):
             return loss + run(batch, weight=self.weight, name=self.name)
-
-    def _moved(self, move: list[Tensor], moves: Moves, gradient: list[Tensor]) -> list[Tensor]:
-        ahead = unit(moves, gradient)
-        stepped = [value + self.step_size * way for value, way in zip(move, ahead, strict=True)]
-        return within(moves, stepped, self.epsilon)

@@ -27,6 +27,29 @@ class Tokens:
     turned: bool = False
 
 
+def refuse_several_texts(title: str, batch: Batch) -> None:
+    """Rows of several texts, as batches without padding have them, would share one move.
+
+    Args:
+        title: of the technique.
+        batch: of rows of tokens.
+
+    Raises:
+        ValueError: ``position_ids`` begin again within a row.
+    """
+    positions = batch.get("position_ids")
+    if positions is None or positions.dim() != 2:
+        return
+    mask = batch.get("attention_mask")
+    own = torch.ones_like(positions) if mask is None or mask.shape != positions.shape else mask
+    both = (own[:, 1:] != 0) & (own[:, :-1] != 0)
+    if ((positions[:, 1:] < positions[:, :-1]) & both).any():
+        raise ValueError(
+            f"{title} moves each row by itself, and position_ids begin again within a row, as if it held several "
+            "texts: pad them, a text per row, e.g. with DataCollatorWithPadding"
+        )
+
+
 class TokenFinder:
     """Finds what may be moved in the outputs of modules, while passes of a batch run.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.monitoring.collecting import Collector
 from nlpkit.training.one_of_a_kind import refuse_another
@@ -83,7 +84,7 @@ class AuxiliaryLosses(Technique):
     """
 
     def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
+        self.weight = checked_number("AuxiliaryLosses: weight", weight, least=0)
         self._collector = Collector(_current, anew=True)
 
     def prepare(self, trainer: Host) -> None:
@@ -96,10 +97,8 @@ class AuxiliaryLosses(Technique):
         """Watch the model."""
         self._collector.watch(kwargs["model"], lambda: self.active)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Leave it."""
+    def leave(self) -> None:
+        """Watch it no longer."""
         self._collector.leave()
 
     def items(self, batch: Batch) -> dict[str, Tensor]:

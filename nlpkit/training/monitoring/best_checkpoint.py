@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+T = TypeVar("T")
 
 
 class BestCheckpoint(TrainerCallback):
     """Tell the Trainer which checkpoint is the best one, by several metrics, as one metric of its own.
 
-    Each evaluation gets a metric ``eval_best``, which is above all former ones where this evaluation is better than
-    the best one so far, and below them elsewhere. So all that the Trainer does with a metric works on several: give
-    ``metric_for_best_model="best"`` and ``greater_is_better=True``, with ``load_best_model_at_end``,
-    ``save_strategy="best"`` or ``EarlyStoppingCallback``.
+    What ``evaluate`` returns gets a metric ``eval_best``, which is above all former ones where this evaluation is
+    better than the best one so far, and below them elsewhere; the log does not have it. So all that the Trainer does
+    with a metric works on several: give ``metric_for_best_model="best"`` and ``greater_is_better=True``, with
+    ``load_best_model_at_end``, ``save_strategy="best"`` or ``EarlyStoppingCallback``.
 
     Args:
-        metrics: which of them count, as evaluation logs them (``"eval_f1"``, ``"eval_loss"``), and whether the
-            largest or the smallest is the best.
+        metrics: which of them count, by the names that ``metric_for_best_model`` takes (``"eval_f1"``, or ``"f1"``
+            for short), and whether the largest or the smallest is the best.
         weights: of each metric in a sum that is compared; ``None`` means one after the other, in the order given: the
             next one decides where those before it are equal.
         min_delta: by how much a metric must differ to count as another, one number for all or one for each; of the
@@ -30,14 +32,14 @@ class BestCheckpoint(TrainerCallback):
     Raises:
         ValueError: there are no metrics, a direction is not known, or names do not match; or another one has set
             ``eval_best``.
-        KeyError: an evaluation has some of the metrics, but not all. One that has none of them, as on another one of
-            several data sets, does not count.
+        KeyError: an evaluation lacks a metric. One that has none of them, on another one of several data sets, does
+            not count.
 
     Note:
         Of equal evaluations the first is the best. A metric that is not a number is the worst. It is a callback like
         any other, for any Trainer: ``callbacks=[BestCheckpoint(...), EarlyStoppingCallback()]``, in this order. The
-        best so far is read from the log, so a resumed run goes on as it was. With ``min_delta`` and metrics in turn,
-        better than the best does not mean better than all.
+        best so far is found again from metrics in the log, so a resumed run goes on as it was. With ``min_delta`` and
+        metrics in turn, better than the best does not mean better than all.
 
     Example:
         >>> best = BestCheckpoint({"eval_f1": "max", "eval_loss": "min"}, min_delta=0.01)
@@ -58,11 +60,13 @@ class BestCheckpoint(TrainerCallback):
         for name, direction in metrics.items():
             if direction not in ("max", "min"):
                 raise ValueError(f"BestCheckpoint: metrics[{name!r}]={direction!r} must be 'max' or 'min'")
-        if weights is not None and weights.keys() != metrics.keys():
+        if weights is not None and _named(weights).keys() != _named(metrics).keys():
             raise ValueError(f"BestCheckpoint: weights of {sorted(weights)} must be of {sorted(metrics)}")
-        if isinstance(min_delta, Mapping) and (weights is not None or min_delta.keys() != metrics.keys()):
-            raise ValueError(f"BestCheckpoint: min_delta={dict(min_delta)} must be one number, or one for each metric")
-        self.metrics, self.weights, self.min_delta = dict(metrics), weights, min_delta
+        delta = _named(min_delta) if isinstance(min_delta, Mapping) else min_delta
+        if isinstance(delta, dict) and (weights is not None or delta.keys() != _named(metrics).keys()):
+            raise ValueError(f"BestCheckpoint: min_delta={min_delta} must be one number, or one for each metric")
+        self.metrics, self.weights = _named(metrics), None if weights is None else _named(weights)
+        self.min_delta = delta
         self.ignore_before = ignore_before
         self._begin()
 
@@ -116,10 +120,15 @@ class BestCheckpoint(TrainerCallback):
         """Adds ``eval_best``."""
         metrics: dict[str, float] = kwargs["metrics"]
         missing = [name for name in self.metrics if name not in metrics]
-        if len(missing) == len(self.metrics):
-            return
+        if len(missing) == len(self.metrics) and "eval_runtime" not in metrics:
+            return  # one of several data sets, the name of which is in all names
         if missing:
             raise KeyError(f"BestCheckpoint: {', '.join(missing)} not among the metrics {', '.join(sorted(metrics))}")
         if "eval_best" in metrics:
             raise ValueError("BestCheckpoint: eval_best is among the metrics already: give one BestCheckpoint")
         metrics["eval_best"] = self._judge(metrics, state.global_step, state.max_steps)
+
+
+def _named(by_metric: Mapping[str, T]) -> dict[str, T]:
+    """By the names that evaluation logs."""
+    return {name if name.startswith("eval_") else f"eval_{name}": value for name, value in by_metric.items()}

@@ -66,10 +66,8 @@ class Probes(Technique):
         self._logged = state.global_step
         self._collector.watch(kwargs["model"], lambda: self.active)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Leave it."""
+    def leave(self) -> None:
+        """Watch it no longer."""
         self._collector.leave()
 
     def on_step_end(

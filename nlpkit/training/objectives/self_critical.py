@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.losses.self_critical import Baseline, policy_gradient
-from nlpkit.training.stock_losses import with_head
+from nlpkit.modes import evaluating
+from nlpkit.training.adversaries.adversary import Adversary
+from nlpkit.training.adversaries.virtual_adversarial import VirtualAdversarial
+from nlpkit.training.penalties.implicit_gradient import ImplicitGradient
+from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 
 
@@ -32,11 +37,13 @@ class SelfCritical(Technique):
         baseline: see ``policy_gradient``.
         length_normalised: see ``policy_gradient``.
         task_weight: of the task's own loss, whose pass is left out with 0.
-        prompts: makes of a batch what is given to ``generate``; ``None`` means all but the labels, which is right for
-            encoder-decoders. Prompts of decoders are padded on the left.
+        prompts: makes of a batch what is given to ``generate``; ``None`` means all but the labels and the decoder's
+            inputs, which is right for encoder-decoders. Prompts of decoders are padded on the left.
 
     Raises:
-        ValueError: the model cannot generate, or is a decoder without ``prompts``; or as ``policy_gradient``.
+        ValueError: the model cannot generate, or is a decoder without ``prompts``; an adversary before it would move
+            the model that samples are drawn from; with ``task_weight=0``, another technique has no pass to act in;
+            or as ``policy_gradient``.
 
     Note:
         A step takes as long as generating ``samples`` outputs per row, and a pass over them. Samples are drawn with
@@ -63,9 +70,15 @@ class SelfCritical(Technique):
         task_weight: float = 1.0,
         prompts: Callable[[Batch], Batch] | None = None,
     ) -> None:
-        self.reward, self.weight, self.samples, self.max_new_tokens = reward, weight, samples, max_new_tokens
-        self.baseline: Baseline = baseline
-        self.length_normalised, self.task_weight, self.prompts = length_normalised, task_weight, prompts
+        if baseline not in get_args(Baseline):
+            raise ValueError(f"SelfCritical: baseline={baseline!r} is none of {', '.join(get_args(Baseline))}")
+        compares = baseline in ("mean", "leave_one_out")
+        hint = f"the baseline {baseline!r} compares samples of a row" if compares else ""
+        self.samples = checked_number("SelfCritical: samples", samples, least=1 + compares, whole=True, hint=hint)
+        self.weight = checked_number("SelfCritical: weight", weight, least=0)
+        self.task_weight = checked_number("SelfCritical: task_weight", task_weight, least=0)
+        self.max_new_tokens = checked_number("SelfCritical: max_new_tokens", max_new_tokens, least=1, whole=True)
+        self.reward, self.baseline, self.length_normalised, self.prompts = reward, baseline, length_normalised, prompts
 
     def prepare(self, trainer: Host) -> None:
         """Needs a model that generates."""
@@ -78,6 +91,30 @@ class SelfCritical(Technique):
                 f"SelfCritical: rows of {name} hold the answer too: say what of a batch is the prompt, prompts=lambda "
                 "batch: {'input_ids': ..., 'attention_mask': ...}, padded on the left"
             )
+        self._refuse_what_moves_samples(trainer.techniques)
+        if not self.task_weight:
+            self._refuse_what_has_no_pass(trainer.techniques)
+
+    def _refuse_what_moves_samples(self, techniques: Sequence[Technique]) -> None:
+        for other in techniques[: techniques.index(self)]:
+            moves = isinstance(other, Adversary | ImplicitGradient) and not isinstance(other, VirtualAdversarial)
+            if moves:
+                name = type(other).__name__
+                raise ValueError(
+                    f"{name} before SelfCritical moves the model while samples are drawn, so that they are not its "
+                    f"own: list it behind, techniques=[SelfCritical(...), {name}(...)], for the task's own loss"
+                )
+
+    def _refuse_what_has_no_pass(self, techniques: Sequence[Technique]) -> None:
+        place = techniques.index(self)
+        for number, other in enumerate(techniques):
+            within = number > place and type(other).step is not Technique.step
+            if within or type(other).terms is not Technique.terms:
+                name = type(other).__name__
+                raise ValueError(
+                    f"SelfCritical(task_weight=0) runs no pass for the task's own loss, and {name} acts in those "
+                    f"alone: leave {name} out, or give a task_weight above 0"
+                )
 
     def items(self, batch: Batch) -> dict[str, Tensor]:
         """Rows."""
@@ -85,7 +122,12 @@ class SelfCritical(Technique):
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then samples for it."""
-        loss = run(batch, weight=self.task_weight) if self.task_weight else torch.zeros(())
+        if self.task_weight:
+            loss = run(batch, weight=self.task_weight)
+        else:
+            active = [technique for technique in self._trainer.techniques if technique.active]
+            self._refuse_what_has_no_pass(active)  # where a schedule has come to 0
+            loss = torch.zeros(())
         inputs = self._inputs(batch)
         rows = len(batch["input_ids"])
         samples = self._generate(inputs, self.samples)
@@ -113,9 +155,10 @@ class SelfCritical(Technique):
         return rewards
 
     def _inputs(self, batch: Batch) -> Batch:
+        """What samples are drawn from, without what collators make of labels: the decoder's inputs are the answer."""
         columns = self._trainer.task_loss.columns
         given = batch if self.prompts is None else self.prompts(batch)
-        return {name: value for name, value in given.items() if name not in columns}
+        return {name: v for name, v in given.items() if name not in columns and not name.startswith("decoder_")}
 
     @torch.no_grad()
     def _generate(self, inputs: Batch, samples: int | None) -> Tensor:
@@ -163,12 +206,11 @@ def _repeated(batch: Batch, times: int) -> Batch:
 @contextmanager
 def _as_it_is(model: Any) -> Iterator[None]:
     """The model without dropout, and without settings that change what it generates."""
-    was, training = model.generation_config, model.training
+    was = model.generation_config
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
     model.generation_config = GenerationConfig(**{name: getattr(was, name) for name in tokens})
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         model.generation_config = was
-        model.train(training)

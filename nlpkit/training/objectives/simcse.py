@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +13,8 @@ from torch import Tensor
 from nlpkit.losses.embeddings.embedding_loss import PooledLoss
 from nlpkit.training.dropout import PassesDiffer
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
+
+logger = logging.getLogger(__name__)
 
 
 class SimCSE(Technique):
@@ -25,7 +30,9 @@ class SimCSE(Technique):
             has no dropout.
 
     Note:
-        Twice the rows. The collapse of embeddings shows in ``collapse_report``.
+        Twice the rows. The collapse of embeddings shows in ``collapse_report``. In evaluation it does not act, as no
+        technique does: a loss there is over the labels of the set, if it has any, and a warning says so. Score
+        embeddings, as docs/similarity.md does.
 
     Example:
         >>> SimCSE().batch({"input_ids": torch.tensor([[4], [5]])})["labels"].tolist()
@@ -33,6 +40,7 @@ class SimCSE(Technique):
     """
 
     _rank = 0
+    _has_told = False  # of labels in evaluation
     _texts = 0
 
     def prepare(self, trainer: Host) -> None:
@@ -56,9 +64,28 @@ class SimCSE(Technique):
         doubled = {name: torch.cat([value, value]) for name, value in tensors.items()}
         return doubled | {"labels": torch.stack([texts.repeat(2), views], dim=1)}
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Tells of labels, which training has replaced."""
+        if not self._has_told and _has_labels(getattr(self._trainer, "eval_dataset", None)):
+            self._has_told = True
+            logger.warning(
+                "SimCSE trains on pairs of its own, and the evaluation set has labels: its loss there is another one, "
+                "which should not choose a checkpoint; leave the labels out"
+            )
+        yield
+
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
         """Looks whether the passes differ."""
         loss = self._trainer.task_loss
         first, second = loss.logits_in(outputs, batch).detach().chunk(2)
         self._passes.look(first, second)
         return terms
+
+
+def _has_labels(dataset: Any) -> bool:
+    if isinstance(dataset, dict):
+        return any(map(_has_labels, dataset.values()))
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__") or not len(dataset):
+        return False
+    return isinstance(dataset[0], dict) and not {"labels", "label"}.isdisjoint(dataset[0])

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.losses.loss import Loss, at_least_fp32
+from nlpkit.checked_number import checked_number
+from nlpkit.losses.loss import Loss
+from nlpkit.training.differences import kept_choice
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique, Terms, total
 
 
@@ -34,8 +36,11 @@ class Flooding(Technique):
         ValueError: an unknown ``per``; or ``"instance"`` beside a loss that is no sum over items.
 
     Note:
-        Costs nothing. Logs hold the loss as it is, not ``|L - b| + b``. Per step, gradients are turned round after
-        clipping, which does not see their sign.
+        Per instance and micro-batch, each pass of an adversary is compared with the level by itself, and what the
+        adversary raises is the flooded loss, so that below the level it moves a row to where its loss is lower still;
+        per step it raises the loss as it is. ``GradientPenalty`` and ``ImplicitGradient``, which take the difference
+        of two passes, keep the signs of the first. Costs nothing. Logs hold the loss as it is, not ``|L - b| + b``.
+        Per step, gradients are turned round after clipping, which does not see their sign.
 
     Example:
         >>> Flooding(0.1, per="micro-batch").scope
@@ -47,8 +52,14 @@ class Flooding(Technique):
     ) -> None:
         if per not in ("micro-batch", "step", "instance"):
             raise ValueError(f'Flooding: per={per!r} is none of "micro-batch", "step", "instance"')
-        self.level, self.per, self.weight = level, per, weight
+        self.level, self.per = checked_number("Flooding: level", level), per
+        self.weight = checked_number("Flooding: weight", weight, least=0)
         self.scope = "row" if per == "instance" else per  # what the sign of an item's gradient depends on
+
+    @property
+    def judges_passes(self) -> bool:
+        """Per step it only adds up what they have lost."""
+        return self.per != "step"
 
     def prepare(self, trainer: Host) -> None:
         """Needs the trainer's loss, per instance."""
@@ -68,7 +79,8 @@ class Flooding(Technique):
         """The same values, with the gradients of what lies below the level turned round."""
         if self.per == "micro-batch":
             loss = total(terms).detach() * self._trainer.args.world_size
-            return {name: _scaled_gradient(term, self._factor(loss)) for name, term in terms.items()}
+            factor = kept_choice(self._factor(loss))
+            return {name: _scaled_gradient(term, factor) for name, term in terms.items()}
         if self.per == "instance":
             return terms | {"loss": self._instances(terms["loss"], outputs, batch, items)}
         return terms
@@ -99,12 +111,10 @@ class Flooding(Technique):
             )
         if any(batch.get(column) is None for column in loss.columns):
             return term
-        labels = loss.align_labels(loss.labels_of(batch))
-        chosen = loss.valid(labels)
-        logits = loss.align_logits(loss.logits_of(outputs), labels)
-        logits = logits[chosen] if logits.shape[: chosen.dim()] == chosen.shape else logits
-        values = loss.values(at_least_fp32(logits), labels[chosen])
-        turned = ((self._factor(values.detach()) - 1) * values).sum() / items["loss"]
+        logits, labels = loss.items_in(loss.logits_in(outputs, batch), loss.labels_of(batch))
+        values, weights = loss.values(logits, labels), loss.item_weights(labels)
+        own = values.detach() / torch.where(weights == 0, 1, weights)  # values have the items' weights in them
+        turned = ((kept_choice(self._factor(own)) - 1) * values).sum() / items["loss"]
         return term + turned - turned.detach()
 
 

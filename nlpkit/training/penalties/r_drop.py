@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.divergences import Divergence
 from nlpkit.training.comparison import Comparison
-from nlpkit.training.dropout import PassesDiffer, set_dropout
+from nlpkit.training.dropout import PassesDiffer, dropout_places, set_dropout
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
 
@@ -27,7 +28,8 @@ class RDrop(Technique):
         divergence: of two predictions; ``None`` takes that of the loss, ``Loss.divergence``.
         on: ``"labelled"`` compares items with a label; ``"all"`` compares the others, too, so that rows without labels
             (-100) are learnt from, as in the post's semi-supervised use.
-        dropout: probability that all dropout of the model is set to, beforehand; ``None`` leaves it. 0.3 in the post.
+        dropout: probability that all dropout of the model has in the passes of training; ``None`` leaves it. 0.3 in
+            the post.
 
     Raises:
         ValueError: in training, where both passes agree to the bit, since the model has no dropout; where the loss is
@@ -51,8 +53,8 @@ class RDrop(Technique):
         on: Literal["labelled", "all"] = "labelled",
         dropout: float | None = None,
     ) -> None:
-        self.weight, self.divergence, self.on, self.dropout = weight, divergence, on, dropout
-        self._give_back: Callable[[], None] | None = None
+        self.weight = checked_number("RDrop: weight", weight, least=0)
+        self.divergence, self.on, self.dropout = divergence, on, dropout
 
     def prepare(self, trainer: Host) -> None:
         """Needs a model with dropout, if it is to be set."""
@@ -60,29 +62,21 @@ class RDrop(Technique):
         self._passes = PassesDiffer(
             "R-Drop", "give dropout=0.1 (many decoders and ModernBERT have none), or set it in the configuration"
         )
-        self._own_again()
-        if self.dropout is not None:
-            set_dropout(trainer.model, self.dropout)()
+        self._model, self._places = trainer.model, dropout_places(trainer.model)
+        with self.training():
+            pass  # now, not at the first step, it is told that nothing can be set
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Sets the dropout, if it is to be set; without a weight the model has its own."""
-        if not self.active:
-            self._own_again()
-        elif self.dropout is not None and self._give_back is None:
-            self._give_back = set_dropout(kwargs["model"], self.dropout)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Gives the model its own dropout back."""
-        self._own_again()
-
-    def _own_again(self) -> None:
-        if self._give_back is not None:
-            self._give_back()
-        self._give_back = None
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """The dropout, if it is to be set; its own is what the model is saved with, and goes on with afterwards."""
+        if self.dropout is None:
+            yield
+            return
+        give_back = set_dropout(self._model, self.dropout, self._places)
+        try:
+            yield
+        finally:
+            give_back()
 
     def batch(self, batch: Batch) -> Batch:
         """Every row twice: all rows, then all again."""

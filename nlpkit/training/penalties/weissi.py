@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.technique import Batch, Host, Items, Technique, Terms
 
@@ -78,7 +79,12 @@ class WeightScaleInvariant(Technique):
         l2: float = 0.0,
         floor: float = 1e-3,
     ) -> None:
-        self.weight, self.parameters, self.l1, self.l2, self.floor = weight, parameters, l1, l2, floor
+        name = "WeightScaleInvariant"
+        self.weight = checked_number(f"{name}: weight", weight, least=0)
+        self.l1 = checked_number(f"{name}: l1", l1, least=0)
+        self.l2 = checked_number(f"{name}: l2", l2, least=0)
+        self.floor = checked_number(f"{name}: floor", floor, above=0)
+        self.parameters = parameters
 
     def prepare(self, trainer: Host) -> None:
         """Chooses the parameters."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
-from nlpkit.training.checkpoints import load_state
 from nlpkit.training.one_of_a_kind import refuse_another
 from nlpkit.training.technique import Host, Technique
 
@@ -33,16 +32,21 @@ class AveragedWeights(Technique):
         come back to the bit. Checkpoints hold both: the trained weights in ``model.safetensors``, from which training
         goes on, and the average beside them. So the best checkpoint is the one whose *average* was best; and when
         training ends the average is in the model, that of the best checkpoint with ``load_best_model_at_end``, and is
-        what ``save_model`` writes.
+        what ``save_model`` writes. A run that is interrupted leaves the trained weights, and the average in its last
+        checkpoint.
     """
+
+    spans_training = True
+
+    _average: AveragedModel | None
+    _weights: dict[str, Tensor]
+    _loaded: dict[str, Tensor]
 
     def prepare(self, trainer: Host) -> None:
         """Refuses a second average."""
         refuse_another(self, trainer.techniques, AveragedWeights, "only one average can be in the model")
         self._loss = trainer.given_loss
-        self._weights: dict[str, Tensor] = {}
-        self._loaded: dict[str, Tensor] = {}
-        self._average: AveragedModel | None = None
+        self.leave()
 
     def due(self, state: TrainerState) -> bool:
         """Whether the step that has just been taken goes into the average; ``state`` counts those before it."""
@@ -56,15 +60,12 @@ class AveragedWeights(Technique):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin an average, or go on with that of a checkpoint."""
-        if not self.active:
-            return
         trained = {parameter for group in kwargs["optimizer"].param_groups for parameter in group["params"]}
         own = {} if self._loss is None else {f"loss.{n}": p for n, p in self._loss.named_parameters()}
         self._weights = {n: p for n, p in (own | dict(kwargs["model"].named_parameters())).items() if p in trained}
         self._average = AveragedModel(_Wide(self._weights), multi_avg_fn=self._mean)
         if self._loaded:
             self._take(self._loaded)
-            self._loaded = {}
 
     def _mean(self, averages: Any, weights: Any, averaged: Any) -> None:
         self.averaging(int(averaged))(averages, weights, averaged)
@@ -80,12 +81,11 @@ class AveragedWeights(Technique):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Leave the average in the model: the last one, or that of the checkpoint which the Trainer has loaded."""
-        if self._average is None:
-            return
-        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            load_state(Path(state.best_model_checkpoint), [self], None)
         self._put_average()
-        self._average, self._weights = None, {}
+
+    def leave(self) -> None:
+        """The average is done with: what evaluation has, from now on, is what the model holds."""
+        self._average, self._weights, self._loaded = None, {}, {}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -204,9 +204,8 @@ class SWA(AveragedWeights):
     """
 
     def __init__(self, start: float = 0.75, every: int = 1) -> None:
-        if not 0 <= start < 1 or every < 1:
-            raise ValueError(f"SWA: start={start} must be in [0, 1), and every={every} at least 1")
-        self.start, self.every = start, every
+        self.start = checked_number("SWA: start", start, least=0, below=1)
+        self.every = checked_number("SWA: every", every, least=1, whole=True)
 
     def due(self, state: TrainerState) -> bool:
         """Every so many steps, the last one among them."""

@@ -58,7 +58,7 @@ def moved(tensor: Tensor, seed: Sequence[int], length: float, rows: Tensor | Non
         >>> torch.equal(moved(table, (1, 2), 0.1, rows=torch.tensor([2])), moved(table, (1, 2), 0.1)[2:])
         True
     """
-    value = tensor.detach().clone() if rows is None else tensor.detach()[rows]
+    value = tensor.detach().clone(memory_format=torch.contiguous_format) if rows is None else tensor.detach()[rows]
     flat = value.view(-1)
     columns = torch.arange(tensor.shape[-1] if tensor.dim() else 1, device=tensor.device)
     for place, numbers in direction(tensor, seed):
@@ -68,7 +68,7 @@ def moved(tensor: Tensor, seed: Sequence[int], length: float, rows: Tensor | Non
         wanted = (rows[:, None] * len(columns) + columns).flatten()
         here = (wanted >= place.start) & (wanted < place.stop)
         flat[here] = (at_least_fp32(flat[here]) + length * numbers[wanted[here] - place.start]).to(flat.dtype)
-    return value
+    return value if rows is not None or tensor.is_contiguous() else torch.empty_like(tensor).copy_(value)
 
 
 class MovedReads(TorchDispatchMode):

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.training.heads import head_modules
-from nlpkit.training.stock_losses import with_head
+from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Technique
 from nlpkit.training.weights.depths import depths
 
@@ -42,9 +43,13 @@ class LayerRates(Technique):
         [(2, 1.0), (16, 0.5), (5, 0.25)]
     """
 
+    spans_training = True
+
     def __init__(self, decay: float = 0.9, head_rate: float | None = None) -> None:
         if not 0 < decay <= 1:
             raise ValueError(f"LayerRates: decay={decay} must be in (0, 1]")
+        if head_rate is not None:
+            checked_number("LayerRates: head_rate", head_rate, least=0)
         self.decay, self.head_rate = decay, head_rate
         self.rates: dict[str, float] = {}
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 from nlpkit.training.weights.directions import MovedReads, direction
@@ -69,9 +70,8 @@ class MeZO(Technique):
     """
 
     def __init__(self, epsilon: float = 1e-3, directions: int = 1) -> None:
-        if epsilon <= 0 or directions < 1:
-            raise ValueError(f"MeZO: epsilon={epsilon} must be positive, and directions={directions} at least 1")
-        self.epsilon, self.directions = epsilon, directions
+        self.epsilon = checked_number("MeZO: epsilon", epsilon, above=0)
+        self.directions = checked_number("MeZO: directions", directions, least=1, whole=True)
         self._slopes: Tensor | None = None  # of the step that is running, one a direction, of this process
 
     @property
@@ -85,7 +85,7 @@ class MeZO(Technique):
         self._trainer = host
         for other in host.techniques:
             wraps = type(other).step is not Technique.step or other.joins_micro_batches
-            if wraps and other is not self and self.active:
+            if wraps and other is not self:
                 raise ValueError(f"MeZO takes no gradients: {type(other).__name__} cannot act beside it")
 
     def on_train_begin(
@@ -143,13 +143,15 @@ class MeZO(Technique):
         self._slopes = None
         rates = {p: group for group in kwargs["optimizer"].param_groups for p in group["params"] if p.requires_grad}
         for parameter, group in rates.items():
-            number, flat = self._numbers[parameter], parameter.detach().view(-1)
+            number, flat = self._numbers[parameter], parameter.detach().flatten()  # a copy, of transposed storage
             shrink = 1 - group["lr"] * group.get("weight_decay", 0.0)
             draws = (direction(parameter, (*self._seed(place), number)) for place in range(self.directions))
             for pieces in zip(*draws, strict=True):
                 place = pieces[0][0]
                 move = sum(slope * numbers for slope, (_, numbers) in zip(slopes, pieces, strict=True))
                 flat[place] = at_least_fp32(flat[place]) * shrink - group["lr"] * move
+            if not parameter.is_contiguous():
+                parameter.detach().copy_(flat.view_as(parameter))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.training.checkpoints import load_state
 from nlpkit.training.technique import Host, Technique
 
 
@@ -39,6 +37,8 @@ class SlowCopy(Technique):
         >>> loss, techniques = NonContrastiveLoss(predictor(8), target=slow.module), [slow]
     """
 
+    spans_training = True
+
     def __init__(self, model: nn.Module, decay: float = 0.99) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"SlowCopy: decay={decay} must be in [0, 1)")
@@ -63,13 +63,6 @@ class SlowCopy(Technique):
     ) -> None:
         """The copy follows."""
         self._average.update_parameters(self._model)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Where the Trainer has loaded the best checkpoint, the copy is the one that belongs to it."""
-        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            load_state(Path(state.best_model_checkpoint), [self], None)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The copy's weights by their names."""

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    TrainerCallback,
+    TrainingArguments,
+)
 
+from nlpkit import WoBertTokenizer, model_path
 from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
 from nlpkit.training import FGM, PGD, FreeLB, GradientPenalty, Technique, TechniqueTrainer
 from nlpkit.training.adversaries.adversary import Adversary
-from tests.contract.cases import Case
+from tests.contract.cases import Case, pad_tokens
 from tests.contract.one_step import gradient
 from tests.training.adversaries.test_fgm import ROWS, TOKENS, ours
 from tests.training.linear_model import LINEAR, sums_and_lengths
+from tests.training.runs import same_weights, small_model, trainer, whole_and_resumed
 
 
 def eager(case: Case) -> Case:
@@ -73,10 +81,106 @@ def test_finite_differences_meet_the_second_derivative_and_their_error_falls_wit
     assert errors[1] < 1e-2
     for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(10, rel=0.1)
-    # By default it points the same way.
-    found, expected = apart(ours(TOKENS, GradientPenalty(0.7)), plain), apart(exact, plain)
-    inner = sum((found[name] * expected[name]).sum().item() for name in plain)
-    assert inner > 0.95 * size(found) * size(expected)
+    assert size(apart(ours(TOKENS, GradientPenalty(0.7)), exact)) < 1e-2 * scale
+
+
+class Gradients(TrainerCallback):
+    """Keeps those of a step."""
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **others: Any) -> None:
+        self.found = {n: p.grad.double() for n, p in model.named_parameters() if p.grad is not None}
+
+
+NEWS = [
+    "上海的地铁又通了一条新线路",
+    "球队昨晚客场输了三个球",
+    "这只股票今天跌了",
+    "新手机的电池能用两天",
+    "大学开学了",
+    "春天适合去云南旅游",
+]
+
+
+def in_fp32(model: Any, folder: Path, *techniques: Technique, **settings: Any) -> dict[str, Tensor]:
+    kept = Gradients()
+    encoded = WoBertTokenizer.from_pretrained(model_path("wobert-mini-zh"))(NEWS)["input_ids"]
+    rows = [{"input_ids": torch.tensor(ids), "labels": torch.tensor(n % 3)} for n, ids in enumerate(encoded)]
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=1,
+        optim="sgd",
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        max_grad_norm=0.0,
+        **settings,
+    )
+    TechniqueTrainer(
+        model, arguments, train_dataset=rows, techniques=techniques, callbacks=[kept],
+        data_collator=lambda rows: pad_tokens(rows, None),
+    ).train()  # fmt: skip
+    return kept.found
+
+
+def of_three_classes(shipped: bool) -> Any:
+    torch.manual_seed(0)
+    settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_labels": 3}
+    if not shipped:
+        return small_model(BertForSequenceClassification, vocab_size=19000, attn_implementation="eager", **settings)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        model_path("wobert-mini-zh"), attn_implementation="eager", **settings
+    )
+    model.get_input_embeddings().requires_grad_(False)  # half of all parameters
+    return model
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["shipped", "random"])
+def penalised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Whether of the shipped model: the gradient with the penalty, and the length of the penalty's own."""
+    folder = tmp_path_factory.mktemp("exact")
+    plain, exact = (in_fp32(of_three_classes(request.param), folder, *t) for t in ([], [GradientPenalty(exact=True)]))
+    return request.param, exact, size(apart(exact, plain))
+
+
+def test_the_default_move_is_right_in_fp32_whatever_the_size_of_embeddings(penalised: Any, tmp_path: Path) -> None:
+    shipped, exact, length = penalised
+    assert size(apart(in_fp32(of_three_classes(shipped), tmp_path, GradientPenalty()), exact)) < 0.03 * length
+
+
+def test_exact_is_right_in_bf16(penalised: Any, tmp_path: Path) -> None:
+    shipped, exact, length = penalised
+    found = in_fp32(of_three_classes(shipped), tmp_path, GradientPenalty(exact=True), bf16=True)
+    assert size(apart(found, exact)) < 0.1 * length
+
+
+def test_what_rounds_a_difference_away_is_refused(tmp_path: Path) -> None:
+    message = "GradientPenalty takes a difference of two gradients, which is lost in the rounding of {}: .*exact=True"
+    model = of_three_classes(False)
+    with pytest.raises(ValueError, match=message.format("bf16")):
+        in_fp32(model, tmp_path, GradientPenalty(), bf16=True)
+    with pytest.raises(ValueError, match=message.format("bfloat16 parameters")):
+        in_fp32(model.bfloat16(), tmp_path, GradientPenalty())
+
+
+def test_a_second_training_forgets_how_long_gradients_were(tmp_path: Path) -> None:
+    def other() -> Any:
+        model = small_model().double()
+        model.get_input_embeddings().weight.data *= 100
+        return model
+
+    ends = []
+    for used in (True, False):
+        technique = GradientPenalty(delta=0.3)
+        if used:
+            trainer(tmp_path, [technique], other(), steps=2).train()
+        run = trainer(tmp_path, [technique], small_model().double(), steps=1)
+        run.train()
+        ends.append(run.model)
+    assert same_weights(*ends)
+
+
+def test_a_training_that_is_resumed_goes_on_with_the_lengths_of_its_last_step(tmp_path: Path) -> None:
+    assert same_weights(*(run.model for run in whole_and_resumed(tmp_path, lambda: [GradientPenalty(delta=0.3)])))
 
 
 def test_fgm_whose_move_is_not_normalised_is_the_penalty_to_first_order(plain: dict[str, Tensor]) -> None:
@@ -148,7 +252,7 @@ def test_dropout_is_no_part_of_the_difference() -> None:
             {"exact": True},
             r"differentiates twice, which sdpa attention cannot: call model.set_attn_implementation\('eager",
         ),
-        ({"delta": 0.0}, "GradientPenalty: delta=0.0 must be positive, e.g. 0.1"),
+        ({"delta": 0.0}, "GradientPenalty: delta=0.0: give a finite number above 0; e.g. 1e-5"),
     ],
 )
 def test_what_cannot_be_differentiated_is_refused(options: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ from nlpkit.training.adversaries.tokens import TokenFinder
 
 def call(shape: tuple[int, ...], mask: Tensor | None = None, ids: Tensor | None = None) -> Call:
     mask = torch.ones(shape[:2], dtype=torch.bool) if mask is None else mask
-    return Call(torch.zeros(shape), mask, ids)
+    return Call(torch.zeros(shape), mask, torch.zeros(mask.shape), ids)
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))

@@ -27,7 +27,6 @@ def test_passes_as_they_are_may_come_first(make: Callable[[], list[Technique]], 
         trainer(tmp_path, techniques, model, 2, options={"loss": CrossEntropyLoss()}, **arguments).train()
         return model
 
-    torch.compiler.reset()
     model = trained(make(), compiled=True)
     torch.compiler.reset()
     assert same_weights(model, trained(make(), compiled=False))

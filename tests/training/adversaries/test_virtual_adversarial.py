@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses import SquaredErrorLoss
-from nlpkit.training import FGM, VirtualAdversarial
+from nlpkit.training import FGM, PGD, FreeLB, VirtualAdversarial
 from nlpkit.training.dropout import set_dropout
 from tests.contract.cases import Case, Row
 from tests.contract.one_step import gradient
@@ -30,7 +30,7 @@ def test_a_linear_model_is_moved_along_its_weight_and_the_clean_side_has_no_grad
     weight = model.weight.detach()
     way = lengths.sqrt()[:, None] * weight / weight.norm()
     # KL = (s' - s)^2 / 2 with s' - s = +- epsilon ||w|| sqrt(length), of which s has no gradient; the sign is drawn.
-    found = term(LINEAR, VirtualAdversarial(epsilon=0.5))["weight"]
+    found = term(LINEAR, VirtualAdversarial(epsilon=0.5, xi=0.1, relative=False))["weight"]
     change = 0.5 * lengths.sqrt() * weight.norm()
     from_move = (change[:, None] * 0.5 * way).mean(dim=0)
     by_sign = change[:, None] * summed / 8
@@ -120,11 +120,15 @@ def test_noise_is_another_one_in_each_step_and_the_same_after_a_rerun() -> None:
     assert_same(ours(TOKENS, VirtualAdversarial(iterations=0)), ours(TOKENS, VirtualAdversarial(iterations=0)))
 
 
-def test_it_starts_from_the_predictions_of_the_clean_batch_whoever_stands_behind_it() -> None:
-    alone = term(TOKENS, VirtualAdversarial())
-    behind = gradient(TOKENS, 8, 1, "ours", {"techniques": [VirtualAdversarial(), FGM(0.5)]})
-    fgm = ours(TOKENS, FGM(0.5))
-    assert_same({name: behind[name] - fgm[name] for name in fgm}, alone)
+@pytest.mark.parametrize("case", [TOKENS, with_dropout()], ids=str)
+@pytest.mark.parametrize(
+    "other", [FGM, lambda: FGM(include_clean=False), PGD, FreeLB], ids=["fgm", "moved", "pgd", "lb"]
+)
+def test_it_starts_from_the_predictions_of_the_clean_batch_whoever_stands_behind_it(case: Case, other: Any) -> None:
+    alone = term(case, VirtualAdversarial())
+    both = gradient(case, 8, 1, "ours", {"techniques": [VirtualAdversarial(), other()]})
+    behind = ours(case, other())
+    assert_same({name: both[name] - behind[name] for name in behind}, alone)
 
 
 def test_a_matrix_and_batches_without_labels_are_refused() -> None:

@@ -28,7 +28,7 @@ def best_step(
 ) -> tuple[int, int]:
     """The step of the best checkpoint, and the last one, of a run whose evaluations give ``f1`` and ``cost``."""
     left = iter(scores[resume:])
-    callbacks: list[Any] = [BestCheckpoint({"eval_f1": "max", "eval_cost": "min"}, **options)]
+    callbacks: list[Any] = [BestCheckpoint({"f1": "max", "eval_cost": "min"}, **options)]
     callbacks += [EarlyStoppingCallback(stop_after)] if stop_after else []
 
     def metrics(_: Any) -> dict[str, float]:
@@ -48,9 +48,9 @@ def best_step(
         ([(0.7, 1), (0.7, 1), (0.7, 1)], {}, 1),  # the first of equals
         ([(0.70, 2), (0.705, 2), (0.709, 1)], {"min_delta": 0.01}, 3),
         ([(0.70, 2), (0.705, 2), (0.709, 2.005)], {"min_delta": 0.01}, 1),
-        ([(0.70, 2), (0.705, 2), (0.75, 3)], {"min_delta": {"eval_f1": 0.01, "eval_cost": 0.0}}, 3),
+        ([(0.70, 2), (0.705, 2), (0.75, 3)], {"min_delta": {"eval_f1": 0.01, "cost": 0.0}}, 3),
         ([(0.9, 1), (0.5, 1), (0.6, 1), (0.55, 1)], {"ignore_before": 0.5}, 3),
-        ([(0.9, 1.0), (0.8, 0.2), (0.7, 0.0)], {"weights": {"eval_f1": 1.0, "eval_cost": 1.0}}, 3),
+        ([(0.9, 1.0), (0.8, 0.2), (0.7, 0.0)], {"weights": {"f1": 1.0, "cost": 1.0}}, 3),
         ([(0.9, 0.3), (0.8, 0.15), (0.7, 0.0)], {"weights": {"eval_f1": 1, "eval_cost": 1}, "min_delta": 0.08}, 3),
         ([(0.9, 0.3), (0.8, 0.15), (0.7, 0.0)], {"weights": {"eval_f1": 1, "eval_cost": 1}, "min_delta": 0.2}, 1),
         ([(math.nan, 1), (0.1, 9), (math.nan, 0)], {}, 2),
@@ -91,3 +91,14 @@ def test_missing_metrics_and_bad_settings_are_refused(tmp_path: Path) -> None:
     run = trainer(tmp_path, steps=1, options={"callbacks": [best]}, **SETTINGS)
     with pytest.raises(KeyError, match=r"BestCheckpoint: eval_f1 not among the metrics epoch, eval_loss"):
         run.train()
+    run = trainer(tmp_path, steps=1, options={"callbacks": [BestCheckpoint({"f1": "max"})]}, **SETTINGS)
+    with pytest.raises(KeyError, match=r"BestCheckpoint: eval_f1 not among the metrics epoch, eval_loss"):
+        run.train()
+
+
+def test_one_of_several_data_sets_is_enough(tmp_path: Path) -> None:
+    best = BestCheckpoint({"other_loss": "min"})
+    run = trainer(tmp_path, steps=1, options={"callbacks": [best]}, **SETTINGS)
+    run.eval_dataset = {"one": run.eval_dataset, "other": run.eval_dataset}
+    run.train()
+    assert run.state.best_metric == 1.0

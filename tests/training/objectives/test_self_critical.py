@@ -19,12 +19,28 @@ from transformers import (
 )
 
 from nlpkit.losses import CrossEntropyLoss
-from nlpkit.training import SelfCritical, TechniqueTrainer
+from nlpkit.training import (
+    EMA,
+    FGM,
+    PGD,
+    Flooding,
+    FreeLB,
+    GradientPenalty,
+    ImplicitGradient,
+    RDrop,
+    ScheduledStrength,
+    SelfCritical,
+    Technique,
+    TechniqueTrainer,
+    VirtualAdversarial,
+    WeightScaleInvariant,
+)
 from nlpkit.training.objectives.self_critical import _until_end
 from tests.contract.cases import Case, pad_tokens, token_ids
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
 from tests.contract.test_stock_heads import assert_same
+from tests.training.runs import trainer
 
 WANTED = 7
 _BY_NAME = {case.name: case for case in HEADS}
@@ -132,6 +148,32 @@ def test_log_probabilities_are_those_that_samples_were_drawn_by(make: Any) -> No
     assert torch.equal(mask, ended.cumsum(1) - ended == 0)
 
 
+def test_samples_do_not_begin_with_the_answer_that_a_collator_gives_the_decoder(tmp_path: Path) -> None:
+    """DataCollatorForSeq2Seq(model=...) adds decoder_input_ids, which are the labels, one place on."""
+    drawn: dict[bool, list[Any]] = {True: [], False: []}
+    for is_given in drawn:
+        model, rows = (
+            t5(),
+            [{"input_ids": torch.tensor([5, 6, 7, 1]), "labels": torch.tensor([30, 31, 32, 33, 1])}] * 4,
+        )
+        made: Any = model
+
+        def collate(batch: Any, given: bool = is_given, made: Any = made) -> Any:
+            found = {name: torch.stack([row[name] for row in batch]) for name in ("input_ids", "labels")}
+            shifted = made.prepare_decoder_input_ids_from_labels(found["labels"])
+            decoder = {"decoder_input_ids": shifted, "decoder_attention_mask": torch.ones_like(shifted)}
+            return found | (decoder if given else {})
+
+        def reward(samples: Tensor, batch: Any, kept: list[Any] = drawn[is_given]) -> Tensor:
+            kept.append(samples.tolist())
+            return samples.sum(1).float()
+
+        args = TrainingArguments(str(tmp_path), max_steps=2, use_cpu=True, report_to=[], save_strategy="no")
+        critical = SelfCritical(reward, samples=2, max_new_tokens=4)
+        TechniqueTrainer(made, args, train_dataset=rows, data_collator=collate, techniques=[critical]).train()
+    assert drawn[True] == drawn[False] != []
+
+
 def test_settings_of_generation_and_dropout_are_put_aside_and_back() -> None:
     model = t5()
     model.generation_config.suppress_tokens = list(range(20))
@@ -164,3 +206,36 @@ def test_the_end_of_a_sample_belongs_to_it_and_nothing_behind_does() -> None:
     samples = torch.tensor([[5, 2, 0, 0], [5, 6, 7, 8], [2, 2, 9, 0], [5, 3, 2, 0]])
     lengths = [_until_end(samples, ends).sum(1).tolist() for ends in (2, [2, 3], None)]
     assert lengths == [[2, 4, 1, 3], [2, 4, 1, 2], [4, 4, 4, 4]]
+
+
+def refused(tmp_path: Path, *techniques: Technique) -> pytest.ExceptionInfo[ValueError]:
+    rows = [{"input_ids": ids["input_ids"], "labels": ids["input_ids"]} for ids in token_ids()]
+    with pytest.raises(ValueError) as told:
+        trainer(tmp_path, techniques, t5(), rows=lambda: rows, steps=2).train()
+    return told
+
+
+def test_without_the_tasks_own_pass_others_have_nothing_to_act_in(tmp_path: Path) -> None:
+    def weissi() -> Technique:
+        return WeightScaleInvariant(parameters=lambda _, p: p.dim() > 1)
+
+    told = r"SelfCritical\(task_weight=0\) runs no pass for the task's own loss, and {} acts in those alone"
+    for make in (VirtualAdversarial, weissi, RDrop, Flooding):
+        options: Any = {"level": 0.1} if make is Flooding else {}
+        for before in (False, True):
+            alone, other = SelfCritical(wanted_tokens, max_new_tokens=2, task_weight=0.0), make(**options)
+            found = refused(tmp_path, *((other, alone) if before else (alone, other)))
+            found.match(told.format(type(other).__name__))
+    refused(tmp_path, SelfCritical(wanted_tokens, max_new_tokens=2, task_weight=0.0), FGM()).match(told.format("FGM"))
+    later = SelfCritical(wanted_tokens, max_new_tokens=2)
+    falls = ScheduledStrength(later, "task_weight", lambda progress: float(progress < 0.5))
+    refused(tmp_path, later, RDrop(dropout=0.1), falls).match(told.format("RDrop"))
+    alone = SelfCritical(wanted_tokens, max_new_tokens=2, task_weight=0.0)
+    rows = [{"input_ids": ids["input_ids"], "labels": ids["input_ids"]} for ids in token_ids()]
+    trainer(tmp_path, [EMA(), alone, RDrop(0.0)], t5(), rows=lambda: rows, steps=1).train()
+
+
+@pytest.mark.parametrize("make", [FGM, PGD, FreeLB, GradientPenalty, ImplicitGradient])
+def test_samples_are_drawn_from_the_model_itself(make: Any, tmp_path: Path) -> None:
+    told = refused(tmp_path, make(), SelfCritical(wanted_tokens, max_new_tokens=2))
+    told.match(rf"{make.__name__} before SelfCritical moves the model while samples are drawn.*list it behind, techn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import TrainerCallback, TrainingArguments
 
-from nlpkit.losses import SquaredErrorLoss
-from nlpkit.training import FGM, Flooding, GradientPenalty, Technique, TechniqueTrainer, suggest_flood_level
+from nlpkit.losses import CrossEntropyLoss, SquaredErrorLoss
+from nlpkit.training import (
+    FGM,
+    PGD,
+    Flooding,
+    FreeLB,
+    GradientPenalty,
+    ImplicitGradient,
+    Technique,
+    TechniqueTrainer,
+    VirtualAdversarial,
+    suggest_flood_level,
+)
+from tests.contract.cases import VOCABULARY, Case
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS
 from tests.contract.test_stock_heads import assert_same
@@ -66,6 +79,27 @@ def test_each_item_has_a_sign_of_its_own_and_the_same_in_any_micro_batch() -> No
     for size, steps in ((8, 1), (2, 4)):
         found = flooded(1.6, "instance", size, steps)
         assert_same({name: found[name] for name in own}, own)
+
+
+def test_weights_of_classes_are_no_part_of_an_items_loss() -> None:
+    def of(*weights: float) -> dict[str, Tensor]:
+        flooding = Flooding(1.6, per="instance")
+        loss = CrossEntropyLoss(class_weights=weights)
+        return gradient(TOKENS, 2, 4, "ours", {"techniques": [flooding], "loss": loss})
+
+    classes = TOKENS.model().num_labels
+    assert_same(of(*[0.5] * classes), flooded(1.6, "instance"))
+    weights = [0.25 * (1 + number) for number in range(classes)]
+    model = TOKENS.model().double()
+    batch = TOKENS.collate(TOKENS.rows(), None)
+    labels = batch["labels"][batch["labels"] != -100]
+    values = F.cross_entropy(model(**batch).logits[batch["labels"] != -100], labels, reduction="none")
+    own_weights = torch.tensor(weights).double()[labels]
+    (own_weights * ((values - 1.6).abs() + 1.6) / own_weights.sum()).sum().backward()
+    found = of(*weights)
+    assert_same(
+        {name: found[name] for name, _ in model.named_parameters()}, {n: p.grad for n, p in model.named_parameters()}
+    )
 
 
 def test_the_step_is_that_of_all_techniques_behind(plain: dict[str, Tensor]) -> None:
@@ -186,3 +220,108 @@ def test_the_loss_of_the_step_has_all_of_what_stands_behind_flooding(others: lis
     assert len(parts) == len(others) + 2
     assert_same(found(Flooding(sum(parts) - 1e-3)), as_it_is)
     assert_same(found(Flooding(sum(parts) + 1e-3)), {name: -value for name, value in as_it_is.items()})
+
+
+class Flooded(CrossEntropyLoss):
+    """Flooding per instance, written down as a loss."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        self.level = level
+
+    def values(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (super().values(logits, labels) - self.level).abs() + self.level
+
+
+@pytest.mark.parametrize(
+    "other",
+    [FGM, lambda: FGM(include_clean=False), PGD, FreeLB, VirtualAdversarial],
+    ids=["fgm", "moved", "pgd", "lb", "vat"],
+)
+def test_per_instance_each_pass_of_an_adversary_is_of_the_flooded_loss(other: Callable[[], Technique]) -> None:
+    values = clean_values()
+    level = values.median().item()
+    expected = gradient(TOKENS, 8, 1, "ours", {"techniques": [other()], "loss": Flooded(level)})
+    flooding = Flooding(level, per="instance")
+    for techniques in ([flooding, other()], [other(), flooding]):
+        assert_same(gradient(TOKENS, 8, 1, "ours", {"techniques": techniques}), expected)
+
+
+@pytest.mark.parametrize("other", [FGM, PGD, FreeLB, VirtualAdversarial, GradientPenalty, ImplicitGradient])
+def test_per_micro_batch_the_order_makes_no_difference(other: type[Technique]) -> None:
+    level = losses()[0].item() + 1e-9  # below it by a hair, in the pass as it is
+    orders = (
+        gradient(TOKENS, 8, 1, "ours", {"techniques": techniques})
+        for techniques in ([flooding(level), other()], [other(), flooding(level)])
+    )
+    assert_same(*orders)
+
+
+def flooding(level: float) -> Flooding:
+    return Flooding(level, per="micro-batch")
+
+
+def clean_values() -> Tensor:
+    model, batch = TOKENS.model().double(), TOKENS.collate(TOKENS.rows(), None)
+    chosen = batch["labels"] != -100
+    return F.cross_entropy(model(**batch).logits[chosen], batch["labels"][chosen], reduction="none").detach()
+
+
+class Pooled(nn.Module):
+    """Says the same of all tokens of a row, so that what makes the loss of one rise lets others fall."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.embedding, self.linear = nn.Embedding(VOCABULARY, 6), nn.Linear(6, 5)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        mask = attention_mask[..., None]
+        pooled = ((self.embedding(input_ids) * mask).sum(dim=1) / mask.sum(dim=1)).tanh()
+        return {"logits": self.linear(pooled)[:, None].expand(-1, input_ids.shape[1], -1)}
+
+
+POOLED = Case("pooled", Pooled, TOKENS.rows, TOKENS.collate)
+
+
+def level_that_a_move_crosses(of: Literal["embeddings", "parameters"]) -> float:
+    """A hair below the loss of an item that falls where the flooded loss of all rises."""
+    model, batch = Pooled().double(), POOLED.collate(POOLED.rows(), None)
+    embedded: list[Tensor] = []
+    model.embedding.register_forward_hook(lambda _, __, output: embedded.append(output))
+    logits, labels = model(batch["input_ids"], batch["attention_mask"])["logits"], batch["labels"]
+    values = F.cross_entropy(logits[labels != -100], labels[labels != -100], reduction="none")
+    leaves = embedded if of == "embeddings" else list(model.parameters())
+    found = (torch.autograd.grad(value, leaves, retain_graph=True) for value in values)
+    slopes = torch.stack([torch.cat([slope.flatten() for slope in each]) for each in found])
+    for value, slope in zip(values.detach(), slopes, strict=True):
+        level = value.item() - 1e-9
+        if (values.detach() - level).sign() @ slopes @ slope < -0.5 * slope.norm() ** 2:
+            return level
+    raise AssertionError("no move crosses a level")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_gradient_penalty_keeps_the_signs_of_the_pass_as_it_is(first: bool) -> None:
+    level = level_that_a_move_crosses("embeddings")
+    both = [Flooding(level, per="instance"), GradientPenalty()]
+    found = gradient(POOLED, 8, 1, "ours", {"techniques": both if first else both[::-1], "loss": CrossEntropyLoss()})
+    settings = {"techniques": [GradientPenalty(exact=True)], "loss": Flooded(level)}
+    assert largest_difference(found, gradient(POOLED, 8, 1, "ours", settings)) < 1e-3
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_implicit_gradient_keeps_the_signs_of_the_pass_as_it_is(first: bool) -> None:
+    level = level_that_a_move_crosses("parameters")
+    model, batch = Pooled().double(), POOLED.collate(POOLED.rows(), None)
+    parameters = dict(model.named_parameters())
+    loss = Flooded(level).average(model(batch["input_ids"], batch["attention_mask"]), batch["labels"], None)
+    slopes = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    (loss + 0.3 * torch.stack([slope.square().sum() for slope in slopes]).sum()).backward()
+    both = [Flooding(level, per="instance"), ImplicitGradient(0.3)]
+    found = gradient(POOLED, 8, 1, "ours", {"techniques": both if first else both[::-1], "loss": CrossEntropyLoss()})
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-3)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import FalconConfig, FalconForTokenClassification
 
 from nlpkit.losses import (
+    BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     FlatNCELoss,
+    FocalLoss,
     InfoNCELoss,
+    LogBalancedLoss,
     Loss,
     NonContrastiveLoss,
+    RowDiceLoss,
     SquaredErrorLoss,
     bernoulli,
     gaussian,
     softmax,
 )
-from nlpkit.training import RDrop, VirtualAdversarial, stock_loss
+from nlpkit.training import RDrop, ScheduledStrength, VirtualAdversarial, stock_loss
 from nlpkit.training.dropout import set_dropout
 from nlpkit.training.technique import Batch
 from tests.contract.cases import Case, small_config
@@ -29,6 +35,7 @@ from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_losses import EMBEDDINGS
 from tests.contract.test_stock_heads import assert_same
 from tests.contract.test_techniques import largest_difference, with_two_masks
+from tests.training.runs import small_model, trainer
 
 BY_NAME = {case.name: case for case in HEADS}
 TOKENS, ROWS = BY_NAME["BertForTokenClassification"], BY_NAME["BertForSequenceClassification"]
@@ -82,6 +89,32 @@ def test_padding_and_the_number_of_rows_change_nothing(case: Case) -> None:
     first, second, batch = both(TOKENS)
     inverted = symmetric(first, second)[batch["labels"] == -100].mean()
     assert abs(inverted - term(TOKENS)) > 1e-6
+
+
+@pytest.mark.parametrize("on", ["labelled", "all"])
+@pytest.mark.parametrize("loss", [RowDiceLoss(), LogBalancedLoss()], ids=lambda loss: type(loss).__name__)
+def test_padding_is_no_part_of_an_item_that_is_a_row_of_tokens(loss: Loss, on: str) -> None:
+    options = {"loss": loss, "on": on, "divergence": softmax}
+    torch.testing.assert_close(term(TOKENS, 20, **options), term(TOKENS, **options), rtol=0, atol=1e-12)
+    first, second, batch = both(TOKENS)
+    mask = batch["labels"] != -100 if on == "labelled" else batch["attention_mask"].bool()
+    by_row = torch.where(mask, symmetric(first, second), 0.0).sum(dim=1)
+    labelled = (batch["labels"] != -100).any(dim=1)
+    expected = by_row[labelled].mean() if on == "labelled" else by_row.mean()
+    torch.testing.assert_close(term(TOKENS, **options), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("on", ["labelled", "all"])
+def test_padding_is_none_of_the_binary_labels_of_tokens(on: str) -> None:
+    def with_cells(batch: Any, length: int | None) -> Any:
+        found = TOKENS.collate(batch, length)
+        several = torch.nn.functional.one_hot(found["labels"].clamp(min=0), TOKENS.model().num_labels).double()
+        return found | {"labels": torch.where(found["labels"][..., None] == -100, -100.0, several)}
+
+    case = replace(TOKENS, collate=with_cells)
+    for loss in (BinaryCrossEntropyLoss(), FocalLoss(multi_label=True)):
+        settings = {"loss": loss, "on": on, "divergence": bernoulli()}
+        torch.testing.assert_close(term(case, 20, **settings), term(case, **settings), rtol=0, atol=1e-12)
 
 
 def test_items_without_labels_are_compared_where_all_are() -> None:
@@ -194,17 +227,32 @@ def test_without_weight_dropout_is_not_set_either_and_it_is_given_back_in_the_en
     assert {module.p for module in models[0].modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
 
 
-def test_dropout_comes_and_goes_with_the_weight() -> None:
-    model, technique = TOKENS.model(), RDrop(0.0, dropout=0.5)
-    technique.prepare(Trainer(model, CrossEntropyLoss()))  # type: ignore[arg-type]
-    found = []
-    for weight in (0.0, 1.0, 2.0, 0.0, 1.0):
-        technique.weight = weight
-        technique.on_step_begin(None, None, None, model=model)  # type: ignore[arg-type]
-        found.append(model.dropout.p)
-    assert found == [0.0, 0.5, 0.5, 0.0, 0.5]
-    technique.prepare(Trainer(model, CrossEntropyLoss()))  # type: ignore[arg-type]
+def test_dropout_comes_and_goes_with_the_weight(tmp_path: Path) -> None:
+    model, technique = small_model(), RDrop(0.0, dropout=0.5)
+    within: list[float] = []
+    model.register_forward_pre_hook(lambda *_: within.append(model.dropout.p))
+    scheduled = ScheduledStrength(technique, "weight", lambda progress: float(progress in (0.25, 0.75)))
+    trainer(tmp_path, [technique, scheduled], model).train()
+    assert within[1:] == [0.0, 0.5, 0.0, 0.5]  # after the one pass that knows the head's loss
     assert model.dropout.p == 0.0
+
+
+def test_checkpoints_are_of_the_model_with_its_own_dropout(tmp_path: Path) -> None:
+    """Falcon's configuration is read in each pass, so that the probability is set there too."""
+    config = FalconConfig(
+        vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, hidden_dropout=0.1,
+        attention_dropout=0.05, num_labels=5, pad_token_id=0,
+    )  # fmt: skip
+    given = config.to_dict()
+    technique = RDrop(dropout=0.3)
+    run = trainer(
+        tmp_path, [technique], FalconForTokenClassification(config), steps=2, save_strategy="steps", save_steps=1
+    )
+    run.train()
+    for step in (1, 2):
+        saved = FalconConfig.from_pretrained(tmp_path / f"checkpoint-{step}")
+        assert (saved.hidden_dropout, saved.attention_dropout) == (0.1, 0.05)
+    assert (config.hidden_dropout, config.attention_dropout) == (given["hidden_dropout"], given["attention_dropout"])
 
 
 def test_a_few_equal_numbers_do_not_end_a_run_in_half_precision() -> None:

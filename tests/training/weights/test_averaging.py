@@ -129,6 +129,17 @@ def test_the_average_of_the_best_checkpoint_is_the_model_in_the_end(tmp_path: Pa
     assert torch.equal(load_file(tmp_path / "end" / "model.safetensors")[NAME], saved[f"ema/average.{NAME}"])
 
 
+def test_what_does_not_act_has_no_average_to_miss(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    off = EMA(0.9)
+    off.weight = 0.0
+    run = trainer(
+        tmp_path, [off], steps=2, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
+        load_best_model_at_end=True,
+    )  # fmt: skip
+    run.train()
+    assert "begins anew" not in caplog.text
+
+
 def test_weights_in_bf16_have_an_average_in_fp32(tmp_path: Path) -> None:
     run = trainer(
         tmp_path, [EMA(0.999, warmup=False)], small_model().bfloat16(), steps=3, save_strategy="steps", save_steps=3
@@ -177,5 +188,5 @@ def test_the_parameters_of_a_loss_are_averaged_too(tmp_path: Path) -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"EMA: decay=1.0 must be in \[0, 1\)"):
         EMA(1.0)
-    with pytest.raises(ValueError, match=r"SWA: start=1 must be in \[0, 1\), and every=1 at least 1"):
+    with pytest.raises(ValueError, match=r"SWA: start=1: give a finite number at least 0 and below 1"):
         SWA(start=1)

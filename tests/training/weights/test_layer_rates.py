@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertForSequenceClassification, BertForTokenClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification, Seq2SeqTrainingArguments
 
+from nlpkit import TechniqueSeq2SeqTrainer
 from nlpkit.losses import CenterLoss, CrossEntropyLoss
 from nlpkit.optimizers import Muon
 from nlpkit.training import LayerRates
@@ -98,3 +99,26 @@ def test_what_has_no_depth_or_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"LayerRates: BertForMaskedLM has no head that begins at random"):
         LayerRates(head_rate=1.0).groups(small_model("bert"), [])
     assert LayerRates(head_rate=1.0).groups(small_bert(BertForTokenClassification), []) == []
+
+
+def test_rates_beside_an_optimizer_that_was_given_are_refused(tmp_path: Path) -> None:
+    model = small_bert(BertForTokenClassification)
+    options = {"optimizers": (torch.optim.SGD(model.parameters(), lr=0.1), None)}
+    with pytest.raises(ValueError, match=r"LayerRates sets rates where the Trainer makes the optimizer: give that as"):
+        trainer(tmp_path, [LayerRates(0.5)], model, options=options)
+    own = trainer(tmp_path, [LayerRates(0.5)], steps=1)
+    own.create_optimizer()
+    own.train()
+    own.train()  # with the optimizer of the first time
+
+
+def test_a_seq2seq_trainer_makes_any_optimizer(tmp_path: Path) -> None:
+    args = Seq2SeqTrainingArguments(str(tmp_path), use_cpu=True, report_to=[], learning_rate=0.5)
+    model, technique = small_model("t5"), LayerRates(0.5)
+    made: Any = (torch.optim.SGD, {"lr": 0.5})
+    run = TechniqueSeq2SeqTrainer(model, args, optimizer_cls_and_kwargs=made, techniques=[technique])
+    assert isinstance(run.create_optimizer(), torch.optim.SGD)
+    assert min(technique.rates.values()) < 0.5
+    given: Any = (torch.optim.SGD(model.parameters(), lr=0.1), None)
+    with pytest.raises(ValueError, match="give optimizers= or optimizer_cls_and_kwargs=, not both"):
+        TechniqueSeq2SeqTrainer(model, args, optimizer_cls_and_kwargs=made, optimizers=given)

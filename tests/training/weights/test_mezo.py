@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses import CenterLoss, ChunkedCrossEntropyLoss, CrossEntropyLoss, Loss
-from nlpkit.training import FGM, MeZO, Technique, Unfreezing, WeightScaleInvariant
+from nlpkit.training import FGM, LayerRates, MeZO, Technique, Unfreezing, WeightScaleInvariant
 from nlpkit.training.weights.directions import CHUNK, MovedReads, direction, moved
 from nlpkit.training.weights.mezo import projected_gradient
 from tests.contract.cases import pad_tokens, small_config, tagged_rows
@@ -225,7 +225,7 @@ def slope(model: Any, loss: Loss, names: dict[str, Any], epsilon: float = 1e-5) 
         before = [parameter.detach().clone() for parameter in names.values()]
         for number, parameter in enumerate(names.values()):
             parameter.data = moved(parameter, (42, 0, 0, number), length)
-        with torch.enable_grad():
+        with torch.enable_grad(), loss.model_pass():
             terms = loss.terms(model(**loss.inputs_of(batch)), batch, items)
         sides.append(sum(term.item() for term in terms.values()))
         for parameter, value in zip(names.values(), before, strict=True):
@@ -286,7 +286,7 @@ def test_without_weight_it_is_not_there() -> None:
 
 
 def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"MeZO: epsilon=0 must be positive, and directions=1 at least 1"):
+    with pytest.raises(ValueError, match=r"MeZO: epsilon=0: give a finite number above 0"):
         MeZO(0)
     with pytest.raises(ValueError, match=r"MeZO takes no gradients: FGM cannot act beside it"):
         trainer(tmp_path, [FGM(), MeZO()])
@@ -294,3 +294,32 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
     model.unused = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"computed without unused.weight, unused.bias: set requires_grad_"):
         trainer(tmp_path, [MeZO()], model).train()
+
+
+def test_each_weight_moves_by_the_rate_of_its_layer(tmp_path: Path) -> None:
+    moves = []
+    technique = LayerRates(decay=0.5, head_rate=0.3)
+    for beside in ([], [technique]):
+        model = small_bert().double()
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        settings = {"lr_scheduler_type": "constant", "learning_rate": 0.1, "weight_decay": 0.0}
+        trainer(tmp_path, [MeZO(), *beside], model, steps=1, **settings).train()
+        moves.append({name: parameter.detach() - before[name] for name, parameter in model.named_parameters()})
+    plain, layered = moves
+    assert len(set(technique.rates.values())) == 4
+    for name, rate in technique.rates.items():
+        torch.testing.assert_close(layered[name], plain[name] * rate / 0.1, rtol=0, atol=1e-12)
+        assert plain[name].abs().max() > 1e-4
+
+
+def test_a_weight_in_transposed_storage_moves_as_any_other(tmp_path: Path) -> None:
+    trained = []
+    for transposed in (False, True):
+        model = small_bert()
+        if transposed:
+            for weight in (model.classifier.weight, model.bert.embeddings.word_embeddings.weight):
+                weight.data = weight.data.t().contiguous().t()
+        run = trainer(tmp_path, [MeZO()], model, learning_rate=0.01)
+        run.train()
+        trained.append(model)
+    assert same_weights(*trained)

@@ -106,7 +106,7 @@ def test_a_smaller_batch_is_found_with_all_that_is_trained(tmp_path: Path) -> No
 
 
 def test_bad_settings_and_waiting_processes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Unfreezing: every=0 must be positive"):
+    with pytest.raises(ValueError, match=r"Unfreezing: every=0: give a finite number above 0"):
         Unfreezing(0)
     with pytest.raises(ValueError, match=r"Unfreezing: unit='steps' must be 'epochs' or 'training'"):
         Unfreezing(1, "steps")  # type: ignore[arg-type]
@@ -120,3 +120,18 @@ def test_bad_settings_and_waiting_processes_are_refused(tmp_path: Path) -> None:
         Unfreezing().prepare(run)
     Args.ddp_find_unused_parameters = None  # type: ignore[assignment]
     Unfreezing().prepare(run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"every": 1.0}, "training ends before the embeddings and the lowest 2 of 2 blocks are let in"),
+        ({"every": 0.25, "unit": "training"}, ""),
+        ({"every": 0.3, "unit": "training"}, "training ends before the embeddings are let in"),
+    ],
+)
+def test_what_a_run_is_too_short_for_is_told(
+    settings: Any, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer(tmp_path, [Unfreezing(**settings)]).train()  # four steps, an epoch
+    assert (told in caplog.text) if told else "Unfreezing" not in caplog.text

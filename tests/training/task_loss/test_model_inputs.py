@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from nlpkit.losses import CrossEntropyLoss
-from nlpkit.training.model_inputs import model_inputs
+from nlpkit.training.task_loss.model_inputs import model_inputs
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 24,

@@ -39,11 +39,19 @@ class GradCache(Technique):
         """Refuses techniques whose further passes have other outputs than those that are held."""
         self._trainer = trainer
         for technique in trainer.techniques:
-            if technique is not self and type(technique).step is not Technique.step:
+            if technique.judges_passes:
+                name = type(technique).__name__
                 raise ValueError(
-                    f"GradCache holds the gradients of one pass, and {type(technique).__name__} runs batches in "
-                    "another way: use one of them, or gradient_accumulation_steps=1 without GradCache"
+                    f"GradCache beside {name}: GradCache has found the gradients at the outputs of one pass of each "
+                    f"micro-batch before any runs, and {name} wraps their passes, to repeat them or to judge the loss "
+                    "of each, which here is an even share of the whole batch's: leave one of them out; without "
+                    "GradCache such a loss needs gradient_accumulation_steps=1"
                 )
+
+    @property
+    def judges_passes(self) -> bool:
+        """It runs each micro-batch once, in the state of its random numbers that it has kept."""
+        return False
 
     def begin(self, run: Run, model: nn.Module, batches: Sequence[Batch], items: Items) -> None:
         """Run the step without graph, and find the gradient at each output."""
@@ -77,6 +85,11 @@ class GradCache(Technique):
 
     def _loss(self) -> BatchLoss:
         loss = self._trainer.task_loss
+        if loss.scope == "micro-batch" and not isinstance(loss, BatchLoss):
+            raise ValueError(
+                f"GradCache joins a BatchLoss alone, and {type(loss).__name__} is one with something around it: take "
+                "that off, or set gradient_accumulation_steps=1 and leave GradCache out"
+            )
         if not isinstance(loss, BatchLoss):
             raise ValueError(
                 f"GradCache is for losses that couple the rows of a batch; {loss} is a sum over items, which is right "

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nlpkit.losses import BatchLoss, FlatNCELoss, InfoNCELoss
-from nlpkit.training import FGM, GradCache, SimCSE, TechniqueTrainer
+from nlpkit.training import FGM, Flooding, GradCache, SimCSE, TechniqueTrainer
 from tests.contract.cases import Case, pad_tokens, small_config, token_ids
 from tests.contract.one_step import gradient
 from tests.contract.stock_heads import HEADS, stock
@@ -28,6 +28,15 @@ def step(case: Case, batch_size: int, accumulation: int, loss: Any, *others: Any
 def test_cached_steps_equal_one_large_batch(batch_size: int, accumulation: int) -> None:
     whole = step(EMBEDDINGS, 8, 1, InfoNCELoss())
     assert_same(step(EMBEDDINGS, batch_size, accumulation, InfoNCELoss()), whole)
+
+
+@pytest.mark.parametrize("level", [0.1, 100.0], ids=["above the level", "below it"])
+def test_cached_steps_are_flooded_as_the_whole_batch_is(level: float) -> None:
+    whole = step(EMBEDDINGS, 8, 1, InfoNCELoss(), Flooding(level))
+    assert_same(step(EMBEDDINGS, 2, 4, InfoNCELoss(), Flooding(level)), whole)
+    plain = step(EMBEDDINGS, 8, 1, InfoNCELoss())
+    turned = {name: -tensor for name, tensor in plain.items()} if level > 1 else plain
+    assert_same(whole, turned)
 
 
 class Learnt(FlatNCELoss):
@@ -109,11 +118,13 @@ def test_what_cannot_be_is_refused() -> None:
         gradient(EMBEDDINGS, 2, 4, "ours", {"loss": InfoNCELoss()})
     with pytest.raises(ValueError, match=r"InfoNCELoss couples the rows of a batch, and this batch has 2 of the step"):
         InfoNCELoss()(torch.ones(2, 3), torch.tensor([0, 0]), num_items_in_batch=8)
-    with pytest.raises(ValueError, match=r"GradCache holds the gradients of one pass, and FGM runs batches in"):
-        step(EMBEDDINGS, 2, 4, InfoNCELoss(), FGM())
+    for other in (FGM(), Flooding(0.1, per="instance")):
+        told = rf"GradCache beside {type(other).__name__}: .*which here is an even share of the whole batch's"
+        with pytest.raises(ValueError, match=told):
+            step(EMBEDDINGS, 2, 4, InfoNCELoss(), other)
     with pytest.raises(ValueError, match=r"GradCache is for losses that couple the rows of a batch"):
         step(HEADS[0], 2, 4, None)
-    with pytest.raises(ValueError, match=r"SimCSE: both passes are equal to the bit"):
+    with pytest.raises(ValueError, match=r"SimCSE: both passes are equal but for rounding"):
         step(EMBEDDINGS, 8, 1, InfoNCELoss(), SimCSE())
     with pytest.raises(ValueError, match=r"no batch of the first step has labels, only input_ids, attention_mask"):
         gradient(Case("bare", EMBEDDINGS.model, token_ids, pad_tokens), 8, 1, "ours", {"loss": InfoNCELoss()})

@@ -10,31 +10,36 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
 
-from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
-from nlpkit.training.checkpoints import load_state, save_state
-from nlpkit.training.head_loss import HeadLoss
-from nlpkit.training.loss_parameters import LossParameters
-from nlpkit.training.model_inputs import model_inputs
-from nlpkit.training.precision import refuse_fp16_training
-from nlpkit.training.refusals import (
+from nlpkit.training.frame.checkpoints import load_state, save_loss, save_state
+from nlpkit.training.frame.optimizer_mixin import OptimizerMixin
+from nlpkit.training.frame.refusals import (
     refuse_another_compute_loss,
     refuse_callbacks,
     refuse_coupled_parts,
+    refuse_late_techniques,
     refuse_no_labels,
+    refuse_rates,
 )
+from nlpkit.training.frame.step_items import step_items
+from nlpkit.training.frame.term_log import TermLog
+from nlpkit.training.monitoring.schedules import those_that_may_act
+from nlpkit.training.precision import refuse_fp16_training
+from nlpkit.training.task_loss.given_loss import GivenLoss
+from nlpkit.training.task_loss.head_loss import HeadLoss
+from nlpkit.training.task_loss.loss_parameters import LossParameters
+from nlpkit.training.task_loss.model_inputs import model_inputs, without_loss
 from nlpkit.training.technique import Batch, Run, Technique, Terms, numbered, total
-from nlpkit.training.term_log import TermLog
 
 
-class TechniquesMixin(Trainer):
+class TechniquesMixin(OptimizerMixin):
     """What makes a Trainer's loss right, and lets techniques change it; see ``TechniqueTrainer``."""
 
     # Checked on transformers 5.23.0: `_run_epoch` hands what `get_batch_samples` returns to `training_step`, and
-    # nothing else looks at the number of items; `_clip_grad_norm` runs once per step, on unscaled gradients;
-    # `_save_checkpoint` and `_load_from_checkpoint` keep a step's state.
+    # nothing else looks at the number of items;
+    # `_inner_training_loop` is all of a training, begun again where `auto_find_batch_size` tries a smaller batch;
+    # `_save_checkpoint` and `_load_best_model` keep a step's state, and find it again.
 
     loss_is_scaled_for_ga = True
 
@@ -47,14 +52,16 @@ class TechniquesMixin(Trainer):
     ) -> None:
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("give compute_loss_func as loss=, whose items are counted over the whole step")
-        self.techniques = numbered(techniques)
-        self.given_loss = loss if loss is None or isinstance(loss, Loss) else FunctionLoss(loss)
-        self._task_loss = self.given_loss
+        self._given_techniques = numbered(techniques)
+        self.techniques: list[Technique] = []
+        self._given_loss = GivenLoss(loss)
+        self._task_loss = self.given_loss = self._given_loss.loss
         super().__init__(*args, **kwargs)
         self._head_loss = HeadLoss(self.args.label_smoothing_factor)
         self._items: Any = {}  # of the step that is running, by term
         self._weight, self._shown, self._prefix = 1.0, 1.0, ""
         self._term_log = TermLog()
+        self._left_over: list[Batch] = []  # micro-batches of a step that has not begun
         self._step_begins: list[Batch] = []  # the micro-batches of a step, until its first one runs
         if self._task_loss is not None:
             if self.args.label_smoothing_factor:
@@ -63,10 +70,8 @@ class TechniquesMixin(Trainer):
             if self.args.label_names is None and self._task_loss.columns:
                 self.label_names = list(self._task_loss.columns)  # else columns that forward does not name are dropped
         self._loss_parameters = LossParameters(self._task_loss, self.accelerator)
-        refuse_coupled_parts(self._task_loss, self.techniques, self.args.gradient_accumulation_steps)
-        for technique in self.techniques:
-            self.add_callback(technique)
-        self._prepare_techniques()
+        self._join(those_that_may_act(self._given_techniques))
+        refuse_rates(self.techniques, self.optimizer)
 
     @property
     def task_loss(self) -> Loss:
@@ -75,28 +80,44 @@ class TechniquesMixin(Trainer):
             raise RuntimeError("the loss of the model's own head is known once the first batch has come")
         return self._task_loss
 
-    def _prepare_techniques(self) -> None:
-        for technique in self.techniques:
+    def _join(self, techniques: list[Technique]) -> None:
+        """Techniques take part, in their order; those that had taken part and are not among them do so no longer."""
+        numbered(self._given_techniques)  # again, since another Trainer may have had one of them
+        if techniques != self.techniques:
+            others = [callback for callback in self.callback_handler.callbacks if callback not in self.techniques]
+            self.callback_handler.callbacks, self.techniques = [*others, *techniques], techniques
+        refuse_coupled_parts(self._task_loss, techniques, self.args)
+        for technique in techniques:
             if technique.prepared_for[0] is not self or technique.prepared_for[1] is not self.model:
                 technique.prepare(self)
                 technique.prepared_for = (self, self.model)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        refuse_callbacks(self.callback_handler.callbacks, self.techniques)
+        refuse_callbacks(self.callback_handler.callbacks, self._given_techniques)
         self._head_loss.begin(self.model)
-        self._prepare_techniques()
-        self._term_log = TermLog()
-        if self.given_loss is not None and not kwargs.get("resume_from_checkpoint"):
-            self.given_loss.restart()
-        return super()._inner_training_loop(*args, **kwargs)
+        self._term_log, self._left_over = TermLog(), []
+        with ExitStack() as entered:
+            acting = those_that_may_act(self._given_techniques)  # weights may have been set since
+            for technique in acting:
+                entered.callback(technique.leave)
+            self._join(acting)
+            if folder := kwargs.get("resume_from_checkpoint"):
+                load_state(Path(folder), self.techniques, self._task_loss)
+            elif self.given_loss is not None:
+                self.given_loss.restart()
+            return super()._inner_training_loop(*args, **kwargs)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Any]:
         """The micro-batches of a step, as techniques make them, and the step's items by term."""
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        new, _ = super().get_batch_samples(epoch_iterator, num_batches - len(self._left_over), device)
+        batches, self._left_over = [*self._left_over, *new], []
+        if len(batches) < num_batches:  # a stream has ended within a step, which goes on in the next pass over it
+            batches, self._left_over = [], batches
         if not batches:
-            return batches, None
+            return [], None
+        refuse_late_techniques(self._given_techniques, self.techniques)
         for batch in batches:
             self._find_loss(batch)
         for technique in self._active():
@@ -104,7 +125,7 @@ class TechniquesMixin(Trainer):
         if self.state.global_step == 0:
             refuse_no_labels(self.task_loss, self._active(), batches)
         self._step_begins = batches
-        return batches, self._count(batches, device)
+        return batches, step_items(self.task_loss, self._active(), batches, self.accelerator)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> None:
         return None  # counted by term, for training only; a batch of evaluation has its own items
@@ -117,17 +138,7 @@ class TechniquesMixin(Trainer):
             mean = partial(self.accelerator.reduce, reduction="mean")
             with self.compute_loss_context_manager():
                 self._task_loss = self._head_loss.find(self.model_wrapped, self._prepare_inputs(dict(batch)), mean)
-
-    def _count(self, batches: list[Batch], device: torch.device) -> dict[str, Tensor]:
-        counts: dict[str, Tensor] = {}
-        for batch in batches:
-            for found in (self.task_loss.items_of(batch), *(technique.items(batch) for technique in self._active())):
-                for name, count in found.items():
-                    counts[name] = counts.get(name, 0) + count.to(device)
-        if self.args.world_size > 1:
-            summed = self.accelerator.reduce(torch.stack([count.double() for count in counts.values()]), "sum")
-            counts = dict(zip(counts, summed, strict=True))
-        return {name: count.clamp(min=1) for name, count in counts.items()}
+            refuse_coupled_parts(self._task_loss, self.techniques, self.args)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """One micro-batch, with its passes in the order of the techniques."""
@@ -137,22 +148,21 @@ class TechniquesMixin(Trainer):
         run: Callable[[Batch], Tensor] = partial(self._plain_step, model)
         model.train()
         active = self._active()
-        if self._step_begins:
-            batches, self._step_begins = self._step_begins, []
-            self._loss_parameters.forget_gradients()
+        with ExitStack() as entered:
             for technique in active:
-                technique.begin(Run(run, self), model, [self._prepare_inputs(batch) for batch in batches], self._items)
-        for technique in reversed(active):
-            run = partial(technique.step, Run(run, self), model, items=self._items)
-        loss = run(inputs)
+                entered.enter_context(technique.training())
+            if self._step_begins:
+                batches, self._step_begins = self._step_begins, []
+                self._loss_parameters.forget_gradients()
+                for technique in active:
+                    inputs_of_step = [self._prepare_inputs(batch) for batch in batches]
+                    technique.begin(Run(run, self), model, inputs_of_step, self._items)
+            for technique in reversed(active):
+                run = partial(technique.step, Run(run, self), model, items=self._items)
+            loss = run(inputs)
         if self.accelerator.sync_gradients:
             self._loss_parameters.reduce_gradients()
         return loss
-
-    def _clip_grad_norm(self, model: nn.Module) -> Any:
-        norm = super()._clip_grad_norm(model)
-        self._loss_parameters.clip_gradients(self.args.max_grad_norm)
-        return norm
 
     def _plain_step(self, model: nn.Module, batch: Batch) -> Tensor:
         self._has_computed_terms = False
@@ -190,6 +200,8 @@ class TechniquesMixin(Trainer):
             loss = self._scaled(total(terms))
         else:
             loss = self.evaluation_loss(outputs, inputs)
+        if return_outputs and isinstance(outputs, tuple):
+            outputs = (loss, *outputs)  # the Trainer leaves the first one out
         return (loss, outputs) if return_outputs else loss
 
     def evaluation_loss(self, outputs: Any, batch: Batch) -> Tensor:
@@ -201,6 +213,7 @@ class TechniquesMixin(Trainer):
 
     def _terms(self, outputs: Any, batch: Batch) -> Terms:
         """The task's own, or what a technique that joins micro-batches has in its place, and those of techniques."""
+        self._given_loss.look(self._running, outputs, batch, self._items)
         active = self._active()
         joined = [technique for technique in active if technique.joins_micro_batches]
         terms = {} if joined else self.task_loss.terms(outputs, batch, self._items)
@@ -217,7 +230,8 @@ class TechniquesMixin(Trainer):
         """What the model returns for a batch without its labels, of which no loss is computed inside."""
         inner: Any = self.model
         inputs = model_inputs(inner, batch, self.task_loss)
-        return (self._running if model is None else model)(**inputs)
+        with self.task_loss.model_pass():
+            return without_loss((self._running if model is None else model)(**inputs), inputs, self.task_loss)
 
     def backward_term(self, name: str, term: Tensor) -> Tensor:
         """Add the gradient of a term that is divided by its items, and log it."""
@@ -247,18 +261,6 @@ class TechniquesMixin(Trainer):
                 entered.enter_context(technique.evaluating())
             return super().evaluation_loop(*args, **kwargs)
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer with the groups that techniques make, and the parameters of the loss."""
-        made = self.optimizer is None
-        optimizer: Any = super().create_optimizer(model)
-        if made:
-            trained: Any = self.model if model is None else model
-            for technique in self.techniques:
-                optimizer.param_groups = technique.groups(trained, optimizer.param_groups)
-        if made or self.lr_scheduler is None:
-            self._loss_parameters.join(optimizer)
-        return optimizer
-
     def log_term(self, name: str, term: Tensor) -> None:
         """Add to what is logged by a name at the next log."""
         self._log_terms({name: term})
@@ -281,10 +283,10 @@ class TechniquesMixin(Trainer):
             save_state(folder, self.techniques, self._task_loss)
         super()._save_checkpoint(model, trial)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        load_state(Path(resume_from_checkpoint), self.techniques, self._task_loss)
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        save_loss(Path(output_dir or str(self.args.output_dir)), self.given_loss)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        load_state(Path(str(self.state.best_model_checkpoint)), [], self._task_loss)
+        load_state(Path(str(self.state.best_model_checkpoint)), self.techniques, self._task_loss)

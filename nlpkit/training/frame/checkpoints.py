@@ -15,6 +15,8 @@ from nlpkit.training.technique import Technique
 logger = logging.getLogger(__name__)
 
 _FILE = "techniques.safetensors"
+#: Of a loss with parameters, beside the model.
+LOSS = "loss.safetensors"
 
 
 def save_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None) -> None:
@@ -32,6 +34,17 @@ def save_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None)
     if state:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(state, folder / _FILE)
+
+
+def save_loss(folder: Path, loss: Loss | None) -> None:
+    """Write a loss that has learnt something beside the model: ``loss.load_state_dict(load_file(folder / LOSS))``.
+
+    Args:
+        folder: of the model.
+        loss: that was given to the Trainer.
+    """
+    if loss is not None and any(True for _ in loss.parameters()):
+        save_file({name: value.contiguous() for name, value in loss.state_dict().items()}, folder / LOSS)
 
 
 def load_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None) -> None:
@@ -59,6 +72,8 @@ def _name_of(loss: Loss) -> str:
 
 def _load(keeper: Technique | Loss, name: str, state: dict[str, Tensor], folder: Path) -> None:
     own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+    if not own and isinstance(keeper, Technique) and not keeper.active:
+        return  # without weight it is not there, and has left nothing
     if not own:
         kept = sorted({key.partition("/")[0] for key in state})
         logger.warning("%s begins anew: %s has the state of %s", name, folder, ", ".join(kept) or "no technique")

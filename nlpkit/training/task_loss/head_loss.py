@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
-from nlpkit.training.stock_losses import agrees_with_head, stock_loss, with_head
+from nlpkit.losses.standard import BinaryCrossEntropyLoss, SpanLoss, SquaredErrorLoss
+from nlpkit.modes import evaluating
+from nlpkit.training.task_loss.stock_losses import agrees_with_head, stock_loss, with_head, with_known_labels
 from nlpkit.training.technique import Batch
 
 
@@ -35,7 +37,7 @@ class HeadLoss:
             self._model, self.is_checked = model, False
 
     def find(self, model: nn.Module, batch: Batch, mean_over_processes: Callable[[Tensor], Tensor]) -> Loss:
-        """Run the model once, in evaluation mode, by which it sets ``config.problem_type`` as well.
+        """Run the model once or twice, in evaluation mode, by which it sets ``config.problem_type`` as well.
 
         Args:
             model: as it is run.
@@ -48,12 +50,15 @@ class HeadLoss:
         Raises:
             ValueError: the head is not known, or gives another loss.
         """
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             outputs = model(**batch)
-            agrees = agrees_with_head(stock_loss(model), outputs, batch, type(with_head(model)).__name__)
-        model.train(was_training)
+            loss = stock_loss(model)
+            has_labels = all(batch.get(column) is not None for column in loss.columns)
+            if has_labels and isinstance(loss, BinaryCrossEntropyLoss | SquaredErrorLoss | SpanLoss):
+                # On all processes, whatever labels they have.
+                batch = with_known_labels(loss, batch)
+                outputs = model(**batch)
+            agrees = agrees_with_head(loss, outputs, batch, type(with_head(model)).__name__)
         device = next(model.parameters()).device
         self.is_checked = bool(mean_over_processes(torch.tensor(float(agrees), device=device)) == 1)
         return stock_loss(model, self._label_smoothing)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
-from nlpkit.training.stock_losses import is_sequence_to_sequence, with_head
+from nlpkit.training.task_loss.stock_losses import is_sequence_to_sequence, with_head
 
 
 def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict[str, Any]:
@@ -33,6 +33,18 @@ def model_inputs(model: nn.Module, batch: Mapping[str, Any], loss: Loss) -> dict
         ids = _shifted_right(labels, inner) if prepare is None else prepare(labels=labels)
         inputs["decoder_input_ids"] = _to_the_last_label(ids, labels, inner)
     return inputs
+
+
+def without_loss(outputs: Any, inputs: Mapping[str, Any], loss: Loss) -> Any:
+    """What a model has returned, without the loss that a tuple begins with where the model had labels.
+
+    Args:
+        outputs: a tuple, or what names its parts.
+        inputs: of the model.
+        loss: knows which columns are labels.
+    """
+    headed = isinstance(outputs, tuple) and any(inputs.get(column) is not None for column in loss.columns)
+    return outputs[1:] if headed else outputs
 
 
 def _shifted_right(labels: Tensor, model: Any) -> Tensor:

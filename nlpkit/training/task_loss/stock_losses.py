@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.models.auto import modeling_auto
 
 from nlpkit.losses.loss import Loss
@@ -52,7 +53,7 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
     inner = with_head(model)
     if hasattr(inner, "own_loss"):
         return _smoothed(inner.own_loss(), label_smoothing)
-    kind = next((kind for cls in type(inner).__mro__ if (kind := _kind(cls.__name__, inner))), None)
+    kind = _kind(inner)
     if kind == "span":
         return SpanLoss()
     if kind == "sequence":
@@ -72,7 +73,7 @@ def agrees_with_head(loss: Loss, outputs: Any, batch: Mapping[str, Any], head: s
         head: the name of its class, for the message.
 
     Returns:
-        ``False`` where the batch has no labels, which shows nothing.
+        ``False`` where the batch has no labels, or a loss is not finite, which shows nothing.
 
     Raises:
         ValueError: the head's loss is another one, as that of a model which adds a term of its own.
@@ -81,13 +82,37 @@ def agrees_with_head(loss: Loss, outputs: Any, batch: Mapping[str, Any], head: s
         return False
     theirs, outputs = (outputs[0], outputs[1:]) if isinstance(outputs, tuple) else (outputs["loss"], outputs)
     own = sum(term.item() for term in loss.terms(outputs, batch, {}).values())
+    if not math.isfinite(own) or not math.isfinite(theirs.item()):
+        return False
     tolerance = 1e-2 if theirs.dtype in (torch.float16, torch.bfloat16) else 1e-5  # of the loss, not of its logits
     if abs(own - theirs.item()) > tolerance * max(1.0, abs(theirs.item())):
-        raise ValueError(
-            f"the head of {head} has a loss of {theirs.item():.6g} where {loss} has {own:.6g}: it adds something of "
-            f"its own, or does not shift labels; {_WAY_OUT}"
-        )
+        told = f"the head of {head} has a loss of {theirs.item():.6g} where {loss} has {own:.6g}: "
+        if isinstance(loss, CrossEntropyLoss) and loss.shift and _has_soft_prompt(loss.logits_of(outputs), batch):
+            raise ValueError(
+                f"{told}the soft prompt predicts the first token, too; let its label be -100, or give "
+                "loss=CrossEntropyLoss(shift=True), which leaves it out"
+            )
+        raise ValueError(f"{told}it adds something of its own, or does not shift labels; {_WAY_OUT}")
     return True
+
+
+def with_known_labels(loss: Loss, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch over which a head of transformers means the same as this library does: labels that are left out are 0.
+
+    It takes -100 for a number where labels are no classes, and averages first and last positions of answers by
+    themselves.
+
+    Args:
+        loss: of the head.
+        batch: with labels.
+    """
+    unknown = loss.labels_of(batch) == -100
+    columns = dict(zip(loss.columns, unknown.unbind(1), strict=True)) if len(loss.columns) > 1 else {"labels": unknown}
+    return {**batch} | {name: batch[name].masked_fill(mask.view_as(batch[name]), 0) for name, mask in columns.items()}
+
+
+def _has_soft_prompt(logits: Tensor, batch: Mapping[str, Any]) -> bool:
+    return bool(logits.shape[-2] > batch["labels"].shape[-1])
 
 
 def is_sequence_to_sequence(model: nn.Module) -> bool:
@@ -95,6 +120,11 @@ def is_sequence_to_sequence(model: nn.Module) -> bool:
     tables = ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES")
     named = any(cls.__name__ in _names(table) for cls in type(model).__mro__ for table in tables)
     return named or hasattr(model, "prepare_decoder_input_ids_from_labels")
+
+
+def predicts_next_token(model: nn.Module) -> bool:
+    """Whether a head is that of a decoder, whose logits at a token are for the one behind it."""
+    return _kind(model) == "next token"
 
 
 def with_head(model: Any) -> Any:
@@ -116,12 +146,12 @@ def _smoothed(loss: Loss, label_smoothing: float) -> Loss:
     return loss
 
 
-def _kind(name: str, model: Any) -> str | None:
-    for kind, tables in _TABLES.items():
-        if any(name in _names(table) for table in tables):
-            if kind == "next token" and model.config.is_encoder_decoder:
-                return "tokens"
-            return kind
+def _kind(model: Any) -> str | None:
+    """The kind of head of the first class, of those that a model is of, which is in a table."""
+    for name in (cls.__name__ for cls in type(model).__mro__):
+        for kind, tables in _TABLES.items():
+            if any(name in _names(table) for table in tables):
+                return "tokens" if kind == "next token" and model.config.is_encoder_decoder else kind
     return None
 
 

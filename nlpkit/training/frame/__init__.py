@@ -1,0 +1,1 @@
+"""What runs in every step of a Trainer: items, terms, checkpoints, and what is refused."""
