@@ -37,28 +37,17 @@ def scores_in_turn(
         Nats, shape ``(batch, words)``.
 
     Note:
-        Every word of every example is a row of its own, and each of its tokens a forward pass; words of fewer tokens
-        leave the batch early.
+        Each token of the words is a step, and in a step every distinct input is one row of a forward pass: words that
+        begin alike share their rows, and words of fewer tokens leave early.
     """
     words, variants, slots = batch["words"], batch["variants"], batch["slots"]
     examples, count, _ = words.shape
     row = torch.arange(examples, device=words.device)[:, None] * (len(slots) // examples) + variants  # (batch, words)
-    inputs = {name: batch[name][row.flatten()] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    places = slots[row.flatten()]  # (batch * words, masks)
+    row = row.flatten()
+    inputs = {name: batch[name][row] for name in ("input_ids", "attention_mask", "token_type_ids")}
     flat = words.flatten(end_dim=1)  # (batch * words, masks)
     targets = torch.where(flat == PADDING, PADDING, batch["tokens"][flat.clamp(min=0)])
-    totals = torch.cat(
-        [
-            _fill(
-                log_probabilities_at,
-                {name: tensor[part] for name, tensor in inputs.items()},
-                places[part],
-                targets[part],
-                order == "left_to_right",
-            )
-            for part in torch.arange(len(flat), device=flat.device).split(rows_at_once)
-        ]
-    )
+    totals = _fill(log_probabilities_at, row, inputs, slots[row], targets, order == "left_to_right", rows_at_once)
     if mean_over_tokens:
         totals = totals / (targets != PADDING).sum(dim=1)
     return totals.view(examples, count)
@@ -66,31 +55,56 @@ def scores_in_turn(
 
 def _fill(
     log_probabilities_at: LogProbabilitiesAt,
+    origin: Tensor,
     inputs: dict[str, Tensor],
     slots: Tensor,
     targets: Tensor,
     left_to_right: bool,
+    rows_at_once: int,
 ) -> Tensor:
-    """Log-probability of each row's word, ``(rows,)``; ``slots`` and ``targets`` are ``(rows, masks)``."""
+    """Log-probability of each row's word, ``(rows,)``.
+
+    Args:
+        log_probabilities_at: asks the model.
+        origin: the cloze that each row began as, ``(rows,)``.
+        inputs: of the model, ``(rows, length)``.
+        slots: columns of the masks, ``(rows, masks)``.
+        targets: tokens of the words, padded, ``(rows, masks)``.
+        left_to_right: fill the first mask, not the most certain one.
+        rows_at_once: rows per forward pass.
+    """
     ids = inputs["input_ids"].clone()
     open_masks = targets != PADDING  # (rows, masks)
     totals = torch.zeros((), device=ids.device)
     while open_masks.any():
         live = open_masks.any(dim=1).nonzero()[:, 0]  # (live,)
-        asked = open_masks[live].nonzero(as_tuple=True)  # two of (positions,)
-        log_probabilities = log_probabilities_at(
-            asked[0],
-            slots[live][asked],
-            input_ids=ids[live],
-            attention_mask=inputs["attention_mask"][live],
-            token_type_ids=inputs["token_type_ids"][live],
-        )
-        own = log_probabilities.gather(1, targets[live][asked][:, None])[:, 0]  # (positions,)
-        scores = own.new_full(open_masks[live].shape, -torch.inf)
-        scores[asked] = own
-        confidence = torch.where(open_masks[live], 0.0, -torch.inf) if left_to_right else scores
-        chosen = confidence.argmax(dim=1)  # the first of equals
-        totals = totals + own.new_zeros(len(ids)).index_add(0, live, scores.gather(1, chosen[:, None])[:, 0])
+        asked = open_masks[live]  # (live, masks)
+        if left_to_right:
+            asked = asked & (asked.cumsum(dim=1) == 1)
+        state = torch.cat([origin[live, None], ids[live].gather(1, slots[live].clamp(min=0)), asked.long()], dim=1)
+        of_live = state.unique(dim=0, return_inverse=True)[1]  # (live,)
+        places = torch.arange(len(live), device=ids.device)
+        firsts = places.new_full((int(of_live.max()) + 1,), len(live)).scatter_reduce(0, of_live, places, "amin")
+        scores: Tensor | None = None
+        for part, first in zip(places[: len(firsts)].split(rows_at_once), firsts.split(rows_at_once), strict=True):
+            sharing = ((of_live >= part[0]) & (of_live <= part[-1])).nonzero()[:, 0]  # (some of live,)
+            found = asked[first].nonzero(as_tuple=True)  # two of (positions,)
+            log_probabilities = log_probabilities_at(
+                found[0],
+                slots[live[first]][found],
+                input_ids=ids[live[first]],
+                attention_mask=inputs["attention_mask"][live[first]],
+                token_type_ids=inputs["token_type_ids"][live[first]],
+            )  # (positions, vocabulary)
+            place = torch.zeros_like(asked[first], dtype=torch.long)  # (distinct, masks): which position
+            place[found] = torch.arange(len(found[0]), device=ids.device)
+            own = log_probabilities[place[of_live[sharing] - part[0]], targets[live[sharing]].clamp(min=0)]
+            if scores is None:
+                scores = own.new_full(asked.shape, -torch.inf)
+            scores[sharing] = own.masked_fill(~asked[sharing], -torch.inf)
+        assert scores is not None
+        chosen = scores.argmax(dim=1)  # the first of equals
+        totals = totals + scores.new_zeros(len(ids)).index_add(0, live, scores.gather(1, chosen[:, None])[:, 0])
         ids[live, slots[live, chosen]] = targets[live, chosen]
         open_masks[live, chosen] = False
     return totals

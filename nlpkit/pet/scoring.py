@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,58 @@ from nlpkit.losses.loss import at_least_fp32
 
 #: What pads slots, words and groups of words.
 PADDING = -1
+
+
+def refuse_no_numbers(scores: Tensor) -> Tensor:
+    """Refuse scores among which are NaN or infinite ones: no comparison holds for NaN, and ``argmax`` answers anyway.
+
+    Args:
+        scores: one row per text.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: some are not finite.
+
+    Example:
+        >>> refuse_no_numbers(torch.tensor([[0.5, float("nan")]]))
+        Traceback (most recent call last):
+        ValueError: the scores of 1 of 1 texts are NaN or infinite; the model's weights are broken, or overflow in ...
+    """
+    broken = ~scores.isfinite().flatten(start_dim=1).all(dim=1)  # (texts,)
+    if broken.any():
+        raise ValueError(
+            f"the scores of {int(broken.sum())} of {len(scores)} texts are NaN or infinite; the model's weights are "
+            f"broken, or overflow in {scores.dtype}: load it again, in fp32, or train it at a lower learning rate"
+        )
+    return scores
+
+
+def one_per_label(name: str, given: Sequence[float] | Tensor, labels: Sequence[str]) -> Tensor:
+    """Numbers that belong to labels, such as a prior.
+
+    Args:
+        name: of the argument.
+        given: what it was.
+        labels: in their order.
+
+    Returns:
+        Shape ``(labels,)``.
+
+    Raises:
+        ValueError: there is not one for each label, or one is not finite.
+
+    Example:
+        >>> one_per_label("prior", [-0.5, -1.0], ["good", "bad"])
+        tensor([-0.5000, -1.0000])
+    """
+    numbers = torch.as_tensor(given)
+    if numbers.shape != (len(labels),):
+        raise ValueError(f"{name} must be one number per label, {len(labels)}; got {len(numbers)}")
+    if not numbers.isfinite().all():
+        raise ValueError(f"{name}={numbers.tolist()} must be finite numbers; leave it out, and calibrate again")
+    return numbers
 
 
 def words_from_logits(
@@ -111,3 +165,35 @@ def mean_log_probability(scores: Tensor) -> Tensor:
         tensor([0.5000, 0.5000])
     """
     return at_least_fp32(scores).log_softmax(dim=-1).mean(dim=0).log_softmax(dim=-1)
+
+
+def label_prior(scores: Tensor, mean: str) -> Tensor:
+    """The prior over labels that a set of inputs shows.
+
+    Source: contextual calibration (arXiv 2102.09690) and batch calibration (arXiv 2309.17249, equation 4) take the
+    arithmetic mean of probabilities. The geometric mean, of log-probabilities, is what leaves the calibrated
+    log-probabilities without a preference in the mean.
+
+    Args:
+        scores: of labels, ``(inputs, labels)``.
+        mean: ``"arithmetic"`` or ``"geometric"``.
+
+    Returns:
+        Log-probabilities, ``(labels,)``.
+
+    Raises:
+        ValueError: another mean, or scores that are not finite.
+
+    Example:
+        >>> label_prior(torch.tensor([[0.0, 4.0], [0.0, 0.0]]), "arithmetic").exp()
+        tensor([0.2590, 0.7410])
+        >>> label_prior(torch.tensor([[0.0, 4.0], [0.0, 0.0]]), "geometric").exp()
+        tensor([0.1192, 0.8808])
+    """
+    refuse_no_numbers(scores)
+    if mean == "geometric":
+        return mean_log_probability(scores)
+    if mean != "arithmetic":
+        raise ValueError(f"mean={mean!r} is unknown; use 'geometric' or 'arithmetic'")
+    logs = at_least_fp32(scores).log_softmax(dim=-1)
+    return logs.logsumexp(dim=0).log_softmax(dim=-1)

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.clozes.cloze_batch import pad_clozes
-from nlpkit.pet.clozes.examples import Example, label_number
+from nlpkit.pet.clozes.examples import Sources, label_number, labelled_examples
+from nlpkit.pet.clozes.label_tokens import token_texts, tokenize_word
+from nlpkit.pet.clozes.pattern import Pattern
 
 
 def likelihood_ratios(log_probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -51,7 +53,7 @@ def likelihood_ratios(log_probabilities: Tensor, labels: Tensor, count: int) -> 
 @torch.inference_mode()
 def search_verbalizer(
     classifier: PetClassifier,
-    examples: Sequence[Example],
+    examples: Sources,
     words_per_label: int = 1,
     most_frequent: int = 10_000,
 ) -> dict[str, list[str]]:
@@ -61,56 +63,68 @@ def search_verbalizer(
 
     Args:
         classifier: gives the model, the pattern and the labels; its own label words are not looked at.
-        examples: with labels, at least one of each.
+        examples: with labels, at least one of each, as ``nlpkit.pet.labelled_examples`` reads them.
         words_per_label: how many to find.
-        most_frequent: candidates are the first so many ordinary tokens of the vocabulary, by the probability that the
-            model gives them at the masks; rare tokens have extreme ratios by chance.
+        most_frequent: candidates are the first so many words of the vocabulary, by the probability that the model
+            gives them at the masks; rare ones have extreme ratios by chance.
 
     Returns:
-        Words of each label, best first; a word serves one label only.
+        Words of each label, best first; a word serves one label only. They are texts, and a ``Verbalizer`` reads each
+        as the token that was found.
 
     Raises:
-        ValueError: the pattern has several slots, or a label has no examples.
+        ValueError: the pattern has several slots, a label has no examples, or the vocabulary has too few words.
 
     Note:
-        One forward pass over the examples.
+        One forward pass over the examples, in evaluation mode.
     """
     if classifier.pattern.slots != 1:
         raise ValueError(
             f"the search fills one slot; pattern {classifier.pattern.template!r} has {classifier.pattern.slots}"
         )
-    tokenizer, collator = classifier.tokenizer, classifier.collator
-    clozes = collator.encoder.encode(examples, [1])
-    inputs = {
-        name: tensor.to(classifier.device) for name, tensor in pad_clozes(clozes, tokenizer.pad_token_id).items()
-    }
+    encoder = classifier.collator.encoder
+    labelled = [one for one in labelled_examples(examples, None, classifier.fields).examples if one.label is not None]
+    clozes = encoder.encode(labelled, [1])
+    inputs = {name: tensor.to(classifier.device) for name, tensor in encoder.pad(clozes).items()}
     rows = torch.arange(len(clozes), device=classifier.device)
     columns = torch.tensor([cloze.slots[0] for cloze in clozes], device=classifier.device)
-    log_probabilities = classifier.log_probabilities_at(rows, columns, **inputs).cpu()  # (examples, vocabulary)
-    names = _token_names(tokenizer, log_probabilities.shape[1])
-    allowed = torch.tensor([_is_word(name) for name in names])
-    frequent = (
-        log_probabilities.exp().mean(dim=0).masked_fill(~allowed, -1.0).topk(min(most_frequent, int(allowed.sum())))
-    )
-    candidates = frequent.indices  # (candidates,)
-    labels = torch.tensor([label_number(example, classifier.labels) for example in examples])
+    with evaluating(classifier):
+        log_probabilities = classifier.log_probabilities_at(rows, columns, **inputs).cpu()  # (examples, vocabulary)
+    by_frequency = log_probabilities.exp().mean(dim=0).argsort(descending=True, stable=True)
+    words = _words(by_frequency.tolist(), classifier, most_frequent)
+    if len(words) < words_per_label * len(classifier.labels):
+        raise ValueError(
+            f"the vocabulary has {len(words)} words of one token that fit pattern {classifier.pattern.template!r}; "
+            f"words_per_label={words_per_label} asks for more"
+        )
+    candidates = torch.tensor(list(words))  # (candidates,)
+    labels = torch.tensor([label_number(example, classifier.labels) for example in labelled])
     ratios = likelihood_ratios(log_probabilities[:, candidates], labels, len(classifier.labels))
     ratios = ratios.masked_fill(ratios < ratios.max(dim=0).values, -torch.inf)  # a word serves its best label
-    best = ratios.topk(words_per_label, dim=1).indices
-    return {
-        label: [names[number] for number in candidates[row].tolist()]
-        for label, row in zip(classifier.labels, best, strict=True)
-    }
+    found = {}
+    for label, row in zip(classifier.labels, ratios, strict=True):
+        best = row.topk(words_per_label)
+        found[label] = [words[token] for token in candidates[best.indices[best.values.isfinite()]].tolist()]
+        if not found[label]:
+            raise ValueError(f"no word tells label {label!r} from the others; give more examples, or words by hand")
+    return found
 
 
-def _token_names(tokenizer: PreTrainedTokenizerBase, size: int) -> list[str]:
-    names = [""] * size
-    for name, number in tokenizer.get_vocab().items():
-        if number < size:
-            names[number] = name
-    return names
+def _words(tokens: Sequence[int], classifier: PetClassifier, count: int) -> dict[int, str]:
+    """The first so many tokens that are words and written by this one token in the pattern, with the words."""
+    tokenizer, pattern = classifier.tokenizer, classifier.pattern
+    special = set(tokenizer.all_special_ids)
+    found: dict[int, str] = {}
+    for start in range(0, len(tokens), count):
+        some = [token for token in tokens[start : start + count] if token not in special]
+        for token, text in zip(some, token_texts(some, tokenizer), strict=True):
+            if text.isalpha() and len(found) < count and _is_written_by(token, text, tokenizer, pattern):
+                found[token] = text
+    return found
 
 
-def _is_word(token: str) -> bool:
-    """Whether a token is a word or its beginning rather than a special token, a continuation or punctuation."""
-    return not token.startswith(("##", "[", "<")) and token.strip("▁Ġ").isalpha()
+def _is_written_by(token: int, text: str, tokenizer: PreTrainedTokenizerBase, pattern: Pattern) -> bool:
+    try:
+        return tokenize_word((text,), tokenizer, pattern) == ((token,),)
+    except ValueError:
+        return False

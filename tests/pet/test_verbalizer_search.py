@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForMaskedLM
 
+from nlpkit.pet import PetClassifier, Verbalizer
 from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.clozes.label_tokens import token_texts
 from nlpkit.pet.verbalizer_search import likelihood_ratios, search_verbalizer
 from tests.pet.models import TEXTS, small_classifier
 
@@ -52,3 +56,38 @@ def test_a_search_needs_examples_of_every_label(small_vocabulary: dict[str, int]
     )
     with pytest.raises(ValueError, match="the search fills one slot"):
         search_verbalizer(two, [Example({"text": "好"}, "a")])
+
+
+def test_found_words_are_read_as_the_tokens_that_were_found(shared_models: Path) -> None:
+    """Names of pieces, such as ``▁great`` or ``Ġgreat``, are no words: what is found must be texts."""
+    tokenizer = AutoTokenizer.from_pretrained(shared_models / "zh-en-minilm-l12-h384")
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        max_position_embeddings=40, pad_token_id=tokenizer.pad_token_id, initializer_range=0.5,
+    )  # fmt: skip
+    model = XLMRobertaForMaskedLM(config)
+    for pattern in ("{text} was {mask}", "{mask} {text}", "{text}很{mask}"):
+        classifier = PetClassifier(model, tokenizer, pattern, {"a": "good", "b": "bad"})
+        examples = {"text": ["good film", "bad film", "fine"], "label": ["a", "b", "a"]}
+        found = search_verbalizer(classifier, examples, words_per_label=3, most_frequent=500)
+        words = [word for own in found.values() for word in own]
+        assert len(set(words)) == 6 and all(word.isalpha() for word in words)
+        for word in Verbalizer(found).tokenized(tokenizer, classifier.pattern):
+            (text,) = token_texts(word.flat, tokenizer)
+            assert text in words
+
+
+def test_a_search_is_the_same_each_time_whatever_the_mode(small_vocabulary: dict[str, int]) -> None:
+    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
+    classifier.model.config.hidden_dropout_prob = 0.5
+    for module in classifier.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    examples = [Example({"text": text}, "ab"[number % 2]) for number, text in enumerate(TEXTS)]
+    classifier.train()
+    first = search_verbalizer(classifier, examples)
+    assert all(search_verbalizer(classifier, examples) == first for _ in range(3))
+    assert classifier.model.training
+    with pytest.raises(ValueError, match=r"words of one token that fit pattern .*; words_per_label=1000 asks"):
+        search_verbalizer(classifier, examples, words_per_label=1000)

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from nlpkit.fewshot.grid.protocol import Method
 from nlpkit.fewshot.methods import prompting
 from nlpkit.fewshot.methods.baselines import majority
+from nlpkit.fewshot.methods.linear import frozen_means, tf_idf
 
 #: Name to method. A method of one's own needs no entry here: ``run_grid`` takes any function.
 METHODS: Mapping[str, Method] = {
     "majority": majority,
+    "tf-idf": tf_idf,
+    "frozen-means": frozen_means,
     "zero-shot": prompting.zero_shot,
     "zero-shot-calibrated": prompting.zero_shot_calibrated,
     "zero-shot-masked-lm": prompting.zero_shot_masked_lm,

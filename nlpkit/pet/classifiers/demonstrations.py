@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from nlpkit.pet.classifiers.heads import encode_texts
+from nlpkit.pet.classifiers.mean_states import MeanStates, TextEncoder
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder, filled
 from nlpkit.pet.clozes.cloze_batch import ClozeCollator
-from nlpkit.pet.clozes.examples import Example, label_number
+from nlpkit.pet.clozes.examples import Example, Sources, label_number
+from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.fitting import Fitting
+from nlpkit.pet.training.training_rows import TrainingRow
 
-#: Texts to vectors ``(texts, dimension)``.
-TextEncoder = Callable[[list[str]], Tensor]
+#: Within the folder of a saved classifier.
+_ENCODER_FOLDER = "text_encoder"
 
 
 class DemonstratedClassifier(PetClassifier):
@@ -34,14 +37,18 @@ class DemonstratedClassifier(PetClassifier):
         tokenizer: likewise.
         pattern: likewise.
         verbalizer: likewise; the first word of each label stands in the demonstrations.
-        support: labelled examples to draw from.
+        support: labelled examples to draw from, as ``nlpkit.pet.labelled_examples`` reads them; ``fit`` puts the
+            examples that it trains on in their place. ``None`` where ``fit`` comes first.
         samplings: draws that a prediction averages over.
         demonstration_length: tokens a demonstration may have; of longer ones the fields are cut.
-        text_encoder: makes the vectors whose cosine is the similarity, e.g. from ``mean_states``; ``None`` draws from
-            all.
+        text_encoder: makes the vectors whose cosine is the similarity, e.g. ``mean_states``; ``None`` draws from all.
+            ``MeanStates`` is saved with the classifier; any other is to be given to ``from_pretrained`` again.
         similar_share: share of a label's examples, the most similar to the input, that are drawn from.
         seed: of the draws.
-        **settings: as for ``PetClassifier``.
+        max_length: as for ``PetClassifier``, like the following three.
+        soft_token_ids: likewise.
+        prior: likewise.
+        fitting: likewise.
 
     Raises:
         ValueError: a label without support, or a share outside (0, 1].
@@ -51,35 +58,70 @@ class DemonstratedClassifier(PetClassifier):
         to a training example.
     """
 
+    saved_settings: ClassVar[tuple[str, ...]] = (
+        *PetClassifier.saved_settings,
+        "support",
+        "samplings",
+        "demonstration_length",
+        "text_encoder",
+        "similar_share",
+        "seed",
+    )
+
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        pattern: Any,
+        pattern: Pattern | str,
         verbalizer: Verbalizer | Mapping[str, Any],
-        support: Sequence[Example],
+        support: Sources | None = None,
         samplings: int = 4,
         demonstration_length: int = 64,
         text_encoder: TextEncoder | None = None,
         similar_share: float = 0.5,
         seed: int = 0,
-        **settings: Any,
+        max_length: int | None = None,
+        soft_token_ids: Sequence[int] = (),
+        prior: Sequence[float] | Tensor | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, pattern, verbalizer, **settings)
+        super().__init__(model, tokenizer, pattern, verbalizer, max_length, soft_token_ids, prior, fitting)
         if not 0 < similar_share <= 1:
             raise ValueError(f"similar_share must be above 0 and at most 1; got {similar_share}")
-        self.support: list[list[Example]] = [
+        self.samplings, self.seed, self.demonstration_length = samplings, seed, demonstration_length
+        self.similar_share = similar_share
+        # Not a submodule: it is not trained, and its weights are none of the classifier's.
+        self._text_encoder = (text_encoder,)
+        self.support: list[Example] = []
+        self._vectors: dict[str, Tensor] = {}
+        shown = self.labelled(() if support is None else support).examples
+        if shown:
+            self._show(shown)
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """Makes the vectors whose cosine is the similarity."""
+        return self._text_encoder[0]
+
+    def _show(self, support: Sequence[Example]) -> None:
+        """Draw from these examples."""
+        by_label: list[list[Example]] = [
             [example for example in support if label_number(example, self.labels) == number]
             for number in range(len(self.labels))
         ]
-        without = [label for label, own in zip(self.labels, self.support, strict=True) if not own]
+        without = [label for label, own in zip(self.labels, by_label, strict=True) if not own]
         if without:
             raise ValueError(f"no example with label {without[0]!r} to demonstrate it; add one to support")
-        self.samplings, self.seed = samplings, seed
-        self.text_encoder, self.similar_share = text_encoder, similar_share
-        self._vectors: dict[str, Tensor] = {}
-        self._solutions = self._solve(demonstration_length)
+        self.support, self._by_label = list(support), by_label
+        self._solutions = self._solve(self.demonstration_length)
         self._solution_length = sum(max(map(len, own)) for own in self._solutions)
+
+    def _prepare_fit(self, examples: Sequence[Example]) -> None:
+        self._show([example for example in examples if example.label is not None])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is something to demonstrate."""
+        return bool(self.support)
 
     def collate_rows(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
         """The inputs of ``forward`` for training, with demonstrations drawn by the rows' numbers."""
@@ -89,7 +131,6 @@ class DemonstratedClassifier(PetClassifier):
         """The inputs of ``forward``, with demonstrations drawn by the text and the number of the sampling."""
         return self._collate(examples, [(self.seed, sampling, zlib.crc32(_text(e).encode())) for e in examples])
 
-    @torch.inference_mode()
     def batch_scores(self, examples: Sequence[Example]) -> Tensor:
         """Log-probabilities averaged over the samplings, ``(batch, labels)``."""
         total = torch.zeros((), device=self.device)
@@ -100,6 +141,8 @@ class DemonstratedClassifier(PetClassifier):
         return total / self.samplings
 
     def _collate(self, examples: Sequence[Example], seeds: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
+        if not self.support:
+            raise ValueError("there is nothing to demonstrate; give support, or fit the classifier first")
         room = self.max_length - self._solution_length
         encoder = self.collator.encoder
         tails = [
@@ -116,7 +159,7 @@ class DemonstratedClassifier(PetClassifier):
     def _choose(self, example: Example, seed: tuple[int, ...]) -> list[int]:
         """The place of the demonstration of each label among its support."""
         random = np.random.default_rng(seed)
-        return [int(random.choice(self._candidates(example, own))) for own in self.support]
+        return [int(random.choice(self._candidates(example, own))) for own in self._by_label]
 
     def _candidates(self, example: Example, support: list[Example]) -> list[int]:
         others = [place for place, other in enumerate(support) if other.fields != example.fields]
@@ -142,8 +185,34 @@ class DemonstratedClassifier(PetClassifier):
                 filled(cloze, word.flat).input_ids[len(encoder.before) :]
                 for cloze in encoder.encode(own, word.mask_counts)
             ]
-            for own, word in zip(self.support, self.collator.first_words(), strict=True)
+            for own, word in zip(self._by_label, self.collator.first_words(), strict=True)
         ]
+
+    def settings(self) -> dict[str, Any]:
+        """What ``pet.json`` holds, as JSON values."""
+        encoder = self.text_encoder
+        return super().settings() | {
+            "support": [{"fields": dict(example.fields), "label": example.label} for example in self.support],
+            "samplings": self.samplings,
+            "demonstration_length": self.demonstration_length,
+            "text_encoder": encoder.max_length if isinstance(encoder, MeanStates) else encoder and "given",
+            "similar_share": self.similar_share,
+            "seed": self.seed,
+        }
+
+    def _save_more(self, folder: Path) -> None:
+        if isinstance(self.text_encoder, MeanStates):
+            self.text_encoder.save_pretrained(folder / _ENCODER_FOLDER)
+
+    @classmethod
+    def _open_more(cls, saved: dict[str, Any], source: str | Path, hub: Mapping[str, Any]) -> dict[str, Any]:
+        encoder = saved.get("text_encoder")
+        if encoder == "given":
+            raise ValueError(f"{source} was saved with a text encoder of its user's; give it again: text_encoder=...")
+        if isinstance(encoder, int):
+            inner = str(Path(hub.get("subfolder", ""), _ENCODER_FOLDER))
+            return saved | {"text_encoder": MeanStates.from_pretrained(source, encoder, **{**hub, "subfolder": inner})}
+        return saved
 
 
 class _Appending(ClozeEncoder):
@@ -151,7 +220,7 @@ class _Appending(ClozeEncoder):
 
     def __init__(self, encoder: ClozeEncoder, room: int, tails: list[list[int]]) -> None:
         super().__init__(encoder.pattern, encoder.tokenizer, room, encoder.soft_token_ids)
-        self.tails = tails
+        self.tails, self.pad = tails, encoder.pad  # type: ignore[method-assign]
 
     def encode(self, examples: Sequence[Example], mask_counts: Sequence[int]) -> list[Cloze]:
         return [
@@ -163,26 +232,6 @@ class _Appending(ClozeEncoder):
             )
             for cloze, tail in zip(super().encode(examples, mask_counts), self.tails, strict=True)
         ]
-
-
-def mean_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> TextEncoder:
-    """A text encoder from any model: the mean of its last hidden states.
-
-    Args:
-        model: should not be the one that is trained, because similarities would drift.
-        tokenizer: its tokenizer.
-        max_length: tokens.
-    """
-
-    def encode(texts: list[str]) -> Tensor:
-        inputs = encode_texts(tokenizer, [[text] for text in texts], max_length)
-        with torch.inference_mode():
-            states = model.base_model(**inputs).last_hidden_state  # (texts, length, hidden)
-        present = inputs["attention_mask"][..., None].to(states.dtype)
-        mean: Tensor = (states * present).sum(dim=1) / present.sum(dim=1)
-        return mean
-
-    return encode
 
 
 def _text(example: Example) -> str:

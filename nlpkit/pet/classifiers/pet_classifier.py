@@ -11,16 +11,21 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.losses.loss import at_least_fp32
+from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
 from nlpkit.pet.clozes.cloze import ClozeEncoder
 from nlpkit.pet.clozes.cloze_batch import ClozeCollator
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.clozes.examples import Example, Source, as_examples
+from nlpkit.pet.clozes.label_tokens import token_texts
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
 from nlpkit.pet.fill_in_turn import scores_in_turn
+from nlpkit.pet.head_check import refuse_no_masked_lm
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
-from nlpkit.pet.saving import load_in_fp32
-from nlpkit.pet.scoring import PADDING, labels_from_words, words_from_logits
+from nlpkit.pet.saving import brings_its_head, load_in_fp32, split_settings
+from nlpkit.pet.scoring import PADDING, labels_from_words, refuse_no_numbers, words_from_logits
+from nlpkit.pet.training.fitting import Fitting
+from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
 
 
@@ -34,13 +39,15 @@ class PetClassifier(PromptedClassifier):
         tokenizer: its tokenizer.
         pattern: the pattern, or its template.
         verbalizer: the label words, or a mapping of labels to words; ``None`` where each example brings candidates.
-        max_length: tokens a cloze may have; by default the tokenizer's limit.
+        max_length: tokens a cloze may have; by default as many as there is room for.
         soft_token_ids: ids of the pattern's trainable tokens (see ``nlpkit.pet.add_soft_tokens``).
         prior: log-probabilities of the labels that are taken out of every prediction, ``(labels,)``; see
             ``calibrate``.
+        fitting: how ``fit`` trains; by default as ``Fitting()``.
 
     Raises:
-        ValueError: pattern, label words and model do not fit each other; each message says how.
+        ValueError: pattern, label words and model do not fit each other; each message says how. One tiny pass tells
+            whether the model predicts a mask from both sides, and by its output layer alone.
 
     Note:
         The model's output layer runs at the masks only, and only for the tokens of label words; with label words of
@@ -66,13 +73,19 @@ class PetClassifier(PromptedClassifier):
         verbalizer: Verbalizer | Mapping[str, Any] | None,
         max_length: int | None = None,
         soft_token_ids: Sequence[int] = (),
-        prior: Sequence[float] | None = None,
+        prior: Sequence[float] | Tensor | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, pattern, verbalizer, prior)
-        positions = getattr(model.config, "max_position_embeddings", None)
-        self.max_length = max_length or min(length for length in (tokenizer.model_max_length, positions) if length)
+        super().__init__(model, tokenizer, pattern, verbalizer, prior, fitting)
+        self.max_length = checked_length(max_length, model, tokenizer)
         encoder = ClozeEncoder(self.pattern, tokenizer, self.max_length, soft_token_ids)
         self.collator = ClozeCollator(encoder, self.verbalizer)
+        refuse_no_masked_lm(model, tokenizer)
+
+    @property
+    def soft_token_ids(self) -> list[int]:
+        """Ids of the pattern's trainable tokens."""
+        return self.collator.encoder.soft_token_ids
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """The inputs of ``forward``, see ``nlpkit.pet.clozes.cloze_batch.ClozeCollator``."""
@@ -138,7 +151,8 @@ class PetClassifier(PromptedClassifier):
         output_layer(self.model)  # it may be another one since the last pass, e.g. after the vocabulary has grown
         with reading(rows, columns) as found:
             self.model(**inputs)
-        assert found.states is not None
+        if found.states is None:
+            raise ValueError(f"{type(self.model).__name__} does not call its output layer; a pass shows no states")
         return found.states
 
     def log_probabilities_at(self, rows: Tensor, columns: Tensor, **inputs: Tensor) -> Tensor:
@@ -155,7 +169,6 @@ class PetClassifier(PromptedClassifier):
         states = self.states_at(rows, columns, **inputs)
         return at_least_fp32(logits_of(output_layer(self.model), states, None)).log_softmax(dim=-1)
 
-    @torch.inference_mode()
     def batch_scores(self, examples: Sequence[Example]) -> Tensor:
         """Scores of a batch's labels, by the verbalizer's way of reading words, ``(batch, labels)``."""
         batch = self.unlabelled_batch(examples)
@@ -164,29 +177,102 @@ class PetClassifier(PromptedClassifier):
         words = scores_in_turn(self.log_probabilities_at, batch, self.verbalizer.order, self.mean_over_tokens)
         return labels_from_words(words, batch["groups"], self.aggregate)
 
+    @torch.inference_mode()
+    def fill(self, text: Source, top_k: int = 5) -> list[tuple[str, float]] | list[list[tuple[str, float]]]:
+        """The words that the model itself would write into the pattern's slot, best first.
+
+        Args:
+            text: a text, texts by name, or an example.
+            top_k: how many words.
+
+        Returns:
+            Each word with its probability among all tokens; for a pattern of several slots a list for each of them,
+            filled independently. A piece of a word stands as its text.
+
+        Raises:
+            ValueError: ``top_k`` is not from 1 to the size of the vocabulary.
+
+        Example:
+            >>> classifier = PetClassifier.from_pretrained(
+            ...     "wobert-mini-zh", "酒店的服务态度很{mask}。{text}", {"good": "好", "bad": "差"}
+            ... )
+            >>> [word for word, probability in classifier.fill("房间干净", top_k=3)]
+            ['好', '差', '热情']
+        """
+        size = self.model.get_output_embeddings().weight.shape[0]
+        if not 1 <= top_k <= size:
+            raise ValueError(f"top_k={top_k} must be from 1 to {size}, the size of the vocabulary")
+        encoder = self.collator.encoder
+        clozes = encoder.encode(as_examples([text], self.fields), [1] * self.pattern.slots)
+        columns = torch.tensor(clozes[0].slots, device=self.device)
+        inputs = {name: tensor.to(self.device) for name, tensor in encoder.pad(clozes).items()}
+        with evaluating(self):
+            logs = refuse_no_numbers(self.log_probabilities_at(torch.zeros_like(columns), columns, **inputs))
+        found = logs.exp().topk(top_k)
+        fillings = [
+            list(zip(token_texts(ids, self.tokenizer), shares, strict=True))
+            for ids, shares in zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        ]
+        return fillings[0] if self.pattern.slots == 1 else fillings
+
+    @torch.inference_mode()
+    def word_probabilities(self, text: Source) -> dict[str, dict[str, float]]:
+        """How probable the model itself finds each label's words in the slots, before labels and calibration.
+
+        Args:
+            text: a text, texts by name, or an example.
+
+        Returns:
+            By label, its words with their probabilities; of a word of several tokens the product of these, or with
+            ``length_normalization="mean"`` their geometric mean.
+
+        Raises:
+            ValueError: each example brings its own words.
+
+        Example:
+            >>> classifier = PetClassifier.from_pretrained(
+            ...     "wobert-mini-zh", "酒店的服务态度很{mask}。{text}", {"good": ["好", "热情"], "bad": "差"}
+            ... )
+            >>> found = classifier.word_probabilities("房间干净")["good"]["好"]
+            >>> round(found, 4) == round(dict(classifier.fill("房间干净"))["好"], 4)
+            True
+        """
+        if self.verbalizer is None:
+            raise ValueError("each example brings its own words; there are none that belong to labels")
+        batch = self.unlabelled_batch(as_examples([text], self.fields))
+        batch.pop("groups")
+        with evaluating(self):
+            logs = refuse_no_numbers(self.word_scores(**batch, normalize=True))
+        shares = iter(logs[0].exp().tolist())
+        return {label: {"".join(word): next(shares) for word in own} for label, own in self.verbalizer.words.items()}
+
     def settings(self) -> dict[str, Any]:
         """What ``pet.json`` holds, as JSON values."""
-        return super().settings() | {"soft_token_ids": list(self.collator.encoder.soft_token_ids)}
+        return super().settings() | {"soft_token_ids": list(self.soft_token_ids)}
 
     @staticmethod
-    def load_model(source: str, **hub: Any) -> PreTrainedModel:
+    def load_model(source: str, **settings: Any) -> PreTrainedModel:
         """Load a masked LM; see ``load_masked_lm``."""
-        return load_masked_lm(source, **hub)
+        return load_masked_lm(source, **settings)
 
 
-def load_masked_lm(pretrained_model_name_or_path: str | Path, **hub: Any) -> PreTrainedModel:
-    """Load a masked LM in fp32, refusing a checkpoint whose head would start at random.
+def load_masked_lm(pretrained_model_name_or_path: str | Path, **settings: Any) -> PreTrainedModel:
+    """Load a masked LM in fp32 by default, refusing a checkpoint whose head would start at random.
 
     Args:
         pretrained_model_name_or_path: a folder, the name of a shipped model, or a repository on the Hub.
-        **hub: for a repository, as for any model of transformers.
+        **settings: ``revision``, ``dtype`` and so on, as for any model of transformers.
 
     Raises:
         FileNotFoundError: there is no such model.
         ValueError: weights of the head are missing in the checkpoint.
     """
+    _, hub, of_model = split_settings(settings)
     source = find_model(pretrained_model_name_or_path, **hub)
-    model, report = load_in_fp32(AutoModelForMaskedLM, source, hub, output_loading_info=True)
+    if brings_its_head(source, hub):
+        opened: PreTrainedModel = load_in_fp32(AutoModelForMaskedLM, source, hub)
+        return opened
+    model, report = load_in_fp32(AutoModelForMaskedLM, source, hub, output_loading_info=True, **of_model)
     missing = sorted(report["missing_keys"])
     if missing:
         raise ValueError(

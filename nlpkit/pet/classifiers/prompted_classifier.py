@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.utils import PushToHubMixin
 
-from nlpkit.files import WEIGHTS, whole_folder, write_json
-from nlpkit.losses.normalised import cross_entropy
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Aggregate, Verbalizer
 from nlpkit.pet.output_layer_input import output_layer
-from nlpkit.pet.saving import HUB, SETTINGS_FILE, read_settings
+from nlpkit.pet.saving import split_settings
+from nlpkit.pet.training.fitting import Fitting
 from nlpkit.sources import find_model
 
 
-class PromptedClassifier(TextClassifier, PushToHubMixin):
+class PromptedClassifier(TextClassifier):
     """A model, a pattern and label words; subclasses say how the model scores a word in the pattern.
 
     Args:
@@ -35,10 +33,11 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         verbalizer: the label words, or a mapping of labels to words; ``None`` where each example brings candidates.
         prior: log-probabilities of the labels that are taken out of every prediction, ``(labels,)``; see
             ``calibrate``.
+        fitting: how ``fit`` trains; by default as ``Fitting()``.
     """
 
-    #: Names of the settings that ``pet.json`` holds.
     saved_settings: ClassVar[tuple[str, ...]] = ("pattern", "verbalizer", "max_length", "prior")
+    question_settings: ClassVar[tuple[str, ...]] = ("pattern", "verbalizer")
     max_length: int
 
     def __init__(
@@ -47,14 +46,24 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         tokenizer: PreTrainedTokenizerBase,
         pattern: Pattern | str,
         verbalizer: Verbalizer | Mapping[str, Any] | None,
-        prior: Sequence[float] | None = None,
+        prior: Sequence[float] | Tensor | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
-        super().__init__()
-        self.model, self.tokenizer = model, tokenizer
-        self.pattern = Pattern(pattern) if isinstance(pattern, str) else pattern
-        self.verbalizer = Verbalizer(verbalizer) if isinstance(verbalizer, Mapping) else verbalizer
-        self.prior = None if prior is None else torch.tensor(prior)
+        self._pattern = Pattern.of(pattern)
+        self._verbalizer = None if verbalizer is None else Verbalizer.of(verbalizer)
+        super().__init__(model, tokenizer, prior, fitting)
+        self._classes = self._verbalizer.classes if self._verbalizer else ()
         output_layer(model)
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern; ``set_params`` changes it, and all that goes by it."""
+        return self._pattern
+
+    @property
+    def verbalizer(self) -> Verbalizer | None:
+        """The label words; ``set_params`` changes them, and all that goes by them."""
+        return self._verbalizer
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,11 +74,6 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
     def fields(self) -> tuple[str, ...]:
         """Names of the texts that the pattern takes."""
         return self.pattern.fields
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self.model.device
 
     @property
     def aggregate(self) -> Aggregate:
@@ -99,7 +103,7 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
             ``logits`` of shape ``(batch, labels)``, and ``loss`` in nats per example.
         """
         scores = self.adjusted(self.label_scores(**batch))
-        loss = None if labels is None else cross_entropy(scores, labels, num_items_in_batch=num_items_in_batch)
+        loss = None if labels is None else self.mean_loss(scores, labels, num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=scores)
 
     def own_loss(self) -> CrossEntropyLoss:
@@ -114,26 +118,23 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
         """What ``collate`` returns except for the labels, on the model's device."""
         return {name: tensor.to(self.device) for name, tensor in self.collate(examples).items() if name != "labels"}
 
+    @classmethod
+    def same_question(cls, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether pattern, label words and the order of labels are the same, texts or objects."""
+
+        def asked(settings: Mapping[str, Any]) -> str:
+            pattern, words = settings["pattern"], settings["verbalizer"]
+            return json.dumps([Pattern.of(pattern).template, words and Verbalizer.of(words).to_dict()])
+
+        return asked(one) == asked(other)
+
     def settings(self) -> dict[str, Any]:
         """What ``pet.json`` holds, as JSON values."""
-        return {
+        return super().settings() | {
             "pattern": self.pattern.template,
             "verbalizer": self.verbalizer.to_dict() if self.verbalizer else None,
             "max_length": self.max_length,
-            "prior": None if self.prior is None else self.prior.tolist(),
         }
-
-    def save_pretrained(self, save_directory: str | Path, *, max_shard_size: int | str = "50GB") -> None:
-        """Save model, tokenizer and ``pet.json``, whole or not at all; the folder still loads as the model alone.
-
-        Args:
-            save_directory: made if it does not exist.
-            max_shard_size: as for any model of transformers.
-        """
-        with whole_folder(save_directory, replacing=WEIGHTS) as draft:
-            self.model.save_pretrained(draft, max_shard_size=max_shard_size)
-            self.tokenizer.save_pretrained(draft)
-            write_json(draft / SETTINGS_FILE, self.settings())
 
     @classmethod
     def from_pretrained(
@@ -150,20 +151,27 @@ class PromptedClassifier(TextClassifier, PushToHubMixin):
                 or a repository on the Hub.
             pattern: the pattern; may be left out for a saved classifier.
             verbalizer: the label words; likewise.
-            **settings: the other arguments of the class; and for a repository ``revision``, ``cache_dir``, ``token``,
-                ``local_files_only``, ``subfolder`` and ``force_download``, as for any model of transformers.
+            **settings: the other arguments of the class; for a repository ``revision``, ``cache_dir``, ``token``,
+                ``local_files_only``, ``subfolder`` and ``force_download``; and those of the model, ``dtype`` (fp32 by
+                default) and ``device_map`` for example, as for any model of transformers.
 
         Raises:
             FileNotFoundError: there is no such model.
             ValueError: no pattern is known, the saved settings are broken, or the checkpoint lacks weights.
         """
-        hub = {name: settings.pop(name) for name in HUB if name in settings}
-        given = {"pattern": pattern, "verbalizer": verbalizer, **settings}
-        saved = read_settings(pretrained_model_name_or_path, given, cls.saved_settings, hub)
+        own, hub, of_model = split_settings(settings, cls._arguments())
+        given = {"pattern": pattern, "verbalizer": verbalizer, **own}
+        saved = {"verbalizer": None} | cls.read_settings(pretrained_model_name_or_path, given, hub)
+        if "pattern" not in saved:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} holds no saved classifier; give a pattern, e.g. "
+                "pattern='{mask}满意。{text}'"
+            )
         source = find_model(pretrained_model_name_or_path, **hub)
-        return cls(cls.load_model(source, **hub), AutoTokenizer.from_pretrained(source, **hub), **saved)
+        model = cls.load_model(source, **hub, **of_model)
+        return cls.made_of(model, AutoTokenizer.from_pretrained(source, **hub), saved)
 
     @staticmethod
     @abstractmethod
-    def load_model(source: str, **hub: Any) -> PreTrainedModel:
-        """Load a model of the kind that the class asks, in fp32."""
+    def load_model(source: str, **settings: Any) -> PreTrainedModel:
+        """Load a model of the kind that the class asks, in fp32 by default."""

@@ -12,14 +12,16 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
-from nlpkit.pet.clozes.cloze import ClozeEncoder
-from nlpkit.pet.clozes.cloze_batch import pad_clozes, pad_integers
+from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.pattern import Pattern
-from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
+from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, candidate_words
+from nlpkit.pet.head_check import refuse_another_head, refuse_reading_padding
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
-from nlpkit.pet.saving import load_in_fp32
+from nlpkit.pet.saving import load_in_fp32, split_settings
 from nlpkit.pet.scoring import PADDING, labels_from_words
+from nlpkit.pet.training.fitting import Fitting
+from nlpkit.probes.room import checked_length
 
 #: What losses and scores pass over in the decoder's targets.
 IGNORED = -100
@@ -60,9 +62,10 @@ class SentinelClassifier(PromptedClassifier):
         pattern: the pattern, or its template.
         verbalizer: the label words; words of several tokens are scored token by token from the left, whatever its
             ``order`` says, because the decoder works so. ``None`` where each example brings candidates.
-        max_length: tokens a cloze may have; by default the tokenizer's limit, 512 where that is unlimited.
+        max_length: tokens a cloze may have; by default as many as there is room for, 512 where nothing limits them.
         prior: log-probabilities of the labels that are taken out of every prediction, ``(labels,)``; see
             ``calibrate``.
+        fitting: how ``fit`` trains; by default as ``Fitting()``.
 
     Raises:
         ValueError: pattern, label words and model do not fit each other.
@@ -79,13 +82,20 @@ class SentinelClassifier(PromptedClassifier):
         pattern: Pattern | str,
         verbalizer: Verbalizer | Mapping[str, Any] | None,
         max_length: int | None = None,
-        prior: Sequence[float] | None = None,
+        prior: Sequence[float] | Tensor | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, pattern, verbalizer, prior)
-        limit = tokenizer.model_max_length
-        self.max_length = max_length or (limit if limit < 1_000_000 else 512)
+        super().__init__(model, tokenizer, pattern, verbalizer, prior, fitting)
+        self.max_length = checked_length(max_length, model, tokenizer)
         self.encoder = SentinelEncoder(self.pattern, tokenizer, self.max_length)
+        if not model.config.is_encoder_decoder:
+            name = type(model).__name__
+            raise ValueError(f"{name} has no decoder; use a T5 or mT5, or PetClassifier for a masked LM")
         self._common = self.verbalizer.tokenized(tokenizer, self.pattern) if self.verbalizer else None
+        row = torch.tensor([self.encoder.gaps + self.encoder.after])
+        inputs = {"input_ids": row, "decoder_input_ids": row}
+        refuse_another_head(model, inputs, 0)
+        refuse_reading_padding(model, tokenizer, inputs, lambda given: model(**given).logits[0, 0])
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """The inputs of ``forward``.
@@ -97,11 +107,11 @@ class SentinelClassifier(PromptedClassifier):
             words of each label, ``(labels, words of a label)``; ``labels``, -100 where unknown, ``(batch,)``.
 
         Raises:
-            ValueError: no examples, an unknown label, or candidates that are missing.
+            ValueError: no examples, an unknown label, or candidates that are missing or alike to the model.
         """
         if not examples:
             raise ValueError("no examples; give at least one")
-        batch = pad_clozes(self.encoder.encode(examples, [1] * self.pattern.slots), self.tokenizer.pad_token_id)
+        batch = self.encoder.pad(self.encoder.encode(examples, [1] * self.pattern.slots))
         del batch["token_type_ids"]
         words = [self._words(example) for example in examples]
         rows = [word for own in words for word in own]
@@ -122,14 +132,7 @@ class SentinelClassifier(PromptedClassifier):
     def _words(self, example: Example) -> list[LabelWord]:
         if self._common is not None:
             return self._common
-        if len(example.candidates) < 2:
-            raise ValueError(
-                f"without a verbalizer each example needs candidates to choose from; got {example.candidates!r}"
-            )
-        return [
-            LabelWord(number, tokenize_word((word,) * self.pattern.slots, self.tokenizer, self.pattern, True))
-            for number, word in enumerate(example.candidates)
-        ]
+        return candidate_words(example.candidates, self.tokenizer, self.pattern)
 
     def label_scores(
         self,
@@ -173,7 +176,8 @@ class SentinelClassifier(PromptedClassifier):
         return logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
     @staticmethod
-    def load_model(source: str, **hub: Any) -> PreTrainedModel:
-        """Load a T5-like model in fp32."""
-        model: PreTrainedModel = load_in_fp32(AutoModelForSeq2SeqLM, source, hub)
+    def load_model(source: str, **settings: Any) -> PreTrainedModel:
+        """Load a T5-like model in fp32 by default."""
+        _, hub, of_model = split_settings(settings)
+        model: PreTrainedModel = load_in_fp32(AutoModelForSeq2SeqLM, source, hub, **of_model)
         return model

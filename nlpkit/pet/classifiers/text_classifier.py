@@ -1,153 +1,296 @@
-"""What every classifier of this package answers: scores, probabilities, labels, and calibration."""
+"""A network as a classifier: trained by ``fit``, calibrated, saved with what makes it a classifier."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+import json
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import PushToHubMixin
 
-from nlpkit.pet.clozes.examples import Example, as_examples
-from nlpkit.pet.scoring import calibrated, mean_log_probability
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.data.rows import read_rows
+from nlpkit.files import WEIGHTS, whole_folder, write_json
+from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
+from nlpkit.pet.clozes.examples import Columns, Example, LabelledExamples, Sources, as_examples
+from nlpkit.pet.saving import SETTINGS_FILE, read_settings
+from nlpkit.pet.scoring import label_prior, one_per_label
+from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
+from nlpkit.pet.training.label_loss import LabelLoss, balanced_weights
+from nlpkit.pet.training.objective import Objective
+from nlpkit.pet.training.scorer import Scorer
 
-Source = Example | str | Mapping[str, str]
+#: Texts that calibrate reliably; measured on eprstmt, see docs/pet.md.
+_ENOUGH_TEXTS = 64
 
 
-class TextClassifier(nn.Module, ABC):
-    """Predicts labels of texts; subclasses say how a batch of examples is scored."""
+class TextClassifier(Scorer, Estimator, PushToHubMixin):
+    """A network with a tokenizer that predicts labels of texts; subclasses say how a batch of examples is scored.
 
-    #: Tells the Trainer that ``forward`` takes ``num_items_in_batch``.
-    accepts_loss_kwargs = True
-    model: PreTrainedModel
-    #: Log-probabilities of the labels that are taken out of every prediction, ``(labels,)``.
-    prior: Tensor | None = None
+    Args:
+        model: the network.
+        tokenizer: its tokenizer.
+        prior: log-probabilities of the labels that are taken out of every prediction, ``(labels,)``; see
+            ``calibrate``.
+        fitting: how ``fit`` trains; by default as ``Fitting()``.
+
+    Raises:
+        ValueError: a prior of another number of labels, or one that is not finite.
+    """
+
+    #: Names of the settings that ``pet.json`` holds.
+    saved_settings: ClassVar[tuple[str, ...]] = ("prior",)
+    #: Those that say what the scores answer: a calibration belongs to these, and to no others.
+    question_settings: ClassVar[tuple[str, ...]] = ()
+    #: The one that ``calibrate`` measures.
+    calibration: ClassVar[str] = "prior"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prior: Sequence[float] | Tensor | None = None,
+        fitting: Fitting | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.fitting = checked_fitting(fitting) or Fitting()
+        self._prior = None if prior is None else one_per_label("prior", prior, self.labels)
 
     @property
-    @abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the scores; empty where each example brings candidates of its own."""
+    def prior(self) -> Tensor | None:
+        """Log-probabilities of the labels that are taken out of every prediction, ``(labels,)``."""
+        return self._prior
 
     @property
-    @abstractmethod
-    def fields(self) -> tuple[str, ...]:
-        """Names of the texts that an example needs."""
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
 
-    @abstractmethod
-    def batch_scores(self, examples: Sequence[Example]) -> Tensor:
-        """Scores of a batch's labels, up to a constant per row, ``(batch, labels)``."""
-
-    @abstractmethod
-    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """The inputs of ``forward``."""
-
-    def collate_rows(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
-        """The inputs of ``forward`` for training; what is drawn at random is a function of the rows' numbers."""
-        return self.collate([row.example for row in rows])
-
-    def adjusted(self, scores: Tensor) -> Tensor:
-        """Scores of labels without what ``calibrate`` found that the model prefers anyway, ``(batch, labels)``."""
-        return scores if self.prior is None else calibrated(scores, self.prior.to(scores.device))
-
-    @torch.inference_mode()
-    def scores(self, sources: Iterable[Source], batch_size: int = 64) -> Tensor:
-        """Scores of labels, up to a constant per row, calibrated if ``calibrate`` was called.
+    def fit(
+        self,
+        texts: Sources,
+        labels: Iterable[Any] | str | None = None,
+        *,
+        text: Columns = None,
+        label: str | None = None,
+        validation: Sources | tuple[Sources, Iterable[Any]] | None = None,
+        unlabelled: Sources = (),
+        objective: Callable[[Self], Objective[Any]] | None = None,
+    ) -> Self:
+        """Train on texts with labels by ``PetTrainer``, from where the classifier began, with ``fitting``.
 
         Args:
-            sources: texts, texts by name, or examples.
-            batch_size: examples per forward pass.
+            texts: in any form that ``nlpkit.pet.as_examples`` reads.
+            labels: one per text, or the name of their column; by default the column ``"label"``, or those of examples.
+                One that is missing is not known.
+            text: the column of the text, or of each field, where it has another name.
+            label: the column of the labels.
+            validation: examples that choose the best step: texts with labels in one table, or a tuple of both. By
+                default a share of the training examples, ``fitting.validation_share``; with neither, the last wins.
+            unlabelled: texts for objectives that use them.
+            objective: makes an objective around the classifier, ``PetLoss`` for example; by default ``LabelLoss``.
 
         Returns:
-            Shape ``(examples, labels)``, on the CPU, in fp32, or in fp64 where the model is; where examples bring
-            candidates, as many columns as the most.
+            The classifier itself, trained, in evaluation mode.
+
+        Raises:
+            ValueError: no labels, one that is not the classifier's, a column that is not there, or training that has
+                diverged; messages say more. Then the weights are those from before.
 
         Note:
-            Runs in evaluation mode, longest first, so that batches hold little padding; shows progress after a moment.
+            Another ``fit`` starts where the first one did: the weights from before stay in memory. A prior is kept as
+            it is. What ``fitting`` cannot say, ``PetTrainer`` takes.
         """
-        examples = as_examples(sources)
-        order = sorted(range(len(examples)), key=lambda number: -sum(map(len, examples[number].fields.values())))
-        found: dict[int, Tensor] = {}
-        was_training = self.training
-        self.eval()
+        found = self._labelled(texts, labels, text, label)
+        examples, fitting = found.examples, self.fitting
+        if validation is None:
+            examples, held_out = hold_out(examples, fitting.validation_share, fitting.seed)
+        else:
+            others, answers = validation if isinstance(validation, tuple) else (validation, label)
+            held_out = self._labelled(others, answers, text, None).examples
+        self.restart()
+        if self._start is None:
+            self._start = {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
+        self._prepare_fit(examples)
         try:
-            for start in tqdm(
-                range(0, len(order), batch_size), desc="classifying", unit="batch", delay=3, leave=False
-            ):
-                chosen = order[start : start + batch_size]
-                rows = self.adjusted(self.batch_scores([examples[number] for number in chosen])).cpu()
-                found |= dict(zip(chosen, rows, strict=True))
-        finally:
-            self.train(was_training)
-        width = max((len(row) for row in found.values()), default=len(self.labels))
-        dtype = next((torch.promote_types(row.dtype, torch.float32) for row in found.values()), torch.float32)
-        padded = torch.full((len(examples), width), torch.finfo(torch.float32).min, dtype=dtype)
-        for number, row in found.items():
-            padded[number, : len(row)] = row
-        return padded
+            made = self._label_loss(examples) if objective is None else objective(self)
+            train(made, examples, held_out, as_examples(unlabelled, self.fields, text), fitting)
+        except BaseException:
+            self.restart()
+            raise
+        self._classes = labels_as_given(self.labels, found.given.values())
+        self.eval()
+        return self
 
-    def predict_proba(self, sources: Iterable[Source], batch_size: int = 64) -> NDArray[np.floating]:
-        """Probabilities of the labels.
+    def _prepare_fit(self, examples: Sequence[Example]) -> None:
+        """What a kind of classifier does with the examples before it is trained on them."""
 
-        Args:
-            sources: texts, texts by name, or examples.
-            batch_size: examples per forward pass.
+    def _label_loss(self, examples: Sequence[Example]) -> Objective[Any]:
+        weights = self.fitting.class_weight
+        known = [example.label for example in examples]
+        return LabelLoss(self, balanced_weights(known) if isinstance(weights, str) else weights)
 
-        Returns:
-            Shape ``(examples, labels)``; the columns are ``labels``.
-        """
-        probabilities: NDArray[np.floating] = self.scores(sources, batch_size).softmax(dim=-1).numpy()
-        return probabilities
+    def restart(self) -> None:
+        """Put the weights back from before ``fit``, if there was one."""
+        if self._start is not None:
+            self.load_state_dict(self._start)
 
-    def predict(self, sources: Iterable[Source], batch_size: int = 64) -> list[str]:
-        """The most probable label of each text; for examples with candidates, the number of the best as a string."""
-        return best_labels(self.scores(sources, batch_size), self.labels)
+    def _labelled(
+        self, texts: Sources, labels: Iterable[Any] | str | None, text: Columns, label: str | None
+    ) -> LabelledExamples:
+        found = super()._labelled(texts, labels, text, label)
+        self.targets(found.examples)  # refuses a label that is not known
+        return found
 
-    def calibrate(self, texts: Iterable[Source], batch_size: int = 64) -> Self:
+    def calibrate(
+        self,
+        texts: Sources,
+        batch_size: int = 64,
+        *,
+        mean: Literal["geometric", "arithmetic"] = "geometric",
+        text: Columns = None,
+    ) -> Self:
         """Take the model's preference for some labels out of its predictions, as measured on texts without labels.
 
-        Source: see ``nlpkit.pet.scoring.calibrated``.
+        Source: see ``nlpkit.pet.scoring.calibrated``, and for the two means ``nlpkit.pet.scoring.label_prior``.
 
         Args:
             texts: unlabelled texts of the task whose labels are about equally frequent (batch calibration); or
                 content-free ones such as ``["", "N/A"]`` (contextual calibration, and with ``[""]`` alone PMI), which
                 then stand for every field.
             batch_size: examples per forward pass.
+            mean: of the texts' probabilities: ``"arithmetic"`` as in the papers, or ``"geometric"``, the mean of
+                log-probabilities. They are the same for one text.
+            text: the column of the text, or of each field, where it has another name.
 
         Returns:
             The classifier itself. Training goes on from the calibrated scores, and keeps the prior as it is.
 
         Raises:
-            ValueError: no texts, or examples that bring candidates of their own.
+            ValueError: no texts, examples that bring candidates of their own, or an unknown mean.
+
+        Warns:
+            UserWarning: fewer than 64 texts of the task. On one text alone, that text gets every label alike; on few,
+                results depend on which they are (docs/pet.md has figures).
         """
         if not self.labels:
             raise ValueError("a prior over labels needs common labels; these examples bring candidates of their own")
-        listed: list[Any] = list(texts)
-        if not listed:
+        rows = read_rows(texts)
+        wide = [dict.fromkeys(self.fields, row) if isinstance(row, str) else row for row in rows.values]
+        examples = as_examples(texts if rows.columns is not None else wide, self.fields, text)
+        if not examples:
             raise ValueError(
                 "no texts to calibrate on; give unlabelled texts of the task, or [''] for the bare pattern"
             )
-        examples = [dict.fromkeys(self.fields, text) if isinstance(text, str) else text for text in listed]
-        self.prior = None
-        self.prior = mean_log_probability(self.scores(examples, batch_size))
+        if not all(example.is_content_free for example in examples) and len(examples) < _ENOUGH_TEXTS:
+            what = "one text gets every label alike" if len(examples) == 1 else "its predictions depend on which"
+            warnings.warn(
+                f"calibrated on {len(examples)} texts, so that {what}; give {_ENOUGH_TEXTS} or more, or [''] for the "
+                "bare pattern",
+                stacklevel=2,
+            )
+        before, self._prior = self._prior, None
+        try:
+            before = label_prior(self.scores(examples, batch_size), mean)
+        finally:
+            self._prior = before
         return self
 
+    def _with(self, parameters: dict[str, Any], changed: set[str]) -> Self:
+        asked = {name: getattr(self, name) for name in self.question_settings}
+        if self.calibration not in changed and ("model" in changed or not self.same_question(parameters, asked)):
+            measured = parameters[self.calibration]
+            if "model" not in changed and measured is not None and measured.any():
+                warnings.warn("the calibration was of another pattern or other labels; calibrate again", stacklevel=3)
+            parameters[self.calibration] = None
+        other = type(self)(**parameters)
+        other._start = None if "model" in changed else self._start
+        return other
 
-def best_labels(scores: Tensor, labels: Sequence[str]) -> list[str]:
-    """The label of the highest score of each row.
+    def settings(self) -> dict[str, Any]:
+        """What ``pet.json`` holds, as JSON values."""
+        return {
+            "kind": type(self).__name__,
+            "prior": None if self.prior is None else self.prior.tolist(),
+            "classes": list(self._classes),
+            "fitting": self.fitting.to_dict(),
+        }
 
-    Args:
-        scores: shape ``(examples, labels)``.
-        labels: in the order of the columns; empty where the best candidate's number stands for it.
+    def save_pretrained(self, save_directory: str | Path, *, max_shard_size: int | str = "50GB") -> None:
+        """Save model, tokenizer and ``pet.json``, whole or not at all; the folder still loads as the model alone.
 
-    Example:
-        >>> best_labels(torch.tensor([[1.0, 3.0]]), ["good", "bad"])
-        ['bad']
-    """
-    best = scores.argmax(dim=1).tolist() if scores.numel() else []
-    return [labels[number] if labels else str(number) for number in best]
+        Args:
+            save_directory: made if it does not exist.
+            max_shard_size: as for any model of transformers.
+        """
+        with whole_folder(save_directory, replacing=WEIGHTS) as draft:
+            self.model.save_pretrained(draft, max_shard_size=max_shard_size)
+            self.tokenizer.save_pretrained(draft)
+            self._save_more(draft)
+            write_json(draft / SETTINGS_FILE, self.settings())
+
+    @classmethod
+    @abstractmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> Self:
+        """Load a model and make it a classifier, or load a saved classifier."""
+
+    @classmethod
+    def read_settings(cls, source: str | Path, given: Mapping[str, Any], hub: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of a saved classifier, if there is one, with those that are given in their place.
+
+        Args:
+            source: a folder, the name of a shipped model, or a repository on the Hub.
+            given: settings by name; ``None`` leaves the saved one.
+            hub: how to find a repository.
+
+        Raises:
+            FileNotFoundError: there is no such source.
+            ValueError: it holds another kind of classifier, or its settings are broken.
+
+        Warns:
+            UserWarning: the saved calibration is of another question than what is given, and is left out.
+        """
+        saved = read_settings(source, cls.__name__, cls.saved_settings, hub)
+        changed = {name: value for name, value in given.items() if value is not None}
+        kept = {name: value for name, value in saved.items() if name not in changed}
+        settings = cls._open_more(kept, source, hub) | changed
+        if saved and not cls.same_question(saved, settings):
+            settings["classes"] = ()
+            settings[cls.calibration] = changed.get(cls.calibration)
+            if cls.calibration not in changed and any(saved.get(cls.calibration) or ()):
+                warnings.warn(
+                    f"the calibration saved in {source} is of another pattern or other labels, and is left out; "
+                    "calibrate again",
+                    stacklevel=3,
+                )
+        return settings
+
+    @classmethod
+    def same_question(cls, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether settings ask the same, in the same order of labels."""
+        asked = [json.dumps([settings.get(name) for name in cls.question_settings]) for settings in (one, other)]
+        return asked[0] == asked[1]
+
+    @classmethod
+    def made_of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any]) -> Self:
+        """Construct a classifier from settings as ``read_settings`` returns them."""
+        own = dict(settings)
+        classes = own.pop("classes", ())
+        made = cls(model, tokenizer, **own)
+        if classes:
+            made._classes = tuple(classes)
+        return made
+
+    def _save_more(self, folder: Path) -> None:
+        """Save what belongs to the classifier beside the model and its settings."""
+
+    @classmethod
+    def _open_more(cls, saved: dict[str, Any], source: str | Path, hub: Mapping[str, Any]) -> dict[str, Any]:
+        """Saved settings, with what ``_save_more`` saved in the place of what stands for it in ``pet.json``."""
+        return saved

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.clozes.layout import PATTERN, Layout, Stretch, lay_out, lay_out_plainly
 from nlpkit.pet.clozes.pattern import Pattern
+from nlpkit.probes.room import padded_length
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class ClozeEncoder:
         What stands between two masks is tokenised as one text, so the ids are those that the tokenizer gives for the
         rendered pattern; tokens over the border between pattern and field count as the pattern's. Special tokens
         written in an example's text are read as plain text and cannot pose as the slot. When a cloze is too long, the
-        longest fields lose tokens; the pattern never does.
+        longest fields lose tokens, with a warning; the pattern never does.
 
     Example:
         >>> from transformers import BertTokenizer
@@ -117,6 +121,23 @@ class ClozeEncoder:
         read = self._tokenize(sorted(stretches))
         return [self._assemble(layout, read, mask_counts) for layout in layouts]
 
+    def pad(self, clozes: Sequence[Cloze]) -> dict[str, Tensor]:
+        """Inputs of a model from clozes, padded at the end to a multiple of eight, but never beyond ``max_length``.
+
+        Args:
+            clozes: at least one.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``(clozes, length)``.
+        """
+        length = padded_length(max(len(cloze.input_ids) for cloze in clozes), self.max_length)
+        padding = self.tokenizer.pad_token_id or 0
+        return {
+            "input_ids": pad_integers([cloze.input_ids for cloze in clozes], padding, length),
+            "attention_mask": pad_integers([[1] * len(cloze.input_ids) for cloze in clozes], 0, length),
+            "token_type_ids": pad_integers([cloze.token_type_ids for cloze in clozes], 0, length),
+        }
+
     def encode_plain(self, examples: Sequence[Example]) -> list[Cloze]:
         """Encode the examples' texts alone, without pattern and masks, a separator between two texts."""
         has_separator = self.tokenizer.sep_token_id is not None
@@ -176,6 +197,8 @@ class ClozeEncoder:
                 f"pattern {self.pattern.template!r} takes {fixed} tokens by itself; max_length is {self.max_length}"
             )
         keep = cut_longest(lengths, self.max_length - fixed)
+        if keep != lengths:
+            warn_of_cuts(self.max_length)
         stays = {
             owner: range(length - keep[owner], length) if owner in self._keep_tail else range(keep[owner])
             for owner, length in lengths.items()
@@ -202,6 +225,30 @@ class ClozeEncoder:
             return [0] * len(ids)
         first = inner.index(separator) + 1
         return [0] * first + [1] * (len(ids) - first)
+
+
+def warn_of_cuts(max_length: int) -> None:
+    """Say, once in a process, that a text was longer than the model takes."""
+    warnings.warn(
+        f"a text is longer than max_length={max_length} tokens allows, and was cut; of what is cut nothing is seen",
+        stacklevel=3,
+    )
+
+
+def pad_integers(rows: Iterable[Sequence[int]], filling: int, length: int | None = None) -> Tensor:
+    """Stack rows of integers, filled up at the end to ``length`` or to the longest.
+
+    Returns:
+        Shape ``(rows, length)``, int64.
+
+    Example:
+        >>> pad_integers([[1], [2, 3]], -1)
+        tensor([[ 1, -1],
+                [ 2,  3]])
+    """
+    listed = [list(row) for row in rows]
+    width = max(map(len, listed)) if length is None else length
+    return torch.tensor([row + [filling] * (width - len(row)) for row in listed], dtype=torch.long)
 
 
 def filled(cloze: Cloze, tokens: Sequence[int]) -> Cloze:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder
+from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
-from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, tokenize_word
+from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, candidate_words
 from nlpkit.pet.scoring import PADDING
 
 
@@ -31,7 +31,7 @@ class ClozeCollator:
     def __init__(self, encoder: ClozeEncoder, verbalizer: Verbalizer | None) -> None:
         self.encoder, self.verbalizer = encoder, verbalizer
         self._common = verbalizer.tokenized(encoder.tokenizer, encoder.pattern) if verbalizer else None
-        self._candidates: dict[str, LabelWord] = {}
+        self._candidates: dict[tuple[str, ...], list[LabelWord]] = {}
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Collate examples.
@@ -49,7 +49,7 @@ class ClozeCollator:
 
         Raises:
             ValueError: no examples, a label that the verbalizer lacks, a missing field, or candidates that are missing
-                or unknown to the model.
+                or alike to the model.
         """
         if not examples:
             raise ValueError("no examples; give at least one")
@@ -57,7 +57,7 @@ class ClozeCollator:
         mask_counts = sorted({word.mask_counts for own in words for word in own})
         by_variant = [self.encoder.encode(examples, counts) for counts in mask_counts]
         clozes = [variant[number] for number in range(len(examples)) for variant in by_variant]
-        batch = pad_clozes(clozes, self.encoder.tokenizer.pad_token_id)
+        batch = self.encoder.pad(clozes)
         batch["slots"] = pad_integers([cloze.slots for cloze in clozes], PADDING)
         tokens = sorted({token for own in words for word in own for token in word.flat})
         place = {token: number for number, token in enumerate(tokens)}
@@ -100,18 +100,10 @@ class ClozeCollator:
     def _words(self, example: Example) -> list[LabelWord]:
         if self._common is not None:
             return self._common
-        if len(example.candidates) < 2:
-            raise ValueError(
-                f"without a verbalizer each example needs candidates to choose from; got {example.candidates!r}"
-            )
-        return [LabelWord(number, self._candidate(word).tokens) for number, word in enumerate(example.candidates)]
-
-    def _candidate(self, word: str) -> LabelWord:
-        if word not in self._candidates:
-            parts = (word,) * self.encoder.pattern.slots
-            tokens = tokenize_word(parts, self.encoder.tokenizer, self.encoder.pattern, allow_unknown=True)
-            self._candidates[word] = LabelWord(0, tokens)
-        return self._candidates[word]
+        if example.candidates not in self._candidates:
+            found = candidate_words(example.candidates, self.encoder.tokenizer, self.encoder.pattern)
+            self._candidates[example.candidates] = found
+        return self._candidates[example.candidates]
 
     def _groups(self, candidates: int) -> Tensor:
         if self._common is None:
@@ -120,40 +112,3 @@ class ClozeCollator:
         for number, word in enumerate(self._common):
             members[word.label].append(number)
         return pad_integers(members, PADDING)
-
-
-def pad_clozes(clozes: Sequence[Cloze], pad_token_id: int | None) -> dict[str, Tensor]:
-    """Inputs of a model from clozes, padded at the end to a multiple of eight.
-
-    Args:
-        clozes: at least one.
-        pad_token_id: ``None`` means 0.
-
-    Returns:
-        ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``(clozes, length)``.
-
-    Note:
-        Every new shape makes the kernels of a processor or GPU anew; lengths in steps keep them few.
-    """
-    length = -8 * (-max(len(cloze.input_ids) for cloze in clozes) // 8)
-    return {
-        "input_ids": pad_integers([cloze.input_ids for cloze in clozes], pad_token_id or 0, length),
-        "attention_mask": pad_integers([[1] * len(cloze.input_ids) for cloze in clozes], 0, length),
-        "token_type_ids": pad_integers([cloze.token_type_ids for cloze in clozes], 0, length),
-    }
-
-
-def pad_integers(rows: Iterable[Sequence[int]], filling: int, length: int | None = None) -> Tensor:
-    """Stack rows of integers, filled up at the end to ``length`` or to the longest.
-
-    Returns:
-        Shape ``(rows, length)``, int64.
-
-    Example:
-        >>> pad_integers([[1], [2, 3]], -1)
-        tensor([[ 1, -1],
-                [ 2,  3]])
-    """
-    listed = [list(row) for row in rows]
-    width = max(map(len, listed)) if length is None else length
-    return torch.tensor([row + [filling] * (width - len(row)) for row in listed], dtype=torch.long)

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Literal
+from unicodedata import category
 
 Kind = Literal["text", "field", "mask", "soft", "separator"]
+#: Where a word stands: at the beginning of a text or behind what opens a quotation or a bracket, behind a space, or
+#: directly behind other text.
+Place = Literal["beginning", "after_space", "inside"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ class Pattern:
         if not self.fields:
             raise ValueError(f"pattern {template!r} has no field: write {{text}} where the input stands")
 
+    @classmethod
+    def of(cls, given: Pattern | str) -> Pattern:
+        """A pattern, or that of a template.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        if not isinstance(given, (cls, str)):
+            raise TypeError(f"a pattern is a text such as '{{mask}}满意。{{text}}'; got {given!r}")
+        return cls(given) if isinstance(given, str) else given
+
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the texts it takes, in order of appearance."""
@@ -75,10 +90,15 @@ class Pattern:
         """Number of trainable tokens."""
         return sum(part.count for part in self.parts if part.kind == "soft")
 
-    def text_before_slots(self) -> list[str]:
-        """The pattern's own text directly before each slot, empty where a field or nothing stands there."""
-        before = ("", *(part.content if part.kind == "text" else "" for part in self.parts))
-        return [before[number] for number, part in enumerate(self.parts) if part.kind == "mask"]
+    def places(self) -> list[Place]:
+        """Where the word of each slot stands, which decides by which tokens it is written.
+
+        Example:
+            >>> Pattern("{mask}: {text} It is {mask}, “{mask}”").places()
+            ['beginning', 'after_space', 'beginning']
+        """
+        before = (Part("separator"), *self.parts)  # a text begins where it would behind a separator
+        return [_place_behind(before[number]) for number, part in enumerate(self.parts) if part.kind == "mask"]
 
     def check_fields(self, fields: Mapping[str, str]) -> None:
         """Refuse an example that lacks a text of the pattern.
@@ -115,6 +135,18 @@ class Pattern:
         return hash(self.template)
 
 
+def _place_behind(part: Part) -> Place:
+    if part.kind in ("separator", "soft"):
+        return "beginning"
+    if part.kind != "text":
+        return "inside"
+    last, earlier = part.content[-1], part.content[-2:-1]
+    if last.isspace():
+        return "after_space"
+    opens = category(last) in ("Ps", "Pi") or (last in "\"'" and (not earlier or earlier.isspace()))
+    return "beginning" if opens else "inside"
+
+
 def template_fields(template: str) -> tuple[str, ...]:
     """Names in braces in a template without slots, in order of appearance.
 
@@ -125,7 +157,20 @@ def template_fields(template: str) -> tuple[str, ...]:
         >>> template_fields("{text_a}。{text_b}")
         ('text_a', 'text_b')
     """
-    return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name))
+    return tuple(dict.fromkeys(name for _, name in template_parts(template) if name))
+
+
+def template_parts(template: str) -> list[tuple[str, str | None]]:
+    """Text, and the name in braces behind it if there is one, from the beginning of a template to its end.
+
+    Raises:
+        ValueError: braces that do not match.
+
+    Example:
+        >>> template_parts("{text_a}。{text_b}!")
+        [('', 'text_a'), ('。', 'text_b'), ('!', None)]
+    """
+    return [(text, name) for text, name, _, _ in Formatter().parse(template)]
 
 
 def _parse(template: str) -> Iterator[Part]:

@@ -8,12 +8,16 @@ from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.pet.clozes.examples import Label, given_labels
+from nlpkit.pet.clozes.label_tokens import (
+    SlotTokens,
+    Words,
+    first_alike,
+    refuse_alike_candidates,
+    show_words,
+    tokenize_word,
+)
 from nlpkit.pet.clozes.pattern import Pattern
-
-#: A word for each slot of the pattern.
-Words = tuple[str, ...]
-#: Token ids of the word in each slot.
-SlotTokens = tuple[tuple[int, ...], ...]
 
 Order = Literal["parallel", "most_confident_first", "left_to_right"]
 LengthNormalization = Literal["none", "mean"]
@@ -45,7 +49,8 @@ class Verbalizer:
         3.1).
 
     Args:
-        words: label to a word or several; for patterns with several slots, a word is a tuple with one part per slot.
+        words: label (a text or a number) to a word or several; for patterns with several slots, a word is a tuple with
+            one part per slot.
         order: how a word of several tokens is read off. ``"parallel"``: all its masks at once, the tokens taken as
             independent (one forward pass). ``"most_confident_first"``: the mask whose token is most probable is filled
             in, the others are asked again, and so on; ``"left_to_right"``: likewise in reading order. Both cost one
@@ -56,7 +61,9 @@ class Verbalizer:
             ``"logsumexp"`` of them (their joint probability mass), or ``"max"``.
 
     Raises:
-        ValueError: no labels, a label without words, two labels with the same words, or an unknown option.
+        TypeError: the words are no mapping.
+        ValueError: no labels, one that is missing (``None``, NaN), a label without words, two labels with the same
+            words or of the same name, or an unknown option.
 
     Example:
         >>> verbalizer = Verbalizer({"Positive": ["很", "非常"], "Negative": "不"})
@@ -66,7 +73,7 @@ class Verbalizer:
 
     def __init__(
         self,
-        words: Mapping[str, str | Sequence[str | Sequence[str]]],
+        words: Mapping[Any, str | Sequence[str | Sequence[str]]],
         order: Order = "parallel",
         length_normalization: LengthNormalization = "mean",
         aggregate: Aggregate = "mean",
@@ -79,18 +86,27 @@ class Verbalizer:
             if value not in get_args(kind):
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(map(repr, get_args(kind)))}")
         if not isinstance(words, Mapping):
-            raise TypeError(f"words must map each label to its words; got {words!r}")
-        self.words = {str(label): _word_tuples(str(label), given) for label, given in words.items()}
+            raise TypeError(f"a verbalizer's words must map each label to its words; got {words!r}")
+        #: The labels as they were given: numbers, perhaps.
+        self.classes: tuple[Label, ...] = given_labels(words)
+        self.words = {
+            str(label): _word_tuples(str(label), given)
+            for label, given in zip(self.classes, words.values(), strict=True)
+        }
         if len(self.words) < 2:
             raise ValueError(f"a verbalizer needs words for at least two labels; got {sorted(self.words)}")
-        owners: dict[frozenset[Words], str] = {}
-        for label, own in self.words.items():
-            first = owners.setdefault(frozenset(own), label)
-            if first != label:
-                raise ValueError(
-                    f"labels {first!r} and {label!r} have the same words {_show(own)}; nothing tells them apart"
-                )
+        if alike := first_alike(frozenset(own) for own in self.words.values()):
+            first, second = (self.labels[place] for place in alike)
+            raise ValueError(
+                f"labels {first!r} and {second!r} have the same words {show_words(self.words[second])}; nothing tells "
+                "them apart"
+            )
         self.order, self.length_normalization, self.aggregate = order, length_normalization, aggregate
+
+    @classmethod
+    def of(cls, given: Verbalizer | Mapping[Any, Any]) -> Verbalizer:
+        """A verbalizer, or that of a mapping of labels to words."""
+        return given if isinstance(given, Verbalizer) else cls(given)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -118,62 +134,46 @@ class Verbalizer:
                 tells.
 
         Raises:
-            ValueError: a word is unknown to the model, or does not have one part for each slot of the pattern.
+            ValueError: a word is unknown to the model, or does not have one part for each slot of the pattern; or two
+                labels have words that are the same tokens.
         """
-        return [
+        found = [
             LabelWord(number, tokenize_word(word, tokenizer, pattern))
             for number, own in enumerate(self.words.values())
             for word in own
         ]
+        numbers = range(len(self.labels))
+        if alike := first_alike(frozenset(word.tokens for word in found if word.label == one) for one in numbers):
+            first, second = (self.labels[place] for place in alike)
+            raise ValueError(
+                f"the words of labels {first!r} and {second!r}, {show_words(self.words[first])} and "
+                f"{show_words(self.words[second])}, are the same tokens to this model; nothing tells them apart"
+            )
+        return found
 
     def __repr__(self) -> str:
         return f"Verbalizer({self.to_dict()['words']})"
 
 
-def tokenize_word(
-    word: Words, tokenizer: PreTrainedTokenizerBase, pattern: Pattern, allow_unknown: bool = False
-) -> SlotTokens:
-    """Token ids of a word, one tuple per slot of the pattern.
+def candidate_words(
+    candidates: Sequence[str], tokenizer: PreTrainedTokenizerBase, pattern: Pattern
+) -> list[LabelWord]:
+    """The words among which an example chooses, in a model's tokens, unknown ones among them.
 
     Args:
-        word: one part per slot.
+        candidates: of the example; each stands in every slot.
         tokenizer: of the model.
-        pattern: tells what stands before each slot.
-        allow_unknown: let the unknown token stand for what the model cannot write, for words not chosen for it.
+        pattern: as for ``Verbalizer.tokenized``.
 
     Raises:
-        ValueError: a part is unknown to the model, or the number of parts is not that of the slots.
+        ValueError: there are fewer than two, or two that the model reads alike.
     """
-    if len(word) != pattern.slots:
-        raise ValueError(
-            f"pattern {pattern.template!r} has {pattern.slots} slots, but the label word {_show([word])} has "
-            f"{len(word)} parts"
-        )
-    return tuple(
-        _tokenize_part(part, tokenizer, before[-1:].isspace(), allow_unknown)
-        for part, before in zip(word, pattern.text_before_slots(), strict=True)
-    )
-
-
-def _tokenize_part(
-    part: str, tokenizer: PreTrainedTokenizerBase, after_space: bool, allow_unknown: bool
-) -> tuple[int, ...]:
-    unknown = tokenizer.unk_token_id
-    if not after_space:
-        # A word of the vocabulary is one token whatever a segmenter or a word-initial marker would make of it alone.
-        whole = tokenizer.convert_tokens_to_ids(part)
-        if isinstance(whole, int) and whole != unknown:
-            return (whole,)
-    ids: list[int] = tokenizer(f" {part}" if after_space else part, add_special_tokens=False)["input_ids"]
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    if len(ids) > 1 and tokens[0] == "▁" and not after_space:
-        ids = ids[1:]
-    if not ids or (unknown in ids and not allow_unknown):
-        raise ValueError(
-            f"label word {part!r} is {tokenizer.unk_token or 'empty'} to this model; choose a word that its tokenizer "
-            f"knows (it sees {tokens})"
-        )
-    return tuple(ids)
+    if len(candidates) < 2:
+        raise ValueError(f"without a verbalizer each example needs candidates to choose from; got {candidates!r}")
+    tokens = [tokenize_word((word,) * pattern.slots, tokenizer, pattern, allow_unknown=True) for word in candidates]
+    found = [LabelWord(number, own) for number, own in enumerate(tokens)]
+    refuse_alike_candidates(candidates, [word.flat for word in found], tokenizer)
+    return found
 
 
 def _word_tuples(label: str, given: str | Iterable[str | Sequence[str]]) -> tuple[Words, ...]:
@@ -186,7 +186,3 @@ def _word_tuples(label: str, given: str | Iterable[str | Sequence[str]]) -> tupl
     if not all(isinstance(part, str) for word in tuples for part in word):
         raise TypeError(f"the words of label {label!r} must be texts; got {given!r}")
     return tuples
-
-
-def _show(words: Iterable[Words]) -> str:
-    return ", ".join(repr("+".join(word)) for word in words)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.data.masking import counter_uniforms
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import filled
-from nlpkit.pet.clozes.examples import label_number
+from nlpkit.pet.clozes.examples import NO_LABEL, label_number
 from nlpkit.pet.objectives.masked_tokens import TokenMasker, joined, parted
-from nlpkit.pet.objectives.objective import Batch, Objective
 from nlpkit.pet.scoring import labels_from_words
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.objective import Batch, Objective
+from nlpkit.pet.training.training_rows import TrainingRow
 
 
 def log_one_minus_exp(log_probability: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class AdapetLoss(Objective[PetClassifier]):
         seed: of masks and of the choice between right and wrong labels (even odds).
 
     Raises:
-        ValueError: the classifier has no common labels, or the weight is negative.
+        ValueError: the classifier has no common labels, or the weight is negative or not finite.
 
     Note:
         No unlabelled text is used. A step costs one pass for the label and one for the input.
@@ -65,9 +66,7 @@ class AdapetLoss(Objective[PetClassifier]):
         super().__init__(classifier)
         if not classifier.labels:
             raise ValueError("ADAPET needs labels common to all examples; these bring candidates of their own")
-        if label_condition < 0:
-            raise ValueError(f"label_condition must not be negative; got {label_condition}")
-        self.label_condition, self.seed = label_condition, seed
+        self.label_condition, self.seed = checked_number("label_condition", label_condition, least=0), seed
         self.masker = TokenMasker(classifier.collator.encoder, mask_probability, seed)
 
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
@@ -81,12 +80,13 @@ class AdapetLoss(Objective[PetClassifier]):
         for row, (coin, pick) in zip(rows, random.tolist(), strict=True):
             right = label_number(row.example, collator.labels)
             others = [number for number in range(len(words)) if number != right]
-            is_right = coin < 0.5
+            is_right = coin < 0.5 and right != NO_LABEL
             word = words[right if is_right else others[int(pick * len(others))]]
             (cloze,) = collator.encoder.encode([row.example], word.mask_counts)
             clozes.append(filled(cloze, word.flat))
             wanted.append(is_right)
         masked = self.masker.mask(clozes, draws)
+        masked["labels"][batch["labels"] == NO_LABEL] = -100  # nothing follows from a label that is not known
         for number, cloze in enumerate(clozes):  # the label itself is given, not asked for
             slots = torch.tensor(cloze.slots)
             masked["labels"][number, slots] = -100

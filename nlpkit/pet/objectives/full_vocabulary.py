@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from nlpkit.pet.objectives.masked_text import MaskedTextLoss
-from nlpkit.pet.objectives.objective import Batch
-from nlpkit.pet.training_rows import TrainingRow, unlabelled_of
+from nlpkit.pet.training.objective import Batch
+from nlpkit.pet.training.training_rows import TrainingRow, unlabelled_of
 
 
 class FullVocabularyLoss(MaskedTextLoss):
@@ -32,17 +32,25 @@ class FullVocabularyLoss(MaskedTextLoss):
         """Always, if only for more random masks."""
         return True
 
+    @property
+    def needs_labels(self) -> bool:
+        """Yes: they say what to write."""
+        return True
+
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
-        """Clozes with their label words as targets, and unlabelled texts, all randomly masked."""
+        """Clozes with their label words as targets, and texts whose label is not known, all randomly masked."""
         collator, encoder = self.classifier.collator, self.masker.encoder
-        words = [collator.right_word(row.example) for row in rows]
+        labelled = [row for row in rows if row.example.label is not None]
+        others = [row for row in rows if row.example.label is None]
+        words = [collator.right_word(row.example) for row in labelled]
         clozes = [
             cloze
-            for row, word in zip(rows, words, strict=True)
+            for row, word in zip(labelled, words, strict=True)
             for cloze in encoder.encode([row.example], word.mask_counts)
         ]
         unlabelled, draws = unlabelled_of(rows)
-        masked = self.masker.mask([*clozes, *encoder.encode_plain(unlabelled)], [*(row.draw for row in rows), *draws])
+        plain = encoder.encode_plain([*(row.example for row in others), *unlabelled])
+        masked = self.masker.mask([*clozes, *plain], [*(row.draw for row in (*labelled, *others)), *draws])
         for labels, cloze, word in zip(masked["labels"], clozes, words, strict=False):
             labels[cloze.slots] = torch.tensor(word.flat)
         return masked

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.objectives.masked_tokens import TokenMasker, masked_lm_loss
-from nlpkit.pet.objectives.objective import Batch, Objective
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.objective import Batch, Objective
+from nlpkit.pet.training.training_rows import TrainingRow
 
 
 class MaskedTextLoss(Objective[PetClassifier]):
@@ -26,6 +26,11 @@ class MaskedTextLoss(Objective[PetClassifier]):
     def __init__(self, classifier: PetClassifier, mask_probability: float = 0.15, seed: int = 0) -> None:
         super().__init__(classifier)
         self.masker = TokenMasker(classifier.collator.encoder, mask_probability, seed)
+
+    @property
+    def needs_labels(self) -> bool:
+        """No."""
+        return False
 
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
         """Masked texts."""

@@ -11,9 +11,8 @@ from nlpkit.data.masking import MaskedTokenCollator
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder
-from nlpkit.pet.clozes.cloze_batch import pad_clozes
-from nlpkit.pet.objectives.objective import Batch
 from nlpkit.pet.output_layer_input import logits_of, output_layer
+from nlpkit.pet.training.objective import Batch
 
 #: What the names of masked texts begin with, in a batch that holds labelled examples too.
 _PREFIX = "mlm_"
@@ -34,7 +33,7 @@ class TokenMasker:
 
     def mask(self, clozes: Sequence[Cloze], draws: Sequence[int]) -> Batch:
         """Inputs with masks, and ``labels``, the tokens to predict, -100 elsewhere, ``(clozes, length)``."""
-        batch = pad_clozes(clozes, self.encoder.tokenizer.pad_token_id)
+        batch = self.encoder.pad(clozes)
         batch["labels"] = torch.full_like(batch["input_ids"], -100)
         if self._random is not None:
             ids = batch["input_ids"].numpy()

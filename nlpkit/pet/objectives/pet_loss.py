@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.objectives.masked_tokens import TokenMasker, joined, masked_lm_loss, parted
-from nlpkit.pet.objectives.objective import Batch, Objective
-from nlpkit.pet.training_rows import TrainingRow, unlabelled_of
+from nlpkit.pet.training.objective import Batch, Objective
+from nlpkit.pet.training.training_rows import TrainingRow, unlabelled_of
 
 
 class PetLoss(Objective[PetClassifier]):

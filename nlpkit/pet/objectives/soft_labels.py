@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.losses.normalised import divide_by_items
-from nlpkit.pet.classifiers.text_classifier import TextClassifier
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.objectives.objective import Batch, Objective
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.objective import Batch, Objective
+from nlpkit.pet.training.scorer import Scorer
+from nlpkit.pet.training.training_rows import TrainingRow
 
 
 def distillation_loss(
@@ -70,7 +70,7 @@ def soft_examples(examples: Sequence[Example], teacher_scores: Tensor, labels: S
     ]
 
 
-class SoftLabelLoss(Objective[TextClassifier]):
+class SoftLabelLoss(Objective[Scorer]):
     """Trains a classifier on a teacher's scores instead of labels.
 
     Source: PET (arXiv 2001.07676, section 3.4): the ensemble labels the unlabelled texts, and a plain classifier
@@ -84,11 +84,16 @@ class SoftLabelLoss(Objective[TextClassifier]):
         ValueError: the temperature is not above 0.
     """
 
-    def __init__(self, classifier: TextClassifier, temperature: float = 2.0) -> None:
+    def __init__(self, classifier: Scorer, temperature: float = 2.0) -> None:
         super().__init__(classifier)
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0; got {temperature}")
         self.temperature = temperature
+
+    @property
+    def needs_labels(self) -> bool:
+        """No: the teacher's scores stand for them."""
+        return False
 
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:
         """The classifier's inputs and ``teacher``, ``(batch, labels)``.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.objectives.objective import Objective, ObjectiveWrapper
+from nlpkit.pet.training.objective import Objective, ObjectiveWrapper
 
 #: Output bias of tokens that are no answer; large enough for every softmax, and representable in fp16.
 NEVER = -1e4

@@ -16,7 +16,7 @@ from nlpkit.fewshot.tasks.task import FewShotTask
 from nlpkit.pet import Example
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.ipet import next_training_sets
-from nlpkit.pet.objectives.trainer import PetTrainer
+from nlpkit.pet.training.trainer import PetTrainer
 
 HOTELS = FewShotTask("hotels", ("review",), ("bad", "good"), label_names={"bad": "差", "good": "好"})
 IDIOMS = FewShotTask("idioms", ("before",), ("0", "1"), read_candidates=lambda record: tuple(record["candidates"]))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from nlpkit.pet.classifiers.demonstrations import DemonstratedClassifier, mean_states
+from nlpkit.pet import DemonstratedClassifier, mean_states
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.training_rows import TrainingRow
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.pet.models import TEXTS, labelled_examples, small_model
 
@@ -79,9 +79,9 @@ def test_only_similar_examples_demonstrate(small_vocabulary: dict[str, int]) -> 
 
     classifier = demonstrated(small_vocabulary, text_encoder=length_is_meaning, similar_share=0.3)
     query = Example.of("我们随时随地满意了好")
-    for place, own in enumerate(classifier.support):
+    for place, own in enumerate(classifier._by_label):
         nearest = min(own, key=lambda example: abs(len(example.fields["text"]) - 10))
-        assert [classifier.support[place][n] for n in classifier._candidates(query, own)] == [nearest]
+        assert [classifier._by_label[place][n] for n in classifier._candidates(query, own)] == [nearest]
 
 
 def test_mean_states_are_those_of_the_text_alone(small_vocabulary: dict[str, int]) -> None:

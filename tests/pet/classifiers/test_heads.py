@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from nlpkit.pet.classifiers.heads import ChoiceClassifier, HeadClassifier
+from nlpkit.pet import ChoiceClassifier, HeadClassifier
 from nlpkit.pet.clozes.examples import Example
 from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier
 
@@ -45,7 +46,8 @@ def test_heads_are_calibrated_too(folder: Path) -> None:
     mean = np.log(classifier.predict_proba(TEXTS)).mean(axis=0)
     np.testing.assert_allclose(mean, mean.mean(), rtol=0, atol=1e-10)
     output = classifier(**classifier.collate(labelled_examples()))
-    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), rtol=0, atol=1e-10)
+    predicted = classifier.scores(TEXTS)
+    torch.testing.assert_close(output.logits.softmax(-1), predicted.softmax(-1), rtol=0, atol=1e-10)
 
 
 def test_entailment_scores_every_description(folder: Path) -> None:
@@ -99,3 +101,24 @@ def test_what_does_not_fit_is_refused(folder: Path) -> None:
         ChoiceClassifier(model.model, model.tokenizer, "{text}", {"a": "x", "b": "y"})
     with pytest.raises(ValueError, match="loss='hinge' is unknown"):
         ChoiceClassifier.from_pretrained(folder, "{text}", {"a": "x", "b": "y"}, loss="hinge")
+
+
+@pytest.mark.parametrize("labels", [2, "good"])
+def test_labels_are_a_list(labels: Any, folder: Path) -> None:
+    with pytest.raises(TypeError, match=f"labels={labels!r} must be a list of all labels there are"):
+        HeadClassifier.from_pretrained(folder, labels)
+    with pytest.raises(TypeError, match=r"hypotheses=\['很'\] must map labels to texts"):
+        ChoiceClassifier.from_pretrained(folder, "{text}", ["很"])  # type: ignore[arg-type]
+    assert HeadClassifier.from_pretrained(folder, np.array(["a", "b"])).labels == ("a", "b")  # type: ignore[arg-type]
+
+
+def test_a_head_of_other_outputs_is_refused_unless_a_new_one_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    HeadClassifier.from_pretrained(folder, ["a", "b"]).save_pretrained(tmp_path / "saved")
+    other = ["x", "y", "z"]
+    with pytest.raises(ValueError, match=r"has a head already, for another number of outputs than 3: .* is \(2,"):
+        HeadClassifier.from_pretrained(tmp_path / "saved", other)
+    made = HeadClassifier.from_pretrained(tmp_path / "saved", other, ignore_mismatched_sizes=True)
+    assert made.predict_proba(TEXTS).shape == (len(TEXTS), 3)
+    (tmp_path / "saved" / "pet.json").unlink()
+    with pytest.raises(ValueError, match="has a head already, for another number of outputs than 1"):
+        ChoiceClassifier.from_pretrained(tmp_path / "saved", "{text}", {"a": "很", "b": "不"})

@@ -49,6 +49,21 @@ def test_scores_are_those_of_one_word_at_a_time_through_all_logits(
             )
 
 
+@pytest.mark.parametrize("second", ["不错", "不错好"], ids=["of one length", "of several tokens"])
+def test_words_have_their_own_probabilities_among_all_tokens(small_vocabulary: dict[str, int], second: str) -> None:
+    verbalizer = Verbalizer({"good": ["很", second], "bad": "不"})
+    classifier = small_classifier(small_vocabulary, "总之{mask}。{text}", verbalizer=verbalizer).double()
+    words = iter(verbalizer.tokenized(classifier.tokenizer, classifier.pattern))
+    found = classifier.word_probabilities(TEXTS[0])
+    assert {label: list(own) for label, own in found.items()} == {"good": ["很", second], "bad": ["不"]}
+    for share in [share for own in found.values() for share in own.values()]:
+        tokens = list(next(words).flat)
+        of_one = word_score(classifier.model, classifier.tokenizer, "总之", "。" + TEXTS[0], tokens, "parallel", True)
+        assert share == pytest.approx(np.exp(of_one), rel=1e-10)
+    with pytest.raises(ValueError, match="each example brings its own words"):
+        small_classifier(small_vocabulary, verbalizer=None).word_probabilities(TEXTS[0])
+
+
 def test_words_of_one_length_need_no_normalisation(small_vocabulary: dict[str, int]) -> None:
     classifier = small_classifier(small_vocabulary, verbalizer={"a": ["很", "不错"], "b": "不"})
     batch = classifier.collate([Example.of(text) for text in TEXTS])
@@ -185,7 +200,8 @@ def test_what_is_trained_is_what_predicts(small_vocabulary: dict[str, int]) -> N
     classifier = small_classifier(small_vocabulary).double().calibrate(TEXTS)
     batch = classifier.collate(labelled_examples())
     output = classifier(**batch)
-    np.testing.assert_allclose(output.logits.softmax(-1).detach(), classifier.predict_proba(TEXTS), rtol=0, atol=1e-10)
+    predicted = classifier.scores(TEXTS)
+    torch.testing.assert_close(output.logits.softmax(-1), predicted.softmax(-1), rtol=0, atol=1e-10)
     torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, batch["labels"]))
     again = classifier.prior
     assert again is not None

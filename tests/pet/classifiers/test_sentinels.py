@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from nlpkit.pet.classifiers.sentinels import SentinelClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.clozes.verbalizer import Verbalizer
-from nlpkit.pet.objectives.label_loss import LabelLoss
-from nlpkit.pet.objectives.trainer import PetTrainer
+from nlpkit.pet.training.label_loss import LabelLoss
+from nlpkit.pet.training.trainer import PetTrainer
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.pet.models import TEXTS, labelled_examples, small_model
-from tests.pet.objectives.test_trainer import settings
+from tests.pet.training.test_trainer import settings
 
 WORDS = {"good": ["很", "满意"], "bad": "不好", "mixed": "人"}
 

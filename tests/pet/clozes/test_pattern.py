@@ -14,8 +14,21 @@ def test_slots_fields_and_soft_tokens_are_counted() -> None:
     assert pattern.soft_tokens == 4
 
 
-def test_text_before_slots_is_the_patterns_own() -> None:
-    assert Pattern("很{mask}{text}{mask}").text_before_slots() == ["很", ""]
+def test_a_word_begins_where_a_text_or_a_quotation_begins() -> None:
+    places = {
+        "{mask}{text}": "beginning",
+        "“{mask}”{text}": "beginning",
+        "({mask}) {text}": "beginning",
+        '"{mask}" {text}': "beginning",
+        '{text} "{mask}"': "beginning",
+        "{text}{sep}{mask}": "beginning",
+        "{text} {mask}": "after_space",
+        "{text}很{mask}": "inside",
+        "{text}{mask}": "inside",
+        'it"{mask}{text}': "inside",
+    }
+    assert {template: Pattern(template).places() for template in places} == {t: [p] for t, p in places.items()}
+    assert Pattern("{mask}{mask}{text}").places() == ["beginning", "inside"]
 
 
 @given(st.text(), st.text())

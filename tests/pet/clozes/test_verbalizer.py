@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
+from nlpkit.pet.clozes.label_questions import words_and_labels
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
@@ -75,3 +77,18 @@ def test_unknown_options_are_refused(option: str) -> None:
 def test_an_unknown_label_word_is_refused(small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"label word '龘' is \[UNK\] to this model"):
         Verbalizer({"a": "很", "b": "龘"}).tokenized(WoBertTokenizer(small_vocabulary), PATTERN)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda missing: Verbalizer({missing: "很", "bad": "不"}),
+        lambda missing: words_and_labels(Pattern("{text}{mask}"), {missing: "很", "bad": "不"}, None),
+        lambda missing: words_and_labels(Pattern("{text}{label}{mask}"), ("很", "不"), [missing, "bad"]),
+    ],
+    ids=["verbalizer", "words", "names"],
+)
+def test_a_missing_label_is_none(make: Callable[[object], object], missing: object) -> None:
+    with pytest.raises(ValueError, match=r"labels must be texts or numbers; got .*: what is missing means not known"):
+        make(missing)

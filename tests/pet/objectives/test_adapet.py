@@ -74,6 +74,7 @@ def test_micro_batches_add_up_to_the_whole(small_vocabulary: dict[str, int]) -> 
 def test_it_needs_common_labels(small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="needs labels common to all examples"):
         AdapetLoss(small_classifier(small_vocabulary, verbalizer=None))
-    with pytest.raises(ValueError, match="label_condition must not be negative"):
-        AdapetLoss(small_classifier(small_vocabulary), label_condition=-1)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"label_condition={wrong}: give a finite number at least 0"):
+            AdapetLoss(small_classifier(small_vocabulary), label_condition=wrong)
     assert Example({"text": "a"}).label is None

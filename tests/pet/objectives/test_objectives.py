@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from nlpkit.pet import Fitting
 from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.objectives.adapet import AdapetLoss
 from nlpkit.pet.objectives.full_vocabulary import FullVocabularyLoss
-from nlpkit.pet.objectives.label_loss import LabelLoss
 from nlpkit.pet.objectives.pet_loss import PetLoss
-from nlpkit.pet.training_rows import TrainingRow, TrainingRows
+from nlpkit.pet.training.label_loss import LabelLoss
+from nlpkit.pet.training.training_rows import TrainingRow, TrainingRows
 from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier
 
 UNLABELLED = [Example.of(text) for text in TEXTS]
@@ -108,3 +112,17 @@ def test_alpha_is_a_share(small_vocabulary: dict[str, int], alpha: float) -> Non
 def test_a_masked_lm_term_needs_text(small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="alpha below 1 needs unlabelled texts"):
         PetLoss(small_classifier(small_vocabulary)).collate(rows(0))
+
+
+@pytest.mark.parametrize("kind", [LabelLoss, PetLoss, FullVocabularyLoss, AdapetLoss])
+@pytest.mark.parametrize("unknown", [2, 8])
+def test_labels_that_are_not_known_teach_nothing_and_stop_nothing(
+    kind: type, unknown: int, small_vocabulary: dict[str, int]
+) -> None:
+    examples = [replace(one, label=None) if place < unknown else one for place, one in enumerate(labelled_examples())]
+    classifier = small_classifier(small_vocabulary, fitting=Fitting(max_steps=2)).float()
+    if unknown < len(examples):
+        classifier.fit(examples, objective=kind, unlabelled=TEXTS)
+    objective = kind(classifier)
+    batch = objective.collate([TrainingRow(one, place, (UNLABELLED[0],)) for place, one in enumerate(examples)])
+    assert torch.isfinite(objective(**batch)["loss"])

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.objectives.soft_labels import SoftLabelLoss, distillation_loss, soft_examples
-from nlpkit.pet.objectives.trainer import PetTrainer
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.trainer import PetTrainer
+from nlpkit.pet.training.training_rows import TrainingRow
 from tests.pet.models import TEXTS, labelled_examples, small_classifier
-from tests.pet.objectives.test_trainer import settings
+from tests.pet.training.test_trainer import settings
 
 
 def test_at_temperature_one_hard_targets_give_the_cross_entropy() -> None:

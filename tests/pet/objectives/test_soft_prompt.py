@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
-from nlpkit.pet.objectives.label_loss import LabelLoss
 from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
-from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments
+from nlpkit.pet.training.label_loss import LabelLoss
+from nlpkit.pet.training.trainer import PetTrainer, PetTrainingArguments
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier, small_model
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.loss import Loss
-from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.training_rows import TrainingRow
+from nlpkit.pet.training.scorer import Scorer
+from nlpkit.pet.training.training_rows import TrainingRow
 
 Batch = dict[str, Tensor]
 #: The kind of classifier that an objective trains.
-C = TypeVar("C", bound=TextClassifier, covariant=True)
+C = TypeVar("C", bound=Scorer, covariant=True)
 
 
 class Objective(nn.Module, Generic[C]):
@@ -43,6 +43,11 @@ class Objective(nn.Module, Generic[C]):
     def uses_unlabelled(self) -> bool:
         """Whether rows should come with unlabelled texts."""
         return False
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether nothing can be learnt from training examples without a label."""
+        return True
 
     @abstractmethod
     def collate(self, rows: Sequence[TrainingRow]) -> Batch:

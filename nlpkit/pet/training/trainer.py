@@ -6,14 +6,14 @@ import copy
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from transformers import (
     EvalPrediction,
     PreTrainedTokenizerBase,
@@ -21,11 +21,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from nlpkit.files import read_json, whole_folder, write_json
-from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Example, label_number
-from nlpkit.pet.objectives.objective import Objective, ObjectiveTerms
-from nlpkit.pet.training_rows import TrainingRows
+from nlpkit.files import only_writer, read_json, whole_folder, write_json
+from nlpkit.pet.clozes.examples import Example, Sources, as_examples
+from nlpkit.pet.training.objective import Objective, ObjectiveTerms
+from nlpkit.pet.training.scorer import Scorer
+from nlpkit.pet.training.training_rows import TrainingRows
 from nlpkit.training.attention import fast_attention
 from nlpkit.training.precision import bf16_is_fast, refuse_fp16_training
 from nlpkit.training.technique import Technique
@@ -56,6 +56,9 @@ class PetTrainingArguments(TrainingArguments):
     dataloader_pin_memory: bool = torch.cuda.is_available()
     eval_strategy: str = field(default="steps", metadata={"help": "'no' keeps the last weights instead of the best"})
     eval_steps: float | None = field(default=0.1, metadata={"help": "steps, or below 1 the share of max_steps"})
+    patience: int | None = field(
+        default=None, metadata={"help": "stop after so many evaluations without a better one; by default never"}
+    )
     save_strategy: str = "no"
     logging_steps: float = 10
     report_to: str = "none"
@@ -67,10 +70,10 @@ class PetTrainer(TechniqueTrainer):
     Args:
         model: the objective, around the classifier to train.
         args: as for ``transformers.Trainer``; without ``max_steps``, ``num_train_epochs`` counts. It is not changed.
-        train_dataset: examples with labels.
-        eval_dataset: examples with labels; they choose among the evaluated steps by accuracy, then by loss. ``None``:
+        train_dataset: examples with labels, or any table with a column ``"label"``, see ``labelled_examples``.
+        eval_dataset: likewise; they choose among the evaluated steps by accuracy, then by loss. ``None``:
             the last step wins.
-        unlabelled: texts for objectives that use them.
+        unlabelled: texts for objectives that use them, as ``as_examples`` reads them.
         techniques: those that need no single matrix of logits, such as FGM; see ``TechniqueTrainer``.
         processing_class: saved with every checkpoint, as ``transformers.Trainer`` does.
         compute_metrics: further metrics of the scores and the numbers of the labels, ``-100`` where unknown.
@@ -79,11 +82,13 @@ class PetTrainer(TechniqueTrainer):
         optimizer_cls_and_kwargs: likewise.
 
     Raises:
-        ValueError: no training examples, a label that the classifier does not know, or parameters in fp16.
+        ValueError: no training examples, none with a label where the objective needs one, a label that the classifier
+            does not know, parameters in fp16, or FSDP.
 
     Note:
         Rows and masks are functions of the row's number, so that accumulation, processes and resumption change
-        nothing. The best weights lie in ``output_dir/best``, and are loaded at the end of ``train``.
+        nothing. The best weights lie in ``output_dir/best``, and are loaded at the end of ``train``. No other run
+        trains in ``output_dir`` meanwhile.
     """
 
     # Checked on transformers 5.23.0: `_save` and `_load_from_checkpoint` write and read a checkpoint's weights;
@@ -93,11 +98,11 @@ class PetTrainer(TechniqueTrainer):
 
     def __init__(
         self,
-        model: Objective[TextClassifier],
+        model: Objective[Scorer],
         args: TrainingArguments | None = None,
-        train_dataset: Sequence[Example] = (),
-        eval_dataset: Sequence[Example] | None = None,
-        unlabelled: Sequence[Example] = (),
+        train_dataset: Sources = (),
+        eval_dataset: Sources | None = None,
+        unlabelled: Sources = (),
         *,
         techniques: Sequence[Technique] = (),
         processing_class: PreTrainedTokenizerBase | None = None,
@@ -107,25 +112,31 @@ class PetTrainer(TechniqueTrainer):
         optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
     ) -> None:
         refuse_fp16_training(model.classifier.model)
-        for example in [*train_dataset, *(eval_dataset or ())]:  # an unknown label shows before any training
-            label_number(example, model.classifier.labels)
+        classifier = model.classifier
+        examples = classifier.labelled(train_dataset).examples
+        evaluated = [] if eval_dataset is None else classifier.labelled(eval_dataset).examples
+        texts = as_examples(unlabelled, classifier.fields)
+        known = [classifier.known(classifier.target(example)) for example in [*examples, *evaluated]]  # or refuses
+        if model.needs_labels and not any(known[: len(examples)]) and examples:
+            raise ValueError(
+                f"none of the {len(examples)} training examples has a label, so that {type(model).__name__} would "
+                "learn nothing; give labels, or train on texts alone with MaskedTextLoss"
+            )
         args = copy.copy(PetTrainingArguments() if args is None else args)
-        if not eval_dataset:
+        if not evaluated:
             args.eval_strategy = "no"
         args.remove_unused_columns, args.train_sampling_strategy = False, "sequential"
         rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         if args.max_steps < 1:
-            args.max_steps = max(1, math.ceil(args.num_train_epochs * len(train_dataset) / rows_per_step))
+            args.max_steps = max(1, math.ceil(args.num_train_epochs * len(examples) / rows_per_step))
         companions = getattr(args, "unlabelled_per_row", None)
         if companions is None:
-            companions = int(model.uses_unlabelled and len(unlabelled) > 0)
+            companions = int(model.uses_unlabelled and len(texts) > 0)
         super().__init__(
             model=model,
             args=args,
-            train_dataset=TrainingRows(
-                train_dataset, args.max_steps * rows_per_step, unlabelled, companions, args.seed
-            ),
-            eval_dataset=list(eval_dataset) if eval_dataset else None,
+            train_dataset=TrainingRows(examples, args.max_steps * rows_per_step, texts, companions, args.seed),
+            eval_dataset=evaluated or None,
             data_collator=model.collate,
             loss=ObjectiveTerms(model),
             techniques=techniques,
@@ -135,6 +146,12 @@ class PetTrainer(TechniqueTrainer):
             optimizers=optimizers,
             optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
         )
+        if self.is_fsdp_enabled:
+            raise ValueError(
+                "PetTrainer scores its classifier and keeps its best weights as a whole, and FSDP shards them: launch "
+                "it with --multi_gpu; a model too large for that can have a ladder beside it, quantised"
+            )
+        self._since_best = 0  # evaluations
 
     @property
     def best_folder(self) -> Path:
@@ -142,15 +159,44 @@ class PetTrainer(TechniqueTrainer):
         return Path(str(self.args.output_dir)) / "best"
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as ``transformers.Trainer`` does, then load the best weights and finish the objective."""
-        if not (args or kwargs.get("resume_from_checkpoint")):
+        """Train as ``transformers.Trainer`` does, then load the best weights and finish the objective.
+
+        Raises:
+            BlockingIOError: another run trains in ``output_dir``.
+            ValueError: training has diverged, so that weights or scores are NaN or infinite.
+        """
+        with only_writer(str(self.args.output_dir)) if self.is_world_process_zero() else nullcontext():
+            try:
+                return self._train(*args, **kwargs)
+            finally:
+                self.is_in_train = False  # transformers leaves it where training was cut off
+
+    def _train(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_world_process_zero() and not (args or kwargs.get("resume_from_checkpoint")):
             shutil.rmtree(self.best_folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()  # none goes on where the folder is another run's
         with fast_attention(self.model.classifier.model):
             output = super().train(*args, **kwargs)
         if (self.best_folder / _WEIGHTS).is_file() and self.eval_dataset is not None:
             load_model(self.model, self.best_folder / _WEIGHTS)
+        self.accelerator.wait_for_everyone()  # none reads what another run may write
         self.model.finish()
+        self._refuse_diverged()
         return output
+
+    def _refuse_diverged(self) -> None:
+        classifier: Scorer = self.model.classifier
+        rows: Any = self.train_dataset
+        asked = [one for one in rows.labelled[:16] if classifier.labels or one.candidates]
+        try:
+            for name, tensor in classifier.named_parameters():
+                if not tensor.isfinite().all():
+                    raise ValueError(f"{name} is NaN or infinite")
+            classifier.scores(asked)  # weights may be finite, and too large to make numbers of
+        except ValueError as error:
+            raise ValueError(
+                f"training has diverged at learning_rate={self.args.learning_rate:g}, which may be too high: {error}"
+            ) from error
 
     def evaluate(
         self,
@@ -158,7 +204,7 @@ class PetTrainer(TechniqueTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Accuracy and cross-entropy of the classifier; the best weights so far are kept.
+        """Accuracy and cross-entropy of the classifier; while it trains, the best weights so far are kept.
 
         Args:
             eval_dataset: labelled examples; by default the evaluation examples.
@@ -168,21 +214,22 @@ class PetTrainer(TechniqueTrainer):
         Returns:
             ``<prefix>_accuracy``, ``<prefix>_loss`` in nats, and what ``compute_metrics`` finds.
         """
-        examples: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        given: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        examples = self.model.classifier.labelled(given).examples
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._measure(examples).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        if eval_dataset is None and metric_key_prefix == "eval":
+        if self.is_in_train and eval_dataset is None and metric_key_prefix == "eval":
             self._keep_if_best(metrics)
         return metrics
 
     def _measure(self, examples: Sequence[Example]) -> dict[str, float]:
-        classifier: TextClassifier = self.model.classifier
+        classifier: Scorer = self.model.classifier
         with self.autocast_smart_context_manager():
             scores = classifier.scores(examples, self.args.per_device_eval_batch_size)
-        labels = torch.tensor([label_number(example, classifier.labels) for example in examples])
-        metrics = accuracy_and_loss(scores, labels)
+        metrics = classifier.measure(scores, examples)
         if self.compute_metrics is not None:
+            labels = classifier.targets(examples)
             found = self.compute_metrics(EvalPrediction(predictions=scores.numpy(), label_ids=labels.numpy()))
             metrics |= {name.removeprefix("eval_"): value for name, value in found.items()}
         return metrics
@@ -190,7 +237,11 @@ class PetTrainer(TechniqueTrainer):
     def _keep_if_best(self, metrics: dict[str, float]) -> None:
         record = self.best_folder / "metrics.json"
         if record.is_file() and _rank(read_json(record)) >= _rank(metrics):
+            self._since_best += 1
+            patience = getattr(self.args, "patience", None)
+            self.control.should_training_stop |= patience is not None and self._since_best >= patience
             return
+        self._since_best = 0
         if self.is_world_process_zero():
             with whole_folder(self.best_folder) as draft:
                 save_model(self.model, str(draft / _WEIGHTS))
@@ -218,24 +269,6 @@ class PetTrainer(TechniqueTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_model(self.model if model is None else model, Path(resume_from_checkpoint) / _WEIGHTS)
-
-
-def accuracy_and_loss(scores: Tensor, labels: Tensor) -> dict[str, float]:
-    """How right scores are.
-
-    Args:
-        scores: of the labels, ``(examples, labels)``.
-        labels: the right ones, ``(examples,)``.
-
-    Returns:
-        ``accuracy``, and ``loss``, the cross-entropy in nats per example.
-
-    Example:
-        >>> accuracy_and_loss(torch.zeros(2, 4), torch.tensor([0, 3]))
-        {'accuracy': 0.5, 'loss': 1.386...}
-    """
-    hits = (scores.argmax(dim=1) == labels).float().mean()
-    return {"accuracy": hits.item(), "loss": F.cross_entropy(scores, labels).item()}
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:

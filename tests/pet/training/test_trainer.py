@@ -8,15 +8,18 @@ import pytest
 import torch
 from transformers import BertTokenizer, TrainerCallback, TrainingArguments
 
+from nlpkit.files import only_writer
+from nlpkit.pet import Fitting
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.objectives.adapet import AdapetLoss
 from nlpkit.pet.objectives.full_vocabulary import FullVocabularyLoss
-from nlpkit.pet.objectives.label_loss import LabelLoss
-from nlpkit.pet.objectives.objective import Objective
 from nlpkit.pet.objectives.pet_loss import PetLoss
 from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
-from nlpkit.pet.objectives.trainer import PetTrainer, PetTrainingArguments, accuracy_and_loss
+from nlpkit.pet.training.label_loss import LabelLoss
+from nlpkit.pet.training.objective import Objective
+from nlpkit.pet.training.scorer import accuracy_and_loss
+from nlpkit.pet.training.trainer import PetTrainer, PetTrainingArguments
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from tests.pet.models import TEXTS, WORDS, labelled_examples, small_classifier, small_model
 
@@ -125,6 +128,49 @@ def test_a_new_run_in_an_old_folder_does_not_keep_the_old_best(
         PetTrainer(LabelLoss(classifier), arguments, labelled_examples(), labelled_examples()).train()
     record = json.loads((tmp_path / "best" / "metrics.json").read_text())
     assert record["eval_loss"] == pytest.approx(measure(classifier, labelled_examples())["loss"], rel=1e-9)
+
+
+def test_one_run_at_a_time_trains_in_a_folder(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    refused = []
+
+    class Another(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            other = LabelLoss(small_classifier(small_vocabulary))
+            with pytest.raises(
+                BlockingIOError, match=f"is writing to {tmp_path} already; give another folder"
+            ) as found:
+                PetTrainer(other, settings(tmp_path, max_steps=1), labelled_examples(), labelled_examples()).train()
+            refused.append(found)
+
+    for _ in range(2):  # one after another they may
+        classifier = small_classifier(small_vocabulary)
+        trainer = PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples(), labelled_examples())
+        trainer.add_callback(Another())
+        trainer.train()
+    assert refused
+    record = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    assert record["eval_loss"] == pytest.approx(measure(classifier, labelled_examples())["loss"], rel=1e-9)
+
+
+def test_a_fit_waits_for_no_other_in_its_folder(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    classifier = small_classifier(small_vocabulary, fitting=Fitting(max_steps=1, output_dir=tmp_path)).float()
+    with only_writer(tmp_path), pytest.raises(BlockingIOError, match=f"is writing to {tmp_path}"):
+        classifier.fit(labelled_examples())
+
+
+def test_an_evaluation_afterwards_leaves_the_best_of_another_run(
+    small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    trainers = []
+    for rate in (0.02, 1e-6):
+        objective = LabelLoss(small_classifier(small_vocabulary))
+        arguments = settings(tmp_path, max_steps=40, learning_rate=rate)
+        trainers.append(PetTrainer(objective, arguments, labelled_examples(), labelled_examples()))
+        trainers[-1].train()
+    before = (tmp_path / "best" / "metrics.json").read_bytes()
+    better = trainers[0].evaluate()
+    assert better["eval_loss"] < json.loads(before)["eval_loss"]
+    assert (tmp_path / "best" / "metrics.json").read_bytes() == before
 
 
 def test_learning_really_happens(small_vocabulary: dict[str, int], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nlpkit.pet.clozes.examples import Example
-from nlpkit.pet.training_rows import TrainingRows
+from nlpkit.pet.training.training_rows import TrainingRows
 
 LABELLED = [Example({"text": str(number)}, "x") for number in range(5)]
 UNLABELLED = [Example({"text": f"u{number}"}) for number in range(7)]

@@ -1,0 +1,138 @@
+"""Whether a model predicts a mask from both sides, by its output layer alone, and without reading padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from nlpkit.modes import evaluating
+from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
+from nlpkit.probes.room import room_for_tokens
+
+#: Below this share of the largest logit a difference may be one of rounding; bf16 has three digits.
+_ROUNDING = 0.02
+#: A causal model's logits do not depend on what follows, but perhaps in the last digit.
+_UNCHANGED = 1e-6
+#: Padding changes the sums of a model that does not read it in the last digits only.
+_PADDING = 1e-4
+_ADVICE = "use a masked LM such as BERT's, RoBERTa's or WoBERT's"
+
+
+def refuse_another_head(model: PreTrainedModel, inputs: Mapping[str, Tensor], column: int) -> Tensor:
+    """Refuse a model whose logits are not those of its output layer at the states that the layer is handed.
+
+    Args:
+        model: in any mode, which stays.
+        inputs: a row of its inputs, ``(1, length)``.
+        column: where the logits are looked at.
+
+    Returns:
+        The logits there, ``(vocabulary,)``.
+
+    Raises:
+        ValueError: they differ, are NaN, or a pass ends with an error; the message says which model is wanted.
+    """
+    name = type(model).__name__
+    given = {key: tensor.to(model.device) for key, tensor in inputs.items()}
+    rows, columns = (torch.tensor([place], device=model.device) for place in (0, column))
+    try:
+        with evaluating(model), torch.no_grad():
+            full: Tensor = model(**given).logits[0, column].float()
+            layer = output_layer(model)
+            with reading(rows, columns) as found:
+                model(**given)
+            if found.states is None:
+                raise RuntimeError("its output layer is not called")
+            read = logits_of(layer, found.states, None)[0].float()
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be asked at a mask ({error}); {_ADVICE}") from error
+    if full.isnan().any():
+        raise ValueError(f"{name} predicts NaN at a mask: its weights are broken; load or train it again")
+    if full.shape != read.shape or (full - read).abs().max() > _ROUNDING * full.abs().max():
+        raise ValueError(
+            f"the logits of {name} are not what its output layer makes of the states that it is handed; {_ADVICE}"
+        )
+    return full
+
+
+def refuse_no_masked_lm(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a model that does not predict a mask from both of its sides.
+
+    Args:
+        model: in any mode, which stays.
+        tokenizer: its tokenizer, with a mask token.
+
+    Raises:
+        ValueError: as of ``refuse_another_head`` and ``refuse_reading_padding``; or what precedes a mask counts and
+            what follows does not, as in causal models.
+
+    Note:
+        Six passes over few tokens; eight where what follows does not count.
+    """
+    special = set(tokenizer.all_special_ids)
+    embeddings: Any = model.get_input_embeddings()
+    size = min(len(tokenizer), embeddings.weight.shape[0])
+    ordinary = [identifier for identifier in range(size) if identifier not in special][:2]
+    first, second = ordinary[0], ordinary[-1]
+
+    def between(before: int, after: int) -> Tensor:
+        row = torch.tensor([[before, tokenizer.mask_token_id, after, after]])
+        return refuse_another_head(model, {"input_ids": row, "attention_mask": torch.ones_like(row)}, 1)
+
+    logits = between(first, first)
+    # A model whose weights are all alike reads neither side: it has learnt nothing, but is not causal.
+    if _same(logits, between(first, second)) and not _same(logits, between(second, first)):
+        raise ValueError(
+            f"what {type(model).__name__} predicts at a mask does not depend on what follows, as in causal models; "
+            f"{_ADVICE}"
+        )
+
+    row = torch.tensor([[first, tokenizer.mask_token_id, first, first]])
+    refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits[0, 1])
+
+
+def refuse_reading_padding(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Mapping[str, Tensor],
+    answer: Callable[[dict[str, Tensor]], Tensor],
+) -> None:
+    """Refuse a model that reads padding: its answer to a text would depend on the other texts of a batch.
+
+    Args:
+        model: in any mode, which stays.
+        tokenizer: says what pads.
+        inputs: of one text, ``input_ids`` ``(1, length)`` and whatever else the model takes.
+        answer: asks the model.
+
+    Raises:
+        ValueError: the answer is another one where padding follows the text.
+
+    Note:
+        Two passes. In half precision, only differences are seen that are far above its rounding.
+    """
+    row = inputs["input_ids"]
+    room = room_for_tokens(model, tokenizer)
+    width = 4 if room is None else min(4, max(0, room - row.shape[1]))
+    padding = torch.full((1, width), tokenizer.pad_token_id or 0)
+    mask = torch.ones_like(row)
+    longer = {"input_ids": torch.cat([row, padding], 1), "attention_mask": torch.cat([mask, 0 * padding], 1)}
+    with evaluating(model), torch.no_grad():
+        alone, padded = (
+            answer({name: tensor.to(model.device) for name, tensor in given.items()}).float()
+            for given in ({**inputs, "attention_mask": mask}, {**inputs, **longer})
+        )
+    rounding = max(_PADDING, 16 * torch.finfo(model.dtype).eps)
+    if (alone - padded).abs().max() > rounding * alone.abs().max():
+        raise ValueError(
+            f"{type(model).__name__} reads the padding behind a text, so that its answers would depend on the other "
+            "texts of a batch; use a model that does not, such as BERT's, RoBERTa's or WoBERT's"
+        )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= _UNCHANGED * one.abs().max())

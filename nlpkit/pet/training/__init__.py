@@ -1,0 +1,1 @@
+"""What trains any classifier: rows, objectives, and the Trainer."""
