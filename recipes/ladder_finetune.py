@@ -2,21 +2,25 @@
 
     python recipes/ladder_finetune.py recipes/configs/ladder_finetune/chnsenticorp.yaml --model MODEL
     python recipes/ladder_finetune.py recipes/configs/ladder_finetune/csl_title.yaml --model SEQ2SEQ_MODEL
+    accelerate launch --multi_gpu --num_processes 2 recipes/ladder_finetune.py CONFIG.yaml --model MODEL
 
 Files hold one JSON object per line: ``text``, optionally ``text_pair``, and ``label`` (classification); ``text`` and
 ``spans`` of ``[start, end, type]`` (tagging); ``text`` and ``target`` (seq2seq). recipes/ladder_data.py writes some.
 
-A method is ``full``, ``lora`` (needs peft), ``head``, or ``ladder-`` and one of the inits, followed by ``+cache`` to
-keep the taps of all rows on disk. Every method runs with every seed, on the same rows, for as many epochs. Call it
-again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, where matplotlib is
-installed quality.svg, score against training time, and each run's ladder.
+A method is ``full``, ``lora`` (needs peft), ``head``, ``ladder-`` and one of the inits, ``tune-`` and the first layer
+that is trained whole, or ``both-`` and that layer, with a ladder beside those below. The last three may be followed by
+``+cache`` to keep the taps of all rows on disk. Every method runs with every seed, on the same rows, for as many
+epochs. Call it again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, what
+each run trained and, where matplotlib is installed, quality.svg: score against training time, and the frontier.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from itertools import chain, islice, repeat
@@ -51,8 +55,9 @@ from nlpkit.labels import (
     spread_labels,
     without_overlaps,
 )
-from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model
+from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model, tune_from
 from nlpkit.ladder_side_tuning.configuration import INITS
+from nlpkit.probes import saved_activation_bytes
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
@@ -70,6 +75,7 @@ Row = dict[str, Any]
 SCORED = ("dev", "test")
 TASKS = ("classification", "tagging", "seq2seq")
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
+FROM_LAYER = re.compile(r"(tune|both)-(\d+)(\+cache)?")
 
 
 @dataclass
@@ -108,9 +114,14 @@ class LadderArguments:
     ladder_head_learning_rate: float | None = field(
         default=None, metadata={"help": "of the head behind a ladder; the same by default"}
     )
+    tune_learning_rate: float = field(default=1e-4, metadata={"help": "of the layers that are trained whole"})
+    tune_head_learning_rate: float | None = field(
+        default=None, metadata={"help": "of the head over layers that are trained whole; the same by default"}
+    )
     reduction: int = 8
     layers: int | None = field(default=None, metadata={"help": "how many layers keep a side block; all by default"})
     merge: str = "gate"
+    ladder_dropout: float = LadderConfig.dropout
     fisher_rows: int = field(default=1024, metadata={"help": "training rows to measure gradients on, one at a time"})
     distill_batches: int = field(
         default=512, metadata={"help": "batches from all of train_file, without labels unless a decoder reads them"}
@@ -125,27 +136,32 @@ class LadderArguments:
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([LadderArguments, LadderTrainingArguments], argv)
-    unknown = sorted(set(settings.methods) - set(METHODS))
+    unknown = [name for name in settings.methods if name not in METHODS and not FROM_LAYER.fullmatch(name)]
     if unknown:
-        raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}, tune-LAYER, both-LAYER")
     own_rates = (
         settings.full_head_learning_rate,
         settings.lora_head_learning_rate,
         settings.ladder_head_learning_rate,
+        settings.tune_head_learning_rate,
     )
     if settings.task == "seq2seq" and ("head" in settings.methods or any(own_rates)):
         raise ValueError("a seq2seq model's head is pretrained: drop the method head and the learning rates of heads")
     task = {"classification": Classification, "tagging": Tagging, "seq2seq": Seq2Seq}[settings.task](settings)
     output = Path(args.output_dir)
     results = []
-    with only_writer(output):
-        facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
-        settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
+    is_first = args.process_index == 0
+    with only_writer(output) if is_first else nullcontext():
+        if is_first:
+            facts = asdict(settings) | {"methods": [], "seeds": []} | training_facts(args)
+            settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
         for seed in settings.seeds:
             for method in settings.methods:
                 results.append(run(method, seed, task, settings, args))
-                write_report(results, output)
-    print(method_table(results, SCORED, baseline="full"))
+                if is_first:
+                    write_report(results, output)
+    if is_first:
+        print(method_table(results, SCORED, baseline="full"))
     return results
 
 
@@ -158,7 +174,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
     begin = perf_counter()
     model = prepare(method, task, settings, args)
     prepared = perf_counter()
-    kind = method.partition("-")[0]
+    kind = method.partition("-")[0].replace("both", "tune")
     head_rate = getattr(settings, f"{kind}_head_learning_rate", None)
     trainer = TechniqueSeq2SeqTrainer(
         model=model,
@@ -176,17 +192,24 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
+    kept_bytes = None
+    if trainer.is_fsdp_enabled:  # measured now, since later the parameters are shards
+        kept_bytes = activation_bytes(model, task.collate(task.parts["train"][: args.train_batch_size]))
+        set_seed(seed)
     if head_rate is not None:
         give_head_its_own_rate(model, trainer.create_optimizer(), head_rate)
+    if method.startswith("both"):
+        give_side_network_its_own_rate(model, trainer.create_optimizer(), settings.ladder_learning_rate)
     with fast_attention(model):
         trained = trainer.train()
     if isinstance(model, LadderModel):
-        trainer.save_model(str(output / "ladder"))
+        weights = trainer.whole_state_dict()
+        model.save_pretrained(output / "ladder", trainer.is_world_process_zero(), weights, whole=False)
         if settings.task == "seq2seq":  # the prefixes that it generates are in no cache
             model.use_tap_cache(None)
     trainer.args.train_sampling_strategy = "sequential"  # otherwise predictions come grouped by length, too
-    scores = {
-        part: task.score(part, np.asarray(trainer.predict(rows).predictions))  # type: ignore[arg-type]
+    scores = {  # of several processes, Seq2SeqTrainer keeps the rows with which it fills up their last batches
+        part: task.score(part, np.asarray(trainer.predict(rows).predictions)[: len(rows)])  # type: ignore[arg-type]
         for part, rows in task.parts.items()
         if part in SCORED
     }
@@ -197,11 +220,14 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
         **scores,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "steps": trained.global_step,
-        "train_loss": trained.training_loss,
+        "train_loss": mean_over_processes(trained.training_loss, trainer),
+        "activation_bytes": kept_bytes
+        or activation_bytes(model, task.collate(task.parts["train"][: args.train_batch_size])),
         "init_seconds": round(prepared - begin, 1),
         "train_seconds": trained.metrics["train_runtime"],
     }
-    write_json(output / "result.json", result)
+    if trainer.is_world_process_zero():
+        write_json(output / "result.json", result)
     return result
 
 
@@ -220,22 +246,55 @@ def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrai
         for name in head_modules(model):
             model.get_submodule(name).requires_grad_(True)
         return model
-    init, _, cached = method.removeprefix("ladder-").partition("+")
-    config = LadderConfig(
-        reduction=settings.reduction,
-        layers=settings.layers,
-        merge=settings.merge,  # type: ignore[arg-type]
-        init=init,  # type: ignore[arg-type]
-    )
-    ladder = get_ladder_model(model, config, batches=init_batches(init, task, settings, args))
+    kind, _, rest = method.partition("-")
+    init, _, cached = rest.partition("+")
+    if kind == "tune":
+        ladder = tune_from(model, int(init))
+    else:
+        layers = settings.layers
+        if kind == "both" and layers is not None:  # as densely as over all layers
+            layers = max(1, round(layers * int(init) / model.config.num_hidden_layers))
+        config = LadderConfig(
+            reduction=settings.reduction,
+            layers=layers,
+            merge=settings.merge,  # type: ignore[arg-type]
+            init="magnitude" if kind == "both" else init,  # type: ignore[arg-type]
+            whole_from=int(init) if kind == "both" else None,
+            dropout=settings.ladder_dropout,
+        )
+        ladder = get_ladder_model(model, config, batches=init_batches(init, task, settings, args))
     if cached:
         # All seeds and inits share it: it depends on the backbone, the layers and the rows only.
+        taps = "taps" if kind == "ladder" else f"taps-{kind}-{init}"
         parts = ("train",) if settings.task == "seq2seq" else ("train", *SCORED)
         rows = [row for part in parts for row in task.parts.get(part, [])]
         with torch.autocast(ladder.device.type, torch.bfloat16, enabled=args.bf16):
-            folder = Path(args.output_dir) / "taps"
-            ladder.use_tap_cache(ladder.cache_taps(rows, folder, task.collate, dtype=settings.tap_dtype))
+            folder = Path(args.output_dir) / taps
+            cache = ladder.cache_taps(rows, folder, task.collate, dtype=settings.tap_dtype, over_processes=True)
+            ladder.use_tap_cache(cache)
     return ladder
+
+
+def give_side_network_its_own_rate(ladder: LadderModel, optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Move a ladder's side network to a group of its own: beside pretrained layers it begins with little."""
+    side = {parameter for module in ladder.side_modules() for parameter in module.parameters()}
+    for group in list(optimizer.param_groups):
+        moved = [parameter for parameter in group["params"] if parameter in side]
+        if moved:
+            group["params"] = [parameter for parameter in group["params"] if parameter not in side]
+            optimizer.add_param_group({**group, "params": moved, "lr": rate})
+
+
+def mean_over_processes(value: float, trainer: TechniqueSeq2SeqTrainer) -> float:
+    """Of a number that each process has found for its own rows."""
+    found = torch.tensor(value, dtype=torch.float64, device=trainer.args.device)
+    return float(trainer.accelerator.reduce(found, "mean"))
+
+
+def activation_bytes(model: Any, batch: Row) -> int:
+    """What a training batch keeps for its backward pass."""
+    inputs = {name: value.to(model.device) for name, value in batch.items()}
+    return saved_activation_bytes(model.train(), lambda: model(**inputs))
 
 
 def init_batches(init: str, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> list[Row] | None:
@@ -451,3 +510,6 @@ def write_report(results: list[Row], output: Path) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Otherwise gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
+        torch.distributed.destroy_process_group()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.assembly import build_ladder
+from nlpkit.ladder_side_tuning.blocks.block_family import BlockFamily
+from nlpkit.ladder_side_tuning.blocks.families import FAMILIES
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
-from nlpkit.ladder_side_tuning.initialisation import initialise
+from nlpkit.ladder_side_tuning.initialisation.initialise import initialise
 from nlpkit.ladder_side_tuning.modeling import LadderModel
 
 
@@ -54,6 +56,16 @@ def get_ladder_model(
         >>> ladder.tapped_layers()
         {'bert.encoder': [1, 3]}
     """
+    trainable = (
+        [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if isinstance(model, nn.Module)
+        else []
+    )
     ladder = build_ladder(LadderModel, model, config, families)
-    initialise(ladder, model, batches)
+    try:
+        initialise(ladder, model, batches)
+    except ValueError:
+        for parameter in trainable:  # a refused model stays as it was
+            parameter.requires_grad_(True)
+        raise
     return ladder

@@ -9,9 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers.utils import ADAPTER_CONFIG_NAME
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
-from nlpkit.files import read_json, write_json
+from nlpkit.files import WEIGHTS, read_json, write_json
 from nlpkit.sources import find_file
 
 Layers = float | Sequence[int] | None
@@ -34,7 +34,8 @@ class LadderConfig:
             as it does not divide their size, fewer: at 6, twelve heads of 64 become the blog's four of 32.
         layers: which layers have a block beside them. ``None``: all. A whole number: that many, evenly spread, as in
             the paper (9 of 12 leaves out 0, 4 and 8). Below 1: that share of them. Indices: those. For encoder-decoder
-            models also a mapping with ``"encoder"`` and ``"decoder"``.
+            models also a mapping with ``"encoder"`` and ``"decoder"``. Empty, with ``whole_from``: none, so that there
+            is no side network.
         merge: ``"gate"`` mixes a tap into the side state with a learnt weight before each block; ``"add"`` adds it
             after each block.
         init: the first weights of the side network. ``"random"``; ``"magnitude"``: the rows of the backbone with the
@@ -45,8 +46,11 @@ class LadderConfig:
         attention_dropout: on the attention maps of the side blocks. At 0 fused kernels can be used, which store no
             attention maps, otherwise the largest part of what a ladder stores. Where the backbone has one setting for
             all dropout (T5), that one is used.
-        modules_to_save: names of modules of the model to train and save beside the ladder. ``None``: the head,
-            unless it is a pretrained language-model head, and a pooler. Empty: none.
+        modules_to_save: names of modules of the model to train and save beside the ladder; they must lie behind the
+            blocks, where gradients come. ``None``: the head, unless it is a pretrained language-model head, and a
+            pooler. Empty: none.
+        whole_from: a layer, from 1 on, from which on layers are trained whole, with all that follows them; the ladder
+            stands beside the layers below and adds to the last frozen states. ``tune_from`` is this without a ladder.
 
     Raises:
         ValueError: a value out of range; the message says which values are possible.
@@ -64,6 +68,7 @@ class LadderConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.0
     modules_to_save: Sequence[str] | None = None
+    whole_from: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.reduction, int) or self.reduction < 1:
@@ -79,6 +84,15 @@ class LadderConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r} must lie in [0, 1)")
         if isinstance(self.modules_to_save, str):
             raise ValueError(f"modules_to_save={self.modules_to_save!r} must be a list of names")
+        if self.whole_from is not None and (not isinstance(self.whole_from, int) or self.whole_from < 1):
+            raise ValueError(f"whole_from={self.whole_from!r} must be the number of a layer, from 1 on")
+        if self.whole_from is not None and self.init == "distill" and self.has_side_network:
+            raise ValueError("init='distill' learns last states, which layers trained whole change; use 'magnitude'")
+
+    @property
+    def has_side_network(self) -> bool:
+        """Whether any layer has a block beside it."""
+        return self.whole_from is None or not (isinstance(self.layers, Sequence) and not self.layers)
 
     def layers_of(self, role: str) -> Layers:
         """The ``layers`` setting of a stack.
@@ -124,8 +138,10 @@ class LadderConfig:
             save_directory: folder, made if it does not exist.
 
         Raises:
-            FileExistsError: the folder holds a saved ladder or another adapter, whose settings would be lost.
+            FileExistsError: the folder holds a saved ladder or another adapter, whose settings would be lost, or a
+                whole model.
         """
+        refuse_folder_of_model(save_directory)
         path = Path(save_directory) / ADAPTER_CONFIG_NAME
         if path.exists() and set(read_json(path)) != {"peft_type", "ladder"}:
             raise FileExistsError(f"{path} belongs to a saved adapter; save the settings to another folder")
@@ -155,6 +171,22 @@ class LadderConfig:
         """
         _, settings = read_adapter_config(pretrained_model_name_or_path, **hub)
         return cls.from_dict(settings["ladder"])
+
+
+def refuse_folder_of_model(folder: str | PathLike[str]) -> None:
+    """Refuse to write a ladder into the folder of a whole model, which would be taken for a ladder from then on.
+
+    Args:
+        folder: to write to.
+
+    Raises:
+        FileExistsError: it holds a model's configuration and weights.
+    """
+    if (Path(folder) / CONFIG_NAME).is_file() and any(next(Path(folder).glob(name), None) for name in WEIGHTS):
+        raise FileExistsError(
+            f"{folder} holds a whole model, which would not load any more beside a ladder's {ADAPTER_CONFIG_NAME}; "
+            "save the ladder to a folder of its own"
+        )
 
 
 def read_adapter_config(source: str | PathLike[str], **hub: Any) -> tuple[Path, dict[str, Any]]:

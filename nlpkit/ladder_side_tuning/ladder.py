@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from nlpkit.ladder_side_tuning.blocks.stacks import Stack
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.rungs import Climb, Rung, TapsGathered
-from nlpkit.ladder_side_tuning.side_network import Landing
-from nlpkit.ladder_side_tuning.stacks import Stack
+from nlpkit.ladder_side_tuning.reading import Reading
+from nlpkit.ladder_side_tuning.side.climb import Climb, TapsGathered
+from nlpkit.ladder_side_tuning.side.rungs import Rung
+from nlpkit.ladder_side_tuning.side.side_network import Landing
 from nlpkit.training.precision import refuse_fp16_training
 
 #: The taps of a batch: for each stack, by its name, states of shape ``(batch, length, width)`` by layer.
@@ -25,26 +28,36 @@ class Ladder(PreTrainedModel):
 
     Attributes:
         ladder_config: how the ladder is made.
-        stacks: the stacks of the backbone, the encoder first.
+        stacks: the stacks of the backbone, the encoder first; with layers that are trained whole, the first alone.
         saved_modules: names of the modules that are trained and saved beside the side network.
+        reading: the weights that the taps are made of.
     """
 
     ladder_config: LadderConfig
     stacks: list[Stack]
     saved_modules: list[str]
+    reading: Reading
 
     def rungs(self, stack: Stack) -> list[Rung]:
-        """The rungs of a stack, from the first layer to the last."""
-        return cast("list[Rung]", list(stack.blocks(self)))
+        """The rungs of a stack, from the first layer to the last; layers that are trained whole are none."""
+        return [block for block in stack.blocks(self) if isinstance(block, Rung)]
 
-    def landing(self, stack: Stack) -> Landing:
-        """The end of a stack's side network."""
-        return cast("Landing", stack.module(self).side)
+    def landing(self, stack: Stack) -> Landing | None:
+        """The end of a stack's side network, if there is one."""
+        top = self.rungs(stack)[-1]
+        return cast("Landing | None", stack.module(self).side if top.whole_from is None else top.landing)
+
+    def has_side_network(self) -> bool:
+        """Whether there is one, and not merely layers that are trained whole."""
+        return self.landing(self.stacks[0]) is not None
 
     def tapped_layers(self) -> dict[str, list[int]]:
-        """The layers with a side block, by the name of their stack."""
+        """The layers whose states are read, by the name of their stack."""
         return {
-            stack.name: [rung.index for rung in self.rungs(stack) if rung.side is not None] for stack in self.stacks
+            stack.name: [
+                rung.index for rung in self.rungs(stack) if rung.side is not None or rung.index + 1 == rung.whole_from
+            ]
+            for stack in self.stacks
         }
 
     def ladder_modules(self) -> dict[str, nn.Module]:
@@ -75,9 +88,28 @@ class Ladder(PreTrainedModel):
         Returns:
             Tensors by name.
         """
-        prefixes = tuple(f"{name}." for name in self.ladder_modules())
-        state = self.state_dict() if state_dict is None else state_dict
-        return {name: tensor for name, tensor in state.items() if name.startswith(prefixes)}
+        own = {
+            f"{name}.{part}": tensor
+            for name, module in self.ladder_modules().items()
+            for part, tensor in module.state_dict().items()
+        }
+        # Of weights that are tied to each other, one; files hold no tensor twice.
+        first = {memory_of(tensor): name for name, tensor in reversed(own.items())}
+        state = own if state_dict is None else state_dict
+        return {name: state[name] for name in own if name in first.values() and name in state}
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """Which weights are tied to which; a trained copy is not tied to the frozen weight any more.
+
+        Checked on transformers 5.23.0.
+        """
+        trained = tuple(f"{name}." for name in self.saved_modules)
+        tied = super().get_expanded_tied_weights_keys(all_submodels=all_submodels)
+        return {
+            target: source
+            for target, source in tied.items()
+            if not target.startswith(trained) or source.startswith(trained)
+        }
 
     def num_ladder_parameters(self) -> int:
         """How many parameters are trained."""
@@ -120,13 +152,16 @@ class Ladder(PreTrainedModel):
         climbs = self.climbs()
         with torch.no_grad(), setting(climbs, "wanted", {name: frozenset(wanted[name]) for name in climbs}):
             try:
-                super().forward(*args, **batch)
-            except TapsGathered:
-                return {name: climb.gathered for name, climb in climbs.items()}
+                # A stack that is the whole model runs to its end, where its landing would be.
+                with suppress(TapsGathered):
+                    super().forward(*args, **batch)
+                found = {name: climb.gathered for name, climb in climbs.items()}
             finally:
                 for climb in climbs.values():
                     climb.gathered = {}
-        raise RuntimeError(f"{type(self).__name__} did not run its blocks on these inputs")
+        if not all(found.values()):
+            raise RuntimeError(f"{type(self).__name__} did not run its blocks on these inputs")
+        return found
 
     def find_taps(self, inputs: Mapping[str, Any]) -> Taps | None:
         """The taps of a batch, where they are known beforehand; ``None`` runs the backbone.
@@ -138,7 +173,17 @@ class Ladder(PreTrainedModel):
 
     def climbs(self) -> dict[str, Climb]:
         """Where each stack keeps the state of a pass, by the stack's name."""
-        return {stack.name: self.rungs(stack)[0].climb for stack in self.stacks}
+        return {stack.name: self.rungs(stack)[0].climbs.current for stack in self.stacks}
+
+
+def memory_of(tensor: Tensor) -> tuple[int, torch.Size]:
+    """What two tensors have in common that are tied: where they lie, and their shape.
+
+    Args:
+        tensor: of one that is sharded the part of this process counts, which may be empty and lie nowhere.
+    """
+    part = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return part.data_ptr() or id(tensor), tensor.shape
 
 
 @contextmanager

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from nlpkit.ladder_side_tuning.assembly import build_ladder, unpickle_ladder
-from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
+from nlpkit.ladder_side_tuning.blocks.block_family import BlockFamily
+from nlpkit.ladder_side_tuning.blocks.dense_weights import count_parameters, is_quantised
+from nlpkit.ladder_side_tuning.blocks.families import FAMILIES
 from nlpkit.ladder_side_tuning.ladder import Ladder, Taps
-from nlpkit.ladder_side_tuning.loading import read_ladder
-from nlpkit.ladder_side_tuning.saving import save_ladder
+from nlpkit.ladder_side_tuning.plain import plain_model, plain_state
+from nlpkit.ladder_side_tuning.saved.loading import SavedLadder, read_ladder
+from nlpkit.ladder_side_tuning.saved.saving import save_ladder
 from nlpkit.ladder_side_tuning.taps.cache import TapCache
 from nlpkit.ladder_side_tuning.taps.caching import Row, fill_cache
+from nlpkit.ladder_side_tuning.taps.keys import LEFT_BY_A_PASS, as_read, why_not_keyed
 
 
 class LadderModel(Ladder):
@@ -61,9 +66,7 @@ class LadderModel(Ladder):
         first_name, first = next(iter(ladders.items()))
         for name, ladder in ladders.items():
             if _memory_of_blocks(ladder) != _memory_of_blocks(first):
-                raise ValueError(
-                    f"ladders {first_name!r} and {name!r} do not share a backbone; build both on one model"
-                )
+                raise ValueError(f"ladders {first_name!r} and {name!r} do not share a backbone; build both on one")
         wanted = {
             stack.name: set(chain.from_iterable(ladder.tapped_layers()[stack.name] for ladder in ladders.values()))
             for stack in first.stacks
@@ -81,44 +84,51 @@ class LadderModel(Ladder):
         batch_size: int = 64,
         shard_bytes: int = 1 << 28,
         show_progress: bool = True,
+        over_processes: bool = False,
     ) -> TapCache:
         """Run the backbone once over a set of rows and keep the taps on disk.
 
         Args:
             rows: tokenized examples with ``input_ids``, and for encoder-decoder models ``labels``.
             folder: made if it does not exist. If it holds a part of this very cache, the rest is added to it.
-            collate: makes a batch of rows, as the Trainer's ``data_collator`` does. It must not draw anything at
-                random.
-            dtype: what taps are kept in: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+            collate: makes a batch of rows, as the Trainer's ``data_collator`` does, of inputs of the model and labels.
+                It must not draw anything at random and, beside a head for questions, must pad all to one length.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"int8"`` or, for a backbone in fp64, ``"float64"``.
             batch_size: rows per batch; rows of similar length come together.
             shard_bytes: size of a file. An interruption loses at most this.
             show_progress: draw a progress bar.
+            over_processes: each process keeps its share of the rows, if all call this with one folder that all see.
 
         Returns:
             The cache, ready for ``use_tap_cache``.
 
         Raises:
             ValueError: an unknown dtype, a damaged file, or the folder holds the cache of another backbone, of other
-                layers or dtype.
+                layers or dtype; or a batch has an input, such as ``position_ids``, by which taps are not looked up.
             BlockingIOError: another process is writing to the folder.
-            OSError: the disk is too small, which is checked before the backbone runs, or it fills up all the same;
-                what was written is kept and used by the next call.
+            OSError: the disk is too small, or fills up all the same; what was written is used by the next call.
 
         Note:
             Costs one forward pass without gradients. Under ``torch.autocast`` it runs in that precision.
         """
-        return fill_cache(self, rows, folder, collate, dtype, batch_size, shard_bytes, show_progress)
+        return fill_cache(self, rows, folder, collate, dtype, batch_size, shard_bytes, show_progress, over_processes)
 
     def use_tap_cache(self, cache: TapCache | None) -> None:
         """Read taps from a cache instead of running the backbone, wherever a batch is in it.
 
-        In training a batch that is not in the cache is an error; in evaluation the backbone runs for it.
+        In training a batch that is not in the cache is an error; in evaluation the backbone runs for it, and also
+        where hidden states, attentions or a key-value cache are asked for.
 
         Args:
             cache: made by ``cache_taps``, of this ladder or of another one; ``None`` runs the backbone again.
 
         Raises:
             ValueError: the cache is another backbone's, or lacks layers.
+
+        Note:
+            The backbone is compared here and not again, since that takes two seconds per billion parameters: after
+            weights or settings of it have been changed, call this again, which then refuses the cache. In training
+            hidden states but the last, and attentions, are not the backbone's, which does not run.
         """
         if cache is not None:
             cache.check(self)
@@ -138,10 +148,13 @@ class LadderModel(Ladder):
         """
         if self.tap_cache is None:
             return None
+        if not self.training and any(inputs.get(name) for name in LEFT_BY_A_PASS):
+            return None
         taps = self.tap_cache.look_up(self, inputs)
         if taps is None and self.training:
             raise ValueError(
-                f"a batch is not in the tap cache {self.tap_cache.folder}, which holds {len(self.tap_cache)} rows; "
+                why_not_keyed(as_read(self, len(self.stacks), inputs))
+                or f"a batch is not in the tap cache {self.tap_cache.folder}, which holds {len(self.tap_cache)} rows; "
                 "cache all training rows with the same collator, which must not mask or shuffle tokens at random"
             )
         return taps
@@ -153,23 +166,35 @@ class LadderModel(Ladder):
         is_main_process: bool = True,
         state_dict: Mapping[str, Tensor] | None = None,
         push_to_hub: bool = False,
+        *,
+        whole: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write the ladder without the backbone: ``adapter_config.json`` and ``adapter_model.safetensors``.
+        """Write the ladder without the backbone, or a model that was tuned from a layer as a whole.
 
         Args:
-            save_directory: folder, made if it does not exist.
+            save_directory: folder, made if it does not exist. The ladder is ``adapter_config.json``,
+                ``adapter_model.safetensors`` and a model card.
             is_main_process: whether this process writes the folder.
             state_dict: weights to save in place of the model's own.
-            push_to_hub: upload the ladder, too, to the repository ``repo_id`` or one of the folder's name.
-            **kwargs: for ``push_to_hub``: ``repo_id``, ``token``, ``private``, ``revision``, ``commit_message``.
-                Others that transformers passes (``max_shard_size``) make no difference here.
+            push_to_hub: upload the folder, too, to the repository ``repo_id`` or one of the folder's name.
+            whole: write the plain model with its configuration, which loads without nlpkit. By default so where there
+                is no side network (``tune_from``); with one, with quantised layers or sharded by FSDP it cannot be.
+            **kwargs: for ``push_to_hub``: ``repo_id``, ``token``, ``private``, ``revision``, ``commit_message``; for a
+                whole model also those of transformers, such as ``max_shard_size``, which make no difference otherwise.
 
         Raises:
+            FileExistsError: ``save_directory`` holds a whole model, such as the backbone; a ladder is refused there.
             NotADirectoryError: ``save_directory`` is a file.
-            ValueError: ``state_dict`` lacks weights of the ladder.
+            ValueError: ``state_dict`` lacks weights of the ladder, or ``whole`` is asked for beside a side network.
         """
         if not is_main_process:
+            return
+        in_parts = isinstance(self, FSDPModule) or any(is_quantised(module) for module in self.modules())
+        if not self.has_side_network() and not in_parts if whole is None else whole:
+            plain = plain_model(self)
+            state = None if state_dict is None else plain_state(self, state_dict)
+            plain.save_pretrained(save_directory, state_dict=state, push_to_hub=push_to_hub, **kwargs)
             return
         save_ladder(self, save_directory, state_dict)
         if push_to_hub:
@@ -178,6 +203,11 @@ class LadderModel(Ladder):
                 kwargs.get("repo_id", Path(save_directory).name),
                 **{name: kwargs[name] for name in known if name in kwargs},
             )
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many parameters are trained, and of how many, in PEFT's words."""
+        trained, total = self.num_ladder_parameters(), count_parameters(self)
+        print(f"trainable params: {trained:,d} || all params: {total:,d} || trainable%: {100 * trained / total:.4f}")
 
     # The backbone comes first, as in PEFT.
     @overload  # type: ignore[override]
@@ -241,8 +271,13 @@ class LadderModel(Ladder):
         if isinstance(backbone, str | Path):
             raise TypeError("the backbone is a model; load it first, or leave it out to load the ladder's own")
         saved = read_ladder(folder, **hub)
-        if backbone is None:
-            backbone = saved.load_backbone(**hub)
+        return cls.beside(saved.load_backbone(**hub) if backbone is None else backbone, saved, families)
+
+    @classmethod
+    def beside(
+        cls, backbone: PreTrainedModel, saved: SavedLadder, families: Sequence[BlockFamily] = FAMILIES
+    ) -> LadderModel:
+        """Stand a ladder that was read beside its backbone; see ``from_pretrained``."""
         saved.check_modules(backbone)
         trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
         ladder = build_ladder(LadderModel, backbone, saved.config, families)

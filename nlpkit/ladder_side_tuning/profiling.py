@@ -8,9 +8,11 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from nlpkit.ladder_side_tuning.blocks.stacks import find_stacks
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.modeling import LadderModel
+from nlpkit.ladder_side_tuning.tuning import tune_from
 from nlpkit.probes import Way
 
 
@@ -26,14 +28,22 @@ def ladder_with_cache(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tu
     return made, {"taps": made.tap(**inputs)}
 
 
+def tuned(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[LadderModel, Mapping[str, Any]]:
+    """Train the upper third of the layers whole, on a tap that is there already."""
+    depth = len(find_stacks(model)[0].blocks(model))
+    made = tune_from(model, max(1, depth * 2 // 3))
+    inputs: Mapping[str, Any] = batch
+    return made, {"taps": made.tap(**inputs)}
+
+
 def ladder_ways() -> dict[str, Way]:
-    """The ladder, and the ladder with cached taps, to be compared with ``nlpkit.probes.standard_ways``.
+    """The ladder, with cached taps and without, and a third tuned from one, beside ``nlpkit.probes.standard_ways``.
 
     Returns:
         Ways by name.
 
     Example:
         >>> list(ladder_ways())
-        ['ladder', 'ladder, taps cached']
+        ['ladder', 'ladder, taps cached', 'tuned, tap cached']
     """
-    return {"ladder": ladder, "ladder, taps cached": ladder_with_cache}
+    return {"ladder": ladder, "ladder, taps cached": ladder_with_cache, "tuned, tap cached": tuned}

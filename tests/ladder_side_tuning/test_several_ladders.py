@@ -31,7 +31,7 @@ def test_several_ladders_answer_a_batch_with_one_run_of_the_backbone(name: str) 
 
 def test_ladders_on_different_backbones_are_not_answered_together() -> None:
     ladders = {"a": narrow("bert-sequence"), "b": narrow("bert-sequence")}
-    with pytest.raises(ValueError, match="ladders 'a' and 'b' do not share a backbone; build both on one model"):
+    with pytest.raises(ValueError, match="ladders 'a' and 'b' do not share a backbone; build both on one"):
         LadderModel.answer_together(ladders, **small_batch(ladders["a"]))
     with pytest.raises(ValueError, match="give at least one ladder"):
         LadderModel.answer_together({}, input_ids=torch.tensor([[1]]))

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
 
 from nlpkit import WoBertTokenizer
-from nlpkit.ladder_side_tuning import TapCache
+from nlpkit.ladder_side_tuning import LadderModel, TapCache
 from nlpkit.runs import method_table
 from recipes import ladder_data
 from recipes.ladder_finetune import SCORED, main, rouge_l
@@ -77,7 +78,15 @@ def options(settings: dict[str, Any]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "tagging", "seq2seq"])
 def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path) -> None:
-    methods = ["full", "lora", "ladder-random", "ladder-fisher", "ladder-distill+cache"]
+    methods = [
+        "full",
+        "lora",
+        "ladder-random",
+        "ladder-fisher",
+        "ladder-distill+cache",
+        "tune-1+cache",
+        "both-1+cache",
+    ]
     settings = options(
         {
             **write(tmp_path, task),
@@ -99,6 +108,9 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     assert all(0 <= result["dev"] <= 1 for result in first)
     ladder = tmp_path / "runs" / "ladder-fisher" / "seed-0" / "ladder"
     assert (ladder / "adapter_model.safetensors").is_file()
+    assert (tmp_path / "runs" / "tune-1+cache" / "seed-0" / "ladder" / "adapter_model.safetensors").is_file()
+    memory = {result["method"]: result["activation_bytes"] for result in first}
+    assert memory["tune-1+cache"] < memory["full"]
     (tmp_path / "runs" / "full" / "seed-1" / "result.json").unlink()
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*/result.json")}
     second = main(settings)
@@ -135,6 +147,50 @@ def test_a_ladder_learns_what_a_random_backbone_shows_it(tmp_path: Path) -> None
     assert cached["train_loss"] == pytest.approx(live["train_loss"], rel=1e-4)
     # What is trained on and what is scored, each text once; the rows of dev are among those of train.
     assert len(TapCache(tmp_path / "runs" / "taps")) == len(rows("tagging")) + len(unseen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "system",
+    [["--multi_gpu"], ["--use_fsdp", "--fsdp_version=2", "--fsdp_cpu_ram_efficient_loading=false"]],
+    ids=["ddp", "fsdp"],
+)
+def test_two_processes_equal_one_with_the_doubled_batch(system: list[str], tmp_path: Path) -> None:
+    files = write(tmp_path, "tagging")
+    config = tmp_path / "model" / "config.json"
+    without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | without), "utf-8")
+    settings = {
+        **files,
+        "task": "tagging",
+        "methods": ["ladder-magnitude", "ladder-magnitude+cache"],
+        "reduction": 2,
+        "num_train_epochs": 2,
+        "ladder_learning_rate": 0.01,
+        "ladder_dropout": 0.0,
+        "tap_dtype": "float32",
+        "disable_tqdm": "true",
+        "bf16": "false",
+        "use_cpu": "true",
+    }
+    one = main(options({**settings, "per_device_train_batch_size": 8, "output_dir": str(tmp_path / "one")}))
+    two = options({**settings, "per_device_train_batch_size": 4, "output_dir": str(tmp_path / "two")})
+    command = [sys.executable, "-m", "accelerate.commands.launch", *system, "--num_processes=2"]
+    command += ["--main_process_port=0", "recipes/ladder_finetune.py", *two]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (tmp_path / "two" / "results.jsonl").read_text("utf-8").splitlines()
+    for expected, found in zip(one, map(json.loads, lines), strict=True):
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
+        assert (found["method"], found["dev"]) == (expected["method"], pytest.approx(expected["dev"], abs=0.1))
+        paths = [tmp_path / run / found["method"] / "seed-0" / "ladder" for run in ("one", "two")]
+        learnt, again = (load_file(path / "adapter_model.safetensors") for path in paths)
+        assert learnt.keys() == again.keys()
+        for name, tensor in learnt.items():
+            torch.testing.assert_close(again[name], tensor, rtol=0, atol=2e-3, msg=name)
+        LadderModel.from_pretrained(paths[1])
+    assert len(TapCache(tmp_path / "two" / "taps")) == len(rows("tagging"))
 
 
 @pytest.mark.slow

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from nlpkit.files import read_json
-from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.ladder import Ladder
-from nlpkit.ladder_side_tuning.taps.keys import UNKEYED, RowKey, row_keys, with_decoder_ids
-from nlpkit.ladder_side_tuning.taps.shard import Shard
+from nlpkit.ladder_side_tuning.saved.fingerprint import tap_fingerprints
+from nlpkit.ladder_side_tuning.taps.keys import RowKey, as_read, row_keys, why_not_keyed
+from nlpkit.ladder_side_tuning.taps.padding import with_padding
+from nlpkit.ladder_side_tuning.taps.shard import DTYPES, Shard
 
 MANIFEST = "tap_cache.json"
-FORMAT = 2
+FORMAT = 4
 #: What a manifest says besides its format.
-FACTS = ("fingerprint", "layers", "widths", "dtype")
+FACTS = ("fingerprints", "layers", "widths", "dtype")
 
 
 class TapCache:
@@ -63,14 +64,9 @@ class TapCache:
             ladder: a model with a ladder.
 
         Raises:
-            ValueError: its backbone has other weights, or it taps layers that were not cached.
+            ValueError: its backbone has other weights or settings up to a layer that it taps, or it taps layers that
+                were not cached.
         """
-        found = backbone_fingerprint(ladder)
-        if found != self.manifest["fingerprint"]:
-            raise ValueError(
-                f"the cache in {self.folder} is stale: it was made with other backbone weights (fingerprint "
-                f"{self.manifest['fingerprint'][:8]}, the ladder's is {found[:8]}); cache the taps again elsewhere"
-            )
         for stack, layers in ladder.tapped_layers().items():
             missing = sorted(set(layers) - set(self.manifest["layers"].get(stack, [])))
             if missing:
@@ -78,6 +74,15 @@ class TapCache:
                     f"the cache in {self.folder} holds layers {self.manifest['layers'].get(stack)} of {stack!r}, the "
                     f"ladder also taps {missing}; cache the taps again with this ladder"
                 )
+        kept = self.manifest["fingerprints"]
+        for stack, digests in tap_fingerprints(ladder).items():
+            for layer, found in digests.items():
+                if found != kept[stack][str(layer)]:
+                    raise ValueError(
+                        f"the cache in {self.folder} is stale: it was made with other backbone weights or settings "
+                        f"(fingerprint {kept[stack][str(layer)][:8]} of layer {layer}, the ladder's is {found[:8]}); "
+                        "cache the taps again elsewhere"
+                    )
 
     def look_up(self, ladder: Ladder, inputs: Mapping[str, Any]) -> dict[str, dict[int, Tensor]] | None:
         """Find the taps of a batch.
@@ -87,12 +92,14 @@ class TapCache:
             inputs: the model's inputs by name.
 
         Returns:
-            Taps for ``forward``, zeros where there is padding; ``None`` if a row is missing, or if the states depend
-            on other inputs than token ids.
+            Taps for ``forward``, zeros where there is padding; ``None`` if a row is missing, or if the states may
+            depend on other inputs than those that rows are looked up by.
         """
-        if any(inputs.get(name) is not None for name in UNKEYED) or inputs.get("input_ids") is None:
+        inputs = as_read(ladder, len(ladder.stacks), inputs)
+        if why_not_keyed(inputs) is not None:
             return None
-        keys = row_keys(with_decoder_ids(ladder, inputs), len(ladder.stacks), ladder.config.pad_token_id)
+        keys = row_keys(inputs, len(ladder.stacks), ladder.config.pad_token_id)
+        keys = with_padding(ladder, inputs, keys)
         if any(key.digest not in self._places for key in keys):
             return None
         return {
@@ -105,7 +112,7 @@ class TapCache:
     ) -> dict[int, Tensor]:
         chosen = [self.manifest["layers"][stack].index(layer) for layer in layers]
         width: int = self.manifest["widths"][stack]
-        dtype = torch.bfloat16 if self.manifest["dtype"] == "bfloat16" else torch.float32
+        dtype = torch.float32 if self.manifest["dtype"] == "int8" else DTYPES[self.manifest["dtype"]]
         taps = torch.zeros(len(layers), len(keys), length, width, dtype=dtype)
         for row, key in enumerate(keys):
             shard, place = self._places[key.digest]
@@ -116,7 +123,4 @@ class TapCache:
 
 def _length(inputs: Mapping[str, Any], number: int) -> int:
     """The padded length of what a stack reads."""
-    if number == 0:
-        return int(inputs["input_ids"].shape[-1])
-    read = inputs.get("decoder_input_ids")
-    return int((inputs["labels"] if read is None else read).shape[-1])
+    return int(inputs["decoder_input_ids" if number else "input_ids"].shape[-1])

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from tqdm import tqdm
 
+from nlpkit.checked_number import checked_number
 from nlpkit.files import only_writer
-from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.ladder import Ladder
+from nlpkit.ladder_side_tuning.saved.fingerprint import tap_fingerprints
 from nlpkit.ladder_side_tuning.taps.cache import FORMAT, MANIFEST, TapCache
-from nlpkit.ladder_side_tuning.taps.keys import row_keys, with_decoder_ids
+from nlpkit.ladder_side_tuning.taps.keys import as_read, reads_labels, row_keys
+from nlpkit.ladder_side_tuning.taps.padding import OneLength, with_padding
 from nlpkit.ladder_side_tuning.taps.shard import DTYPES, write_shard
+from nlpkit.modes import evaluating
 from nlpkit.runs.facts import settle_facts
 
 Row = Mapping[str, Any]
+#: Columns that the Trainer leaves to collators besides the model's inputs.
+_LABELS = ("label", "label_ids")
 #: The taps of rows by their digest: for each stack, shape ``(length, layers, width)``.
 Pending = dict[bytes, dict[str, Tensor]]
 
@@ -30,7 +37,7 @@ def estimate_tap_bytes(ladder: Ladder, tokens: Sequence[int], dtype: str = "bflo
     Args:
         ladder: a model with a ladder; its layers are counted.
         tokens: for each stack, the encoder first, tokens without padding.
-        dtype: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+        dtype: a key of ``DTYPES``.
 
     Returns:
         Bytes, exact except for headers.
@@ -61,44 +68,86 @@ def fill_cache(
     batch_size: int,
     shard_bytes: int,
     show_progress: bool,
+    over_processes: bool = False,
 ) -> TapCache:
     """Run the backbone over the rows that a cache lacks; ``LadderModel.cache_taps`` describes the arguments."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; use {', '.join(map(repr, DTYPES))}")
-    folder = Path(folder)
-    was_training = ladder.training
-    ladder.eval()
-    progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=None if show_progress else True)
+    checked_number("batch_size", batch_size, least=1, whole=True)
+    checked_number("shard_bytes", shard_bytes, least=1, whole=True)
+    folder, share = Path(folder), _Share.of_this_process() if over_processes else _Share()
+    is_shown = show_progress and share.is_first
+    progress = tqdm(total=len(rows), desc="caching taps", unit="row", disable=None if is_shown else True)
     try:
-        with only_writer(folder):
-            _settle(ladder, folder, dtype)
+        with only_writer(folder) if share.is_first else nullcontext(), evaluating(ladder):
+            if share.is_first:
+                _settle(ladder, folder, dtype)
+            share.wait()
             cache = TapCache(folder)
             order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
             _check_space(ladder, folder, rows, len(cache), dtype)
+            share.wait()  # no file appears while another process still looks at what is there
             pending: Pending = {}
-            kept, pending_bytes = len(cache), 0
-            for start in range(0, len(order), batch_size):
-                batch = collate([rows[number] for number in order[start : start + batch_size]])
+            kept, pending_bytes, lengths = len(cache), 0, OneLength(ladder)
+            taken = {*inspect.signature(ladder.forward).parameters, *_LABELS}
+            for start in share.starts(len(order), batch_size):
+                numbers = order[start : start + batch_size]
+                # Of the columns that the Trainer leaves, too: collators refuse the texts beside the tokens.
+                batch = collate([{k: v for k, v in rows[number].items() if k in taken} for number in numbers])
+                lengths.check(batch)
                 for digest, taps in _missing_taps(ladder, batch, cache, pending, dtype):
                     pending[digest] = taps
                     pending_bytes += sum(tap.numel() * DTYPES[dtype].itemsize for tap in taps.values())
                 if pending_bytes >= shard_bytes:
-                    kept += _write(folder, pending, dtype, kept, len(rows))
+                    kept += _write(folder, pending, dtype, kept, len(rows), share)
                     pending_bytes = 0
-                progress.update(min(batch_size, len(order) - start))
+                progress.update(min(batch_size * share.processes, len(order) - start))
             if pending:
-                _write(folder, pending, dtype, kept, len(rows))
+                _write(folder, pending, dtype, kept, len(rows), share)
+            share.wait()
             return TapCache(folder)
     finally:
         progress.close()
-        ladder.train(was_training)
+
+
+class _Share(NamedTuple):
+    """Which batches a process takes, and how its files are numbered so that no other has their names."""
+
+    processes: int = 1
+    process: int = 0
+
+    @classmethod
+    def of_this_process(cls) -> _Share:
+        return cls(distributed.get_world_size(), distributed.get_rank()) if _is_distributed() else cls()
+
+    @property
+    def is_first(self) -> bool:
+        return self.process == 0
+
+    def starts(self, rows: int, batch_size: int) -> range:
+        return range(self.process * batch_size, rows, self.processes * batch_size)
+
+    def next_number(self, numbers: Iterable[int]) -> int:
+        own = [number for number in numbers if number % self.processes == self.process]
+        return max(own, default=self.process - self.processes) + self.processes
+
+    def wait(self) -> None:
+        if self.processes > 1:
+            distributed.barrier()
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _settle(ladder: Ladder, folder: Path, dtype: str) -> None:
     """Write the manifest, or compare with the one that is there."""
     facts = {
         "format": FORMAT,
-        "fingerprint": backbone_fingerprint(ladder),
+        "fingerprints": {
+            stack: {str(layer): digest for layer, digest in digests.items()}
+            for stack, digests in tap_fingerprints(ladder).items()
+        },
         "layers": ladder.tapped_layers(),
         "widths": _widths(ladder),
         "dtype": dtype,
@@ -122,27 +171,31 @@ def _check_space(ladder: Ladder, folder: Path, rows: Sequence[Row], present: int
 def _missing_taps(
     ladder: Ladder, batch: Mapping[str, Any], cache: TapCache, pending: Pending, dtype: str
 ) -> Iterator[tuple[bytes, dict[str, Tensor]]]:
-    keys = row_keys(with_decoder_ids(ladder, batch), len(ladder.stacks), ladder.config.pad_token_id)
+    stacks = len(ladder.stacks)
+    read = as_read(ladder, stacks, batch)
+    keys = with_padding(ladder, read, row_keys(read, stacks, ladder.config.pad_token_id))
     missing = {
-        key.digest: row for row, key in enumerate(keys) if key.digest not in cache and key.digest not in pending
+        key.digest: (row, key.spans)
+        for row, key in enumerate(keys)
+        if key.digest not in cache and key.digest not in pending
     }
     if not missing:
         return
     found = ladder.tap(**{name: value.to(ladder.device) for name, value in batch.items()})
     # Rounded before anything is copied, which halves what copies cost; 8 bits are rounded to when they are written.
-    held = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    held = torch.float32 if dtype == "int8" else DTYPES[dtype]
     stacked = {
         stack: torch.stack([taps[layer].to(held) for layer in sorted(taps)], 2).cpu() for stack, taps in found.items()
     }
-    for digest, row in missing.items():
-        spans = dict(zip(stacked, keys[row].spans, strict=True))
+    for digest, (row, of_row) in missing.items():
+        spans = dict(zip(stacked, of_row, strict=True))
         yield digest, {stack: taps[row, slice(*spans[stack])] for stack, taps in stacked.items()}
 
 
-def _write(folder: Path, pending: Pending, dtype: str, kept: int, wanted: int) -> int:
+def _write(folder: Path, pending: Pending, dtype: str, kept: int, wanted: int, share: _Share) -> int:
     """Write a shard and empty what is pending; how many rows it holds."""
     # Not how many there are: one in the middle may have been deleted because it was damaged.
-    number = 1 + max((int(path.stem.removeprefix("taps-")) for path in folder.glob("taps-*.safetensors")), default=-1)
+    number = share.next_number(int(path.stem.removeprefix("taps-")) for path in folder.glob("taps-*.safetensors"))
     try:
         write_shard(folder / f"taps-{number:05}.safetensors", list(pending.items()), dtype)
     except OSError as error:
@@ -157,12 +210,16 @@ def _write(folder: Path, pending: Pending, dtype: str, kept: int, wanted: int) -
 
 
 def _lengths(ladder: Ladder, row: Row) -> tuple[int, ...]:
+    """Tokens that each stack reads of a row."""
+    length = len(row["input_ids"])
     if len(ladder.stacks) == 1:
-        return (len(row["input_ids"]),)
-    read = row.get("labels") if row.get("decoder_input_ids") is None else row["decoder_input_ids"]
-    if read is None:
-        raise ValueError("a row has no 'labels'; the taps of a decoder depend on what it reads")
-    return len(row["input_ids"]), len(read)
+        return (length,)
+    read = row.get("decoder_input_ids")
+    if read is None and reads_labels(ladder):
+        read = row.get("labels")
+        if read is None:
+            raise ValueError("a row has no 'labels'; the taps of a decoder depend on what it reads")
+    return length, length if read is None else len(read)
 
 
 def _widths(ladder: Ladder) -> dict[str, int]:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from nlpkit.files import whole_file
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 #: Bytes of a digest.
 KEY_SIZE = 16
 _FORMAT_NAMES = {
     torch.int64: "I64",
+    torch.float64: "F64",
     torch.float32: "F32",
     torch.bfloat16: "BF16",
     torch.int8: "I8",

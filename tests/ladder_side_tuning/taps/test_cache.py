@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
 from nlpkit.ladder_side_tuning.taps.cache import TapCache
 from nlpkit.ladder_side_tuning.taps.caching import estimate_tap_bytes
-from nlpkit.ladder_side_tuning.taps.keys import row_keys
 from nlpkit.ladder_side_tuning.taps.shard import quantise
 from nlpkit.losses import CrossEntropyLoss
-from nlpkit.training.model_inputs import model_inputs
+from nlpkit.training.task_loss.model_inputs import model_inputs
+from tests.ladder_side_tuning.families_and_heads import make
 from tests.ladder_side_tuning.small_models import SEQ2SEQ, answers, small_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,6 +138,88 @@ def test_a_batch_outside_the_cache_is_an_error_in_training_and_runs_live_in_eval
         ladder.train()(**other)
 
 
+@pytest.mark.parametrize("head", ["texts", "questions"])
+@pytest.mark.parametrize("family", ["T5", "mT5", "BART", "mBART"])
+def test_classifiers_of_encoder_decoder_models_keep_taps(family: str, head: str, tmp_path: Path) -> None:
+    """Their labels are classes or places, and the decoder reads the encoder's inputs, shifted."""
+    ladder = get_ladder_model(make(family, head), LadderConfig(reduction=2))
+    rows = [{"input_ids": [5, 6, length, 2][-length:], "attention_mask": [1] * length} for length in (4, 3, 4)]
+    for number, row in enumerate(rows):
+        row |= {"labels": number % 2} if head == "texts" else {"start_positions": 1, "end_positions": number}
+
+    def pad(chosen: list[Row]) -> dict[str, Tensor]:
+        longest = max(len(row["input_ids"]) for row in chosen) if head == "texts" else 6
+        batch = {}
+        for name, padding in (("input_ids", ladder.config.pad_token_id), ("attention_mask", 0)):
+            batch[name] = torch.tensor([row[name] + [padding] * (longest - len(row[name])) for row in chosen])
+        targets = [name for name in chosen[0] if name not in batch]
+        return batch | {name: torch.tensor([row[name] for row in chosen]) for name in targets}
+
+    cache = ladder.cache_taps(rows, tmp_path, pad, dtype="float64", batch_size=1, show_progress=False)
+    assert len(cache) == 2  # the first row comes again
+    expected = ladder(**pad(rows))
+    ladder.use_tap_cache(cache)
+    stop_the_backbone(ladder)
+    found = ladder(**pad(rows))
+    torch.testing.assert_close(answers(found), answers(expected), rtol=0, atol=1e-10)
+    torch.testing.assert_close(found.loss, expected.loss, rtol=0, atol=1e-10)  # over padding, too, if of places
+    ladder.train()(**pad(rows)).loss.backward()
+    inputs = {name: value for name, value in pad(rows[::-1]).items() if name in ("input_ids", "attention_mask")}
+    assert cache.look_up(ladder, inputs) is not None
+
+
+@pytest.mark.parametrize("family", ["BERT", "DistilBERT", "Llama"])
+def test_heads_for_questions_read_padding_as_they_do_without_the_cache(family: str, tmp_path: Path) -> None:
+    ladder = get_ladder_model(make(family, "questions"), LadderConfig(reduction=2))
+    rows = [{"input_ids": ids, "start_positions": 1, "end_positions": 1} for ids in ([5, 6, 7, 8], [5, 6], [5, 6, 0])]
+
+    def pad(chosen: list[Row], length: int = 6) -> dict[str, Tensor]:
+        targets = {name: torch.tensor([row[name] for row in chosen]) for name in chosen[0] if name != "input_ids"}
+        return collate([{"input_ids": row["input_ids"]} for row in chosen], length) | targets
+
+    expected = ladder(**pad(rows))
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path / "a", pad, dtype="float64", show_progress=False))
+    assert ladder(**pad(rows[:2], 7)).loss.isfinite()  # runs live
+    stop_the_backbone(ladder)
+    found = ladder(**pad(rows))
+    torch.testing.assert_close(answers(found), answers(expected), rtol=0, atol=1e-12)  # batched in another order
+    torch.testing.assert_close(found.loss, expected.loss, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="a batch is not in the tap cache"):
+        ladder.train()(**pad(rows[:2], 7))
+
+
+def test_padding_of_several_lengths_is_refused_beside_heads_for_questions(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-qa"), some_rows("bert-qa")
+    with pytest.raises(
+        ValueError, match=r"collate pads batches to 4 and 6 tokens, and the head of BertForQuestionAnswering reads"
+    ):
+        ladder.cache_taps(rows, tmp_path, collate, batch_size=4, show_progress=False)
+    whole = [row for row in rows if len(row["input_ids"]) in (3, 6)]
+    cache = ladder.cache_taps(whole, tmp_path, collate, batch_size=1, show_progress=False)  # none is padded
+    assert cache.look_up(ladder, collate(whole[:1])) is not None
+
+
+def test_columns_that_the_trainer_drops_are_dropped(tmp_path: Path) -> None:
+    from datasets import Dataset
+    from transformers import BertTokenizer, DataCollatorWithPadding
+
+    tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "好": 4, "差": 5})
+    texts = Dataset.from_dict({"text": ["好", "差好"], "label": [0, 1]}).map(lambda row: tokenizer(row["text"]))
+    cache = ladder_for("bert-sequence").cache_taps(
+        texts, tmp_path, DataCollatorWithPadding(tokenizer), show_progress=False
+    )
+    assert len(cache) == 2
+
+
+def test_an_encoder_without_its_decoder_has_a_ladder(tmp_path: Path) -> None:
+    ladder = get_ladder_model(make("T5", "tokens"), LadderConfig(reduction=2))
+    assert [stack.role for stack in ladder.stacks] == ["encoder"]
+    rows = [{"input_ids": [5, 6, 7]}]
+    expected = ladder(**collate(rows)).logits
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path, collate, dtype="float64", show_progress=False))
+    assert torch.equal(ladder(**collate(rows)).logits, expected)
+
+
 def test_a_ladder_with_a_cache_generates(tmp_path: Path) -> None:
     ladder, rows = ladder_for("t5"), some_rows("t5")
     batch = {name: value for name, value in collate(rows[:2]).items() if name != "labels"}
@@ -199,10 +280,10 @@ def test_stale_caches_are_refused(tmp_path: Path) -> None:
     cache = ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
     with torch.no_grad():
         ladder.bert.encoder.layer[0].block.output.dense.weight[0, 0] += 0.5
-    with pytest.raises(ValueError, match="is stale: it was made with other backbone weights"):
+    with pytest.raises(ValueError, match="is stale: it was made with other backbone weights or settings"):
         ladder.use_tap_cache(cache)
     with pytest.raises(
-        ValueError, match=r"holds results made with other settings: fingerprint was .* or give another folder"
+        ValueError, match=r"holds results made with other settings: fingerprints was .* or give another folder"
     ):
         ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
     with pytest.raises(ValueError, match=r"holds layers \[1, 3\] of 'bert.encoder', the ladder also taps \[0, 2\]"):
@@ -221,9 +302,9 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
         TapCache(tmp_path)
     (tmp_path / "tap_cache.json").write_text(json.dumps({"format": 99}), "utf-8")
-    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 2"):
+    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 4"):
         TapCache(tmp_path)
-    with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float32', 'bfloat16', 'int8'"):
+    with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float64', 'float32', 'bfloat16', 'int8'"):
         ladder_for("bert-sequence").cache_taps([], tmp_path, collate, dtype="fp8")
 
 
@@ -233,7 +314,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
         ("{", r"tap_cache\.json is damaged or cut off"),
         ("", r"tap_cache\.json is damaged or cut off"),
         ("[1]", r"tap_cache\.json must hold a JSON object"),
-        ('{"format": 2}', r"tap_cache\.json is damaged: it lacks 'fingerprint'"),
+        ('{"format": 4}', r"tap_cache\.json is damaged: it lacks 'fingerprints'"),
     ],
 )
 def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
@@ -244,7 +325,7 @@ def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
     (tmp_path / "tap_cache.json").write_text(content, "utf-8")
     with pytest.raises(ValueError, match=message):
         TapCache(tmp_path)
-    with pytest.raises(ValueError, match=r"tap_cache\.json|fingerprint was None"):
+    with pytest.raises(ValueError, match=r"tap_cache\.json|fingerprints was None"):
         ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
 
 
@@ -345,6 +426,39 @@ def test_a_disk_that_is_too_small_is_known_before_the_backbone_runs(tmp_path: Pa
         ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
 
 
+@pytest.mark.parametrize("name", ["batch_size", "shard_bytes"])
+@pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (0, ValueError), (2.0, TypeError)])
+def test_sizes_that_are_none_are_refused(name: str, value: Any, error: type[Exception], tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    with pytest.raises(error, match=rf"{name}={value}: give a whole number at least 1"):
+        ladder.cache_taps(rows, tmp_path / "taps", collate, show_progress=False, **{name: value})
+    assert not (tmp_path / "taps").exists()
+
+
+@pytest.mark.parametrize("name", ["bert-sequence", "llama", "bart"])
+@pytest.mark.parametrize("wish", ["output_hidden_states", "output_attentions", "use_cache"])
+def test_what_only_a_pass_leaves_is_that_of_a_pass(name: str, wish: str, tmp_path: Path) -> None:
+    ladder, rows = ladder_for(name).double(), some_rows(name)
+    batch = collate(rows[:1])
+    expected = ladder(**batch, **{wish: True})
+    ladder.use_tap_cache(ladder.cache_taps(rows, tmp_path, collate, dtype="float64", show_progress=False))
+    assert ladder.find_taps(batch) is not None
+    found = ladder(**batch, **{wish: True})
+    for part in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
+        for one, other in zip(found.get(part) or (), expected.get(part) or (), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    kept, wanted = found.get("past_key_values"), expected.get("past_key_values")
+    assert (kept is None) == (wanted is None)
+    if wish == "use_cache" and wanted is not None:
+        assert [layer.is_initialized for layer in layers_of(kept)] == [
+            layer.is_initialized for layer in layers_of(wanted)
+        ]
+
+
+def layers_of(cache: Any) -> list[Any]:
+    return list(getattr(cache, "self_attention_cache", cache).layers)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_the_estimate_is_what_the_files_take(dtype: str, tmp_path: Path) -> None:
     ladder, rows = ladder_for("t5"), some_rows("t5", 40)
@@ -362,28 +476,3 @@ def test_eight_bits_lose_at_most_half_a_step(seed: int, scale: float) -> None:
     error = (numbers.float() * scales[..., None] - taps).abs()
     assert (error <= scales[..., None] * 0.5001).all()
     assert torch.equal(quantise(torch.zeros(1, 4))[0], torch.zeros(1, 4, dtype=torch.int8))
-
-
-def test_keys_tell_apart_what_the_states_depend_on() -> None:
-    ids, mask = torch.tensor([[5, 6, 0]]), torch.tensor([[1, 1, 0]])
-
-    def key(stacks: int = 1, **inputs: Any) -> bytes:
-        return row_keys({"input_ids": ids, "attention_mask": mask, **inputs}, stacks, 0)[0].digest
-
-    assert key() == key(input_ids=torch.tensor([[5, 6, 7]]), token_type_ids=torch.zeros(1, 3).long())
-    different: list[Mapping[str, Any]] = [
-        {},
-        {"input_ids": torch.tensor([[5, 7, 0]])},
-        {"attention_mask": torch.tensor([[1, 0, 0]])},
-        {"token_type_ids": torch.tensor([[0, 1, 0]])},
-        {"input_ids": torch.tensor([[0, 5, 6]]), "attention_mask": torch.tensor([[0, 1, 1]])},
-        {"input_ids": torch.tensor([[5, 9, 6]]), "attention_mask": torch.tensor([[1, 0, 1]])},
-        {"stacks": 2, "labels": torch.tensor([[8, 9]])},
-        {"stacks": 2, "labels": torch.tensor([[8, 8]])},
-    ]
-    assert len({key(**inputs) for inputs in different}) == len(different)
-    assert key(2, labels=torch.tensor([[8, 9]])) == key(2, labels=torch.tensor([[8, 9, -100]]))
-    with pytest.raises(ValueError, match="taps are looked up by token ids; the batch has no input_ids"):
-        row_keys({}, 1, 0)
-    with pytest.raises(ValueError, match="taps of a decoder are looked up by what it reads; the batch has no labels"):
-        row_keys({"input_ids": ids}, 2, 0)

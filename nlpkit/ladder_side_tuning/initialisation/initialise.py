@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from nlpkit.ladder_side_tuning.distillation import distill
+from nlpkit.ladder_side_tuning.blocks.dense_weights import dense_parameters
+from nlpkit.ladder_side_tuning.initialisation.distillation import distill
+from nlpkit.ladder_side_tuning.initialisation.pruning import PrunedStack, magnitude_scores, squared_gradients
 from nlpkit.ladder_side_tuning.ladder import Ladder
-from nlpkit.ladder_side_tuning.pruning import PrunedStack, magnitude_scores, squared_gradients
 
 
 def initialise(ladder: Ladder, model: PreTrainedModel, batches: Iterable[Mapping[str, Any]] | None) -> None:
@@ -28,6 +29,8 @@ def initialise(ladder: Ladder, model: PreTrainedModel, batches: Iterable[Mapping
         ValueError: batches are missing, or given where none are used.
     """
     init = ladder.ladder_config.init
+    if not ladder.has_side_network():
+        return
     if init in ("fisher", "distill") and batches is None:
         labels = "with labels" if init == "fisher" else "without labels will do"
         raise ValueError(f"init={init!r} learns from batches; give get_ladder_model(..., batches=...), {labels}")
@@ -35,12 +38,16 @@ def initialise(ladder: Ladder, model: PreTrainedModel, batches: Iterable[Mapping
         raise ValueError(f"init={init!r} uses no batches; leave them out, or choose 'fisher' or 'distill'")
     if init == "random":
         randomise(ladder)
-        return
-    scores = squared_gradients(model, batches) if init == "fisher" and batches is not None else magnitude_scores(model)
-    # Distillation finds the scale of the projection up by itself, sooner from the backbone's own.
-    copy_pruned(ladder, scores, gain=1 if init == "distill" else ladder.ladder_config.reduction)
+    else:
+        learns = init == "fisher" and batches is not None
+        scores = squared_gradients(model, batches or ()) if learns else magnitude_scores(model)
+        # Distillation finds the scale of the projection up by itself, sooner from the backbone's own.
+        copy_pruned(ladder, scores, gain=1 if init == "distill" else ladder.ladder_config.reduction)
     if init == "distill" and batches is not None:
         distill(ladder, batches)
+    landing = ladder.landing(ladder.stacks[0])
+    if ladder.ladder_config.whole_from is not None and landing is not None and landing.up is not None:
+        _set_linear(landing.up, torch.zeros_like(landing.up.weight))  # layers above begin with what they were taught
 
 
 @torch.no_grad()
@@ -96,17 +103,20 @@ def copy_pruned(ladder: Ladder, scores: Mapping[str, Tensor], gain: float = 1.0)
         pruned = PrunedStack(ladder, stack, scores, source=None if pruned is None else pruned.kept["hidden"])
         landing, rungs = ladder.landing(stack), ladder.rungs(stack)
         enter = rungs[0].enter
-        assert enter is not None  # the first rung has one
+        assert enter is not None and landing is not None  # there is a side network
         selection = _selection(pruned.kept["hidden"], pruned.width, enter.weight)  # (narrow width, width)
         _set_linear(enter, selection)
         for rung in rungs:
             if rung.side is not None:
                 _set_linear(rung.side.down, selection)
                 pruned.copy_block(rung.index, rung.side.block)
-        if stack.family.final_norm and not isinstance(landing.norm, nn.Identity):
-            pruned.copy_norm(getattr(stack.module(ladder), stack.family.final_norm), landing.norm)
+        norm = stack.family.norm_of(stack.module(ladder))
+        if norm is not None and not isinstance(landing.norm, nn.Identity):
+            pruned.copy_norm(norm, landing.norm)
         if landing.up is not None:
-            _set_linear(landing.up, gain * selection.T)
+            projection = stack.family.projection_of(stack.module(ladder))
+            up = gain * selection.T  # (width, narrow width)
+            _set_linear(landing.up, up if projection is None else dense_parameters(projection)["weight"].to(up) @ up)
 
 
 def _selection(kept: Tensor, width: int, like: Tensor) -> Tensor:
@@ -114,6 +124,7 @@ def _selection(kept: Tensor, width: int, like: Tensor) -> Tensor:
     return torch.eye(width, device=like.device, dtype=like.dtype)[kept.to(like.device)]
 
 
+@torch.no_grad()
 def _set_linear(linear: nn.Linear, weight: Tensor) -> None:
     linear.weight.copy_(weight)
     if linear.bias is not None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from nlpkit.ladder_side_tuning.families import FAMILIES, BlockFamily
+from nlpkit.ladder_side_tuning.blocks.block_family import BlockFamily
+from nlpkit.ladder_side_tuning.blocks.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,34 @@ def find_stacks(model: PreTrainedModel, families: Sequence[BlockFamily] = FAMILI
         supported = ", ".join(name for family in families for name in family.blocks)
         raise ValueError(
             f"{type(model).__name__} is made of {_likely_block(model)}, which no family describes; a ladder is built "
-            f"beside {supported}. Describe its widths in a nlpkit.ladder_side_tuning.families.BlockFamily and pass "
-            "families=(*FAMILIES, yours)"
+            f"beside {supported}, and blocks made of the same parts. Describe its widths in a "
+            "nlpkit.ladder_side_tuning.BlockFamily and pass families=(*FAMILIES, yours)"
         )
-    if len(found) != expected:
+    if len(found) > expected:
         raise ValueError(
             f"{type(model).__name__} has {len(found)} stacks of blocks ({', '.join(name for name, _, _ in found)}); "
             f"expected {expected}. Build the ladder on one of its parts"
         )
-    roles = ("encoder", "decoder")[:expected]
+    # An encoder without its decoder may keep the settings of both.
+    roles = ("encoder", "decoder")[: len(found)]
     return [Stack(name, blocks, role, family) for role, (name, blocks, family) in zip(roles, found, strict=True)]
 
 
-def _known_stacks(model: nn.Module, families: Sequence[BlockFamily]) -> Iterator[tuple[str, str, BlockFamily]]:
+def _known_stacks(model: PreTrainedModel, families: Sequence[BlockFamily]) -> Iterator[tuple[str, str, BlockFamily]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module):
-            family = next((family for family in families if family.holds(module[0])), None)
+            parent, _, attribute = name.rpartition(".")
+            config = getattr(model.get_submodule(parent), "config", model.config)
+            family = _family_of(module[0], config, families)
             if family is not None:
-                parent, _, attribute = name.rpartition(".")
                 yield parent, attribute, family
+
+
+def _family_of(block: nn.Module, config: PreTrainedConfig, families: Sequence[BlockFamily]) -> BlockFamily | None:
+    by_name = next((family for family in families if family.holds(block)), None)
+    fitting = [family for family in families if family.fits(block, config)]
+    # An encoder's block is also a decoder's without the parts that read an encoder, and its settings are others.
+    return by_name or min(fitting, key=lambda family: family.count_absent(block), default=None)
 
 
 def _likely_block(model: nn.Module) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nlpkit.ladder_side_tuning.ladder import Ladder
-from nlpkit.ladder_side_tuning.side_network import Landing
+from nlpkit.ladder_side_tuning.side.side_network import Landing
+from nlpkit.modes import mode_kept
 from nlpkit.training.precision import bf16_is_fast
 
 
@@ -61,29 +62,29 @@ def distill(ladder: Ladder, batches: Iterable[Mapping[str, Tensor]], *, learning
     side = [parameter for module in ladder.side_modules() for parameter in module.parameters()]
     optimizer = torch.optim.AdamW(side, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, len(rows)))
-    was_training = ladder.training
     landing = ladder.landing(ladder.stacks[-1])
-    landing.climb.keeps_last = True
+    if landing is None or ladder.ladder_config.whole_from is not None:
+        raise ValueError("a side network below layers that are trained whole has no last states to be distilled")
+    landing.climbs.current.keeps_last = True
     losses = []
     mixed = ladder.dtype == torch.float32 and bf16_is_fast()
     progress = tqdm(rows, desc="distilling", unit="batch", leave=False)
     try:
-        ladder.train()
-        for row in progress:
-            batch = {name: value.to(ladder.device) for name, value in row.items()}
-            device = ladder.device.type
-            with torch.autocast(device, torch.bfloat16, enabled=mixed):
-                found, wanted = _last_states(ladder, landing, batch)
-                loss = state_distance(found, wanted, _token_mask(ladder, batch, found))
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            losses.append(loss.item())
-            progress.set_postfix(distance=f"{losses[-1]:.3f}")
+        with mode_kept(ladder):
+            ladder.train()
+            for row in progress:
+                batch = {name: value.to(ladder.device) for name, value in row.items()}
+                with torch.autocast(ladder.device.type, torch.bfloat16, enabled=mixed):
+                    found, wanted = _last_states(ladder, landing, batch)
+                    loss = state_distance(found, wanted, _token_mask(ladder, batch, found))
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                losses.append(loss.item())
+                progress.set_postfix(distance=f"{losses[-1]:.3f}")
     finally:
-        landing.climb.keeps_last, landing.climb.last = False, None
-        ladder.train(was_training)
+        landing.climbs.current.keeps_last, landing.climbs.current.last = False, None
     return losses
 
 
@@ -95,7 +96,7 @@ def _last_states(ladder: Ladder, landing: Landing, batch: Mapping[str, Tensor]) 
         ladder(**batch)
     finally:
         hook.remove()
-    wanted = landing.climb.last
+    wanted = landing.climbs.current.last
     assert wanted is not None  # kept by keeps_last
     return kept[0], wanted
 

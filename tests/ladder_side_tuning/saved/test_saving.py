@@ -10,15 +10,22 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+)
 
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.fingerprint import backbone_fingerprint
 from nlpkit.ladder_side_tuning.modeling import LadderModel
+from nlpkit.ladder_side_tuning.saved.fingerprint import backbone_fingerprint
+from nlpkit.ladder_side_tuning.tuning import tune_from
 from tests.ladder_side_tuning.small_models import BERT, answers, small_batch, small_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def trained(model: PreTrainedModel) -> Any:
@@ -48,9 +55,24 @@ def test_a_ladder_comes_back_beside_the_same_backbone(name: str, tmp_path: Path)
     assert sorted(p.requires_grad for p in found.parameters()) == sorted(p.requires_grad for p in ladder.parameters())
 
 
+def test_gates_that_were_saved_as_scalars_are_read(saved: tuple[Any, Path]) -> None:
+    ladder, folder = saved
+    state = load_file(folder / "adapter_model.safetensors")
+    gates = [name for name in state if name.endswith(".alpha")]
+    assert gates
+    save_file(state | {name: state[name].reshape(()) for name in gates}, folder / "adapter_model.safetensors")
+    found = LadderModel.from_pretrained(small_model("bert-sequence"), folder)
+    batch = small_batch(ladder)
+    assert torch.equal(answers(found(**batch)), answers(ladder(**batch)))
+
+
 def test_the_folder_holds_the_ladder_and_nothing_of_the_backbone(saved: tuple[Any, Path]) -> None:
     ladder, folder = saved
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     state = load_file(folder / "adapter_model.safetensors")
     assert sum(tensor.numel() for tensor in state.values()) == ladder.num_ladder_parameters()
     assert {name for name in state if ".block." in name and ".side." not in name} == set()
@@ -225,6 +247,22 @@ def test_given_weights_are_saved_in_place_of_the_models_own(tmp_path: Path) -> N
         ladder.save_pretrained(tmp_path, state_dict=given)
 
 
+@pytest.mark.parametrize("what", ["a ladder", "a tuned model's upper part", "settings"])
+def test_a_ladder_does_not_go_into_the_folder_of_a_whole_model(what: str, tmp_path: Path) -> None:
+    small_model("bert-sequence").save_pretrained(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    model = BertForSequenceClassification.from_pretrained(tmp_path)
+    with pytest.raises(FileExistsError, match="holds a whole model, which would not load any more beside a ladder's"):
+        if what == "a ladder":
+            trained(model).save_pretrained(tmp_path)
+        elif what == "settings":
+            LadderConfig().save_pretrained(tmp_path)
+        else:
+            tune_from(model, 2).save_pretrained(tmp_path, whole=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path).num_labels == 3
+
+
 def test_pushing_to_the_hub_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     ladder = trained(small_model("bert-sequence"))
@@ -238,6 +276,7 @@ def test_older_weights_in_other_files_do_not_stay(tmp_path: Path) -> None:
         (tmp_path / name).write_text("old")
     trained(small_model("bert-sequence")).save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "notes.txt",

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
+from nlpkit.ladder_side_tuning.blocks.block_family import BlockFamily
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import BlockFamily
 from nlpkit.training.attention import SDPA_IN_FP32
 
 

@@ -50,6 +50,28 @@ def choose_layers(layers: float | Sequence[int] | None, depth: int) -> list[int]
     return chosen
 
 
+def count_lower(whole_from: int | None, depth: int) -> int:
+    """How many layers stay frozen.
+
+    Args:
+        whole_from: the first layer that is trained whole; ``None``: no layer is.
+        depth: layers of the backbone.
+
+    Returns:
+        From 1 to ``depth``.
+
+    Raises:
+        ValueError: none or all of them would be.
+
+    Example:
+        >>> count_lower(8, 12), count_lower(None, 12)
+        (8, 12)
+    """
+    if whole_from is not None and not 1 <= whole_from < depth:
+        raise ValueError(f"training whole from layer {whole_from} of {depth}: use 1 to {depth - 1}")
+    return depth if whole_from is None else whole_from
+
+
 def gated_sum(side: Tensor, tap: Tensor, alpha: Tensor, temperature: float) -> Tensor:
     """Mix a projected tap into the side state: ``mu * side + (1 - mu) * tap`` with ``mu = sigmoid(alpha / T)``.
 
@@ -58,14 +80,14 @@ def gated_sum(side: Tensor, tap: Tensor, alpha: Tensor, temperature: float) -> T
     Args:
         side: state of the side network, shape ``(batch, length, width)``.
         tap: the backbone's state projected down, the same shape.
-        alpha: the gate, shape ``()``; 0 mixes halves, infinity leaves the side state, minus infinity the tap.
+        alpha: the gate, shape ``(1,)``; 0 mixes halves, infinity leaves the side state, minus infinity the tap.
         temperature: above 0.
 
     Returns:
         The mixture, shape ``(batch, length, width)``.
 
     Example:
-        >>> gated_sum(torch.ones(1), torch.zeros(1), torch.tensor(0.0), 0.1)
+        >>> gated_sum(torch.ones(1), torch.zeros(1), torch.zeros(1), 0.1)
         tensor([0.5000])
     """
     share = torch.sigmoid(alpha / temperature)

@@ -11,9 +11,14 @@ from torch import Tensor
 from nlpkit.ladder_side_tuning.assembly import build_ladder
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.initialisation import copy_pruned
+from nlpkit.ladder_side_tuning.initialisation.initialise import copy_pruned
+from nlpkit.ladder_side_tuning.initialisation.pruning import (
+    keep_in_heads,
+    keep_largest,
+    magnitude_scores,
+    squared_gradients,
+)
 from nlpkit.ladder_side_tuning.modeling import LadderModel
-from nlpkit.ladder_side_tuning.pruning import keep_in_heads, keep_largest, magnitude_scores, squared_gradients
 from tests.ladder_side_tuning.small_models import small_batch, small_labels, small_model
 
 

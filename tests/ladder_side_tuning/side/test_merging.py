@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.ladder_side_tuning.merging import choose_layers, gated_sum
+from nlpkit.ladder_side_tuning.side.merging import choose_layers, gated_sum
 
 
 def test_numbers_give_the_choices_of_the_paper_and_of_the_blog() -> None:

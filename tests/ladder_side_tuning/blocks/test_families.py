@@ -4,19 +4,24 @@ import copy
 import pickle
 from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, GPTNeoXConfig, GPTNeoXModel
 
+from nlpkit.ladder_side_tuning.blocks.families import BERT, FAMILIES, GPT2
+from nlpkit.ladder_side_tuning.blocks.stacks import find_stacks
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.families import BERT, FAMILIES
-from nlpkit.ladder_side_tuning.narrow_blocks import NarrowedConfig
-from nlpkit.ladder_side_tuning.stacks import find_stacks
+from nlpkit.ladder_side_tuning.side.narrow_blocks import NarrowedConfig
 from nlpkit.training.attention import SDPA_IN_FP32
+from tests.ladder_side_tuning.families_and_heads import FAMILIES as PAGE_FAMILIES
+from tests.ladder_side_tuning.families_and_heads import make
 from tests.ladder_side_tuning.small_models import (
+    BART,
+    LLAMA,
     MAKERS,
     RELATIVES,
     SEQ2SEQ,
@@ -25,6 +30,7 @@ from tests.ladder_side_tuning.small_models import (
     small_batch,
     small_model,
 )
+from tests.ladder_side_tuning.small_models import BERT as BERT_SIZES
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -49,38 +55,58 @@ def test_relatives_can_be_their_own_ladders(name: str) -> None:
 def test_no_kind_of_block_is_promised_without_a_test() -> None:
     tested = {
         type(stack.blocks(model)[0]).__name__
-        for model in map(small_model, [*MAKERS, *RELATIVES])
+        for model in (make(family, "bare") for family in PAGE_FAMILIES)
         for stack in find_stacks(model)
     }
-    assert tested == {name for family in FAMILIES for name in family.blocks}
+    assert {name for family in FAMILIES for name in family.blocks} <= tested
+
+
+def neo_x() -> GPTNeoXModel:
+    """Of blocks that no family describes: the heads' queries, keys and values lie in turns."""
+    return GPTNeoXModel(
+        GPTNeoXConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
+    )
 
 
 def test_an_unknown_block_is_named_with_those_supported_and_how_to_add_it() -> None:
-    model = DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=2, n_heads=2, hidden_dim=8))
     with pytest.raises(
         ValueError,
-        match=r"DistilBertModel is made of TransformerBlock, .* beside BertLayer, .*LlamaDecoderLayer.*BlockFamily",
+        match=r"GPTNeoXModel is made of GPTNeoXLayer, .* beside BertLayer, .*LlamaDecoderLayer.*BlockFamily",
     ):
-        get_ladder_model(model, LadderConfig(reduction=2))
+        get_ladder_model(neo_x(), LadderConfig(reduction=2))
 
 
 def test_a_family_of_ones_own_makes_it_known() -> None:
-    distilbert = replace(
-        BERT,
-        blocks=("TransformerBlock",),
-        width="dim",
-        narrowed=("dim", "hidden_dim"),
-        heads="n_heads",
-        spaces={
-            r"(q|k|v)_lin$": ("heads", "hidden"),
-            r"out_lin$": ("hidden", "heads"),
-            r"lin1$": ("inner", "hidden"),
-            r"lin2$": ("hidden", "inner"),
-        },
+    own = replace(
+        GPT2,
+        blocks=("GPTNeoXLayer",),
+        width="hidden_size",
+        narrowed=("hidden_size", "intermediate_size"),
+        heads="num_attention_heads",
+        attention_dropout="attention_dropout",
+        final_norm=("final_layer_norm",),
     )
-    model = DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=2, n_heads=2, hidden_dim=8)).eval()
-    ladder = get_ladder_model(model, LadderConfig(reduction=2), families=(*FAMILIES, distilbert))
+    ladder = get_ladder_model(neo_x().eval(), LadderConfig(reduction=1, init="random"), families=(*FAMILIES, own))
     assert ladder(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state.shape == (1, 3, 8)
+
+
+@pytest.mark.parametrize("name", ["megatron-bert", "rembert"])
+def test_blocks_of_other_names_are_known_by_what_they_are_made_of(name: str) -> None:
+    """And their narrow copies are cut out of them like those of the family."""
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(name, **BERT_SIZES)).eval()
+    (stack,) = find_stacks(model)
+    assert stack.family is BERT
+    assert type(stack.blocks(model)[0]).__name__ not in BERT.blocks
+    ladder = get_ladder_model(model, LadderConfig(reduction=2))
+    assert torch.isfinite(ladder(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state).all()
+
+
+def test_blocks_of_other_sizes_than_their_settings_say_are_not_known() -> None:
+    model = AutoModel.from_config(AutoConfig.for_model("megatron-bert", **BERT_SIZES))
+    model.config.hidden_size = 32
+    with pytest.raises(ValueError, match="made of MegatronBertLayer, which no family describes"):
+        find_stacks(model)
 
 
 def test_a_model_with_too_many_stacks_is_refused() -> None:
@@ -148,3 +174,29 @@ def test_attention_dropout_is_the_ladders_own(name: str, block: str, attribute: 
     for rate in (0.0, 0.25):
         ladder = get_ladder_model(small_model(name), LadderConfig(reduction=2, attention_dropout=rate))
         assert attrgetter(attribute)(ladder.get_submodule(block).side.block) == rate
+
+
+MADE_OF_KNOWN_PARTS = {
+    **dict.fromkeys(("marian", "m2m_100", "plbart", "blenderbot"), BART),
+    "olmo": {name: value for name, value in LLAMA.items() if name != "head_dim"},
+}
+
+
+@pytest.mark.parametrize("init", ["random", "magnitude"])
+@pytest.mark.parametrize("kind", MADE_OF_KNOWN_PARTS)
+def test_every_side_block_of_a_kind_known_by_its_parts_is_narrow(kind: str, init: str) -> None:
+    model = AutoModel.from_config(AutoConfig.for_model(kind, **MADE_OF_KNOWN_PARTS[kind]))
+    ladder: Any = get_ladder_model(model, LadderConfig(reduction=2, init=init))  # type: ignore[arg-type]
+    for stack in ladder.stacks:
+        for rung in ladder.rungs(stack):
+            frozen = dict(rung.block.named_parameters())
+            for name, parameter in rung.side.block.named_parameters():
+                assert [2 * size for size in parameter.shape] == list(frozen[name].shape), name
+
+
+def test_a_block_of_known_parts_that_is_given_more_is_refused_before_the_model_is_frozen() -> None:
+    sizes = {**BERT_SIZES, "pad_token_id": 1, "position_embedding_type": "rotary"}
+    model = AutoModel.from_config(AutoConfig.for_model("esm", **sizes))
+    with pytest.raises(ValueError, match="EsmModel is made of EsmLayer, whose matrices are of a known kind and whose"):
+        get_ladder_model(model, LadderConfig(reduction=2))
+    assert all(parameter.requires_grad for parameter in model.parameters())

@@ -5,7 +5,7 @@ import torch
 
 from nlpkit.ladder_side_tuning.building import get_ladder_model
 from nlpkit.ladder_side_tuning.configuration import LadderConfig
-from nlpkit.ladder_side_tuning.distillation import distill, state_distance
+from nlpkit.ladder_side_tuning.initialisation.distillation import distill, state_distance
 from tests.ladder_side_tuning.small_models import set_gates, small_batch, small_model
 
 
