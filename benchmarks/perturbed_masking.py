@@ -12,9 +12,6 @@ drawn from the model's vocabulary, so nothing beside the checkout is needed.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
@@ -166,11 +164,7 @@ def main() -> None:
         "rounds": options.rounds,
         "double_loop": loops,
         "rates": rates,
-        "device": str(masking.encoder.device),
-        "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "transformers")},
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        "machine": measured_on("bf16 autocast" if options.bf16 else "fp32"),
     }
     write_json(options.output, report)
 

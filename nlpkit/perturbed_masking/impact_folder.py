@@ -17,9 +17,8 @@ from safetensors.numpy import save_file
 from nlpkit.files import only_writer, whole_file
 from nlpkit.perturbed_masking.impact.engine import Impact
 from nlpkit.perturbed_masking.impact.measurement import Matrices, Measure, settled
-from nlpkit.perturbed_masking.impact.units import TextOrWords
+from nlpkit.perturbed_masking.impact.units import TextOrWords, Units, UnitTokenizer
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from nlpkit.runs import settle_facts
 
 _SETTINGS = "impact.json"
@@ -76,13 +75,16 @@ class ImpactFolder:
         Note:
             With ``across_processes`` the main process writes.
         """
+        if sentences_per_file < 1:
+            raise ValueError(f"sentences_per_file={sentences_per_file} must be 1 or more")
         writes = masking.processes.is_main
         with only_writer(self.path) if writes else nullcontext():
             begins = not self._finished()
             if writes or not begins:
                 chosen = [settled(measure, masking.encoder) for measure in measures or [masking.measure]]
                 facts = {
-                    "weights": masking.encoder.fingerprint(),
+                    "model": masking.encoder.fingerprint(),
+                    "mask_token_id": masking.tokenizer.mask_token_id,
                     "measures": [list(measure) for measure in chosen],
                     "units": masking.units.granularity,
                     "overlong": masking.units.overlong,
@@ -91,7 +93,7 @@ class ImpactFolder:
                     "sentences_per_file": sentences_per_file,
                 }
                 settle_facts(self.path / _SETTINGS, facts, begins=begins)
-            start, missing = self._skip_finished(_batches(sentences, sentences_per_file), sentences_per_file)
+            start, missing = self._skip_finished(_batches(sentences, sentences_per_file), masking.units)
             measured = 0
             impacts = masking.iter_measures(chain.from_iterable(missing), measures, reach=reach)
             for number, batch in enumerate(_batches(impacts, sentences_per_file), start):
@@ -124,28 +126,31 @@ class ImpactFolder:
     def _file(self, number: int) -> Path:
         return self.path / f"{number:06d}.safetensors"
 
-    def _skip_finished(self, batches: Batches, full: int) -> tuple[int, Batches]:
+    def _skip_finished(self, batches: Batches, units: UnitTokenizer) -> tuple[int, Batches]:
         """The number of the first file to write, and the sentences from there on."""
         files = self._finished()
         for number, file in enumerate(files):
-            batch = next(batches, None)
-            if batch is None:
-                return number, batches
+            batch = next(batches, [])
             with _opened(file) as tensors:
-                digest, count = (tensors.metadata() or {}).get("sentences"), len(tensors.keys())
-            if digest != _digest(batch):
-                if number == len(files) - 1 and count < full:  # the end of what was then a shorter corpus
-                    return number, chain([batch], batches)
+                digest, count = (tensors.metadata() or {}).get("units"), len(tensors.keys())
+            if len(batch) < count:
                 raise ValueError(
-                    f"{file} holds the matrices of other sentences; give the same sentences in the same order, or "
-                    "another folder"
+                    f"{file} holds the matrices of {count} sentences, and {len(batch)} are given in their place; give "
+                    "the same sentences as before or more of them, or another folder"
                 )
+            if digest != _digest([units(sentence) for sentence in batch[:count]]):
+                raise ValueError(
+                    f"{file} holds the matrices of other sentences or tokens; give the same sentences in the same "
+                    "order and the same tokenizer, or another folder"
+                )
+            if len(batch) > count:  # the end of what was then a shorter corpus
+                return number, chain([batch], batches)
         return len(files), batches
 
     def _write(self, number: int, batch: Sequence[Impact]) -> None:
         tensors = {f"{place:06d}": np.ascontiguousarray(one.matrices) for place, one in enumerate(batch)}
         with whole_file(self._file(number)) as draft:
-            save_file(tensors, draft, metadata={"sentences": _digest([one.units.sentence for one in batch])})
+            save_file(tensors, draft, metadata={"units": _digest([one.units for one in batch])})
 
 
 @contextmanager
@@ -165,7 +170,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _digest(sentences: Sequence[TextOrWords]) -> str:
-    words = [sentence.forms if isinstance(sentence, Sentence) else sentence for sentence in sentences]
-    content = json.dumps([one if isinstance(one, str) else list(one) for one in words])
+def _digest(units: Sequence[Units]) -> str:
+    """Of the tokens that are masked, whatever made them."""
+    content = json.dumps([[one.words, one.token_ids, one.owners] for one in units])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()

@@ -19,7 +19,7 @@ class Parse:
 
     Args:
         sentence: the words, with the annotation they came with.
-        impact: shape ``(n, n)``.
+        impact: shape ``(n, n)``; ``None`` where the tree was found without.
         tree: heads, 1-based with 0 for the root, or a constituency tree.
 
     Example:
@@ -29,7 +29,7 @@ class Parse:
     """
 
     sentence: Sentence
-    impact: ArrayLike
+    impact: ArrayLike | None
     tree: list[int] | Tree
 
     def annotated(self) -> Sentence:
@@ -54,7 +54,18 @@ class Parse:
         """
         if not isinstance(self.tree, Tree):
             raise ValueError("brackets hold constituents; write dependencies as conllu, json, tree or svg")
-        return self.tree.brackets(self.sentence.forms)
+        return self.tree.brackets(self.sentence.forms, self.tags())
+
+    def text(self) -> str:
+        """The sentence as running text, as far as it is known; else its words with blanks between them."""
+        marker = "# text = "
+        known = (line.removeprefix(marker) for line in self.sentence.comments if line.startswith(marker))
+        return next(known, " ".join(self.sentence.forms))
+
+    def tags(self) -> list[str]:
+        """The parts of speech that the sentence came with, universal ones first; empty where there is none."""
+        tags = ((word.upos, word.xpos) for word in self.sentence.words)
+        return [next((tag for tag in pair if tag != "_"), "") for pair in tags]
 
     def json(self) -> str:
         """An object on one line: ``words`` and ``heads``, or ``words``, ``brackets`` and ``spans``."""
@@ -70,7 +81,25 @@ class Parse:
         words = self.sentence.forms
         return constituents_text(self.tree, words) if isinstance(self.tree, Tree) else arcs_text(words, self.tree)
 
-    def svg(self) -> str:
-        """The tree as a picture."""
-        words = self.sentence.forms
-        return constituents_svg(self.tree, words) if isinstance(self.tree, Tree) else arcs_svg(words, self.tree)
+    def svg(self, *, gold: bool = False) -> str:
+        """The tree as a picture, with the parts of speech that the sentence came with.
+
+        Args:
+            gold: colour arcs by the heads that the sentence came with, and write the relations of those that agree.
+
+        Raises:
+            ValueError: ``gold``, and a word came without a head, or the tree is one of constituents.
+        """
+        words, tags = self.sentence.forms, self.tags()
+        if isinstance(self.tree, Tree):
+            if gold:
+                raise ValueError("gold=True colours arcs; constituents have none")
+            return constituents_svg(self.tree, words)
+        if not gold:
+            return arcs_svg(words, self.tree, tags=tags)
+        heads = self.sentence.heads
+        labels = [
+            word.deprel if head == found and word.deprel != "_" else ""
+            for word, head, found in zip(self.sentence.words, heads, self.tree, strict=True)
+        ]
+        return arcs_svg(words, self.tree, gold=heads, labels=labels, tags=tags)

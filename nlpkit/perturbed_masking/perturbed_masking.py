@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import NoReturn, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -18,18 +17,10 @@ from nlpkit.perturbed_masking.impact.engine import Impact, measure_impacts
 from nlpkit.perturbed_masking.impact.measurement import Measure, settled
 from nlpkit.perturbed_masking.impact.processes import Processes
 from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrWords, UnitTokenizer
-from nlpkit.perturbed_masking.trees.decoders import choose_decoder
-from nlpkit.perturbed_masking.words.segmentation import (
-    LinkedText,
-    Threshold,
-    find_threshold,
-    neighbour_strengths,
-    otsu,
-)
+from nlpkit.perturbed_masking.parsing import Parsing
+from nlpkit.perturbed_masking.words.link_sources import iter_segment, segment
+from nlpkit.perturbed_masking.words.segmentation import LinkedText, Threshold, neighbour_strengths, otsu
 from nlpkit.sources import find_model
-
-if TYPE_CHECKING:
-    from nlpkit.perturbed_masking.trees.tree import Tree
 
 
 class Settings(TypedDict, total=False):
@@ -43,7 +34,7 @@ class Settings(TypedDict, total=False):
     show_progress: bool
 
 
-class PerturbedMasking:
+class PerturbedMasking(Parsing):
     """Measures the impact of each unit of a sentence on the prediction of each other one, and finds words and trees.
 
     ``f(i, j) = d(H(x without i)_i, H(x without i and j)_i)``: mask unit ``i``, then ``j`` too, and see how far the
@@ -55,7 +46,7 @@ class PerturbedMasking:
         model: an encoder or masked language model of transformers, or a ``MaskedEncoder``.
         tokenizer: its tokenizer, with a mask token.
         measure: the layer and the distance to compare; by default, Euclidean distances of the last layer's hidden
-            states. Lower layers cost less.
+            states, and for trees of every layer's, each of which then has a vote. Lower layers cost less.
         units: what a text is cut into, ``"characters"`` (each Chinese character, each run of other letters) or
             ``"tokens"`` of the model. A sentence given as a list of words has one unit per word.
         overlong: ``"refuse"`` sentences over the model's limit, or ``"split"`` them into parts, with an impact of 0
@@ -101,6 +92,8 @@ class PerturbedMasking:
         self.tokenizer = tokenizer
         self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
         self.measure = settled(measure or Measure(), self.encoder)
+        every = [Measure(layer) for layer in range(1, self.encoder.layers + 1)]
+        self.voters = every if measure is None else [self.measure]
         limits = (self.encoder.max_positions, tokenizer.model_max_length)
         max_length = min(limit for limit in limits if limit is not None)
         #: Cuts a text, a list of words or a ``Sentence`` into its ``Units``.
@@ -190,9 +183,7 @@ class PerturbedMasking:
             raise ValueError(f"reach is {reach}; give the greatest distance between units to measure, 1 or more")
         if isinstance(sentences, str):
             raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
-        shown = self.show_progress and self.processes.is_main
-        total = len(sentences) if isinstance(sentences, Sized) else None
-        with tqdm(total=total, desc="masking", unit=" sentences", delay=5, disable=None if shown else True) as bar:
+        with self.progress(sentences, "masking") as bar:
             yield from measure_impacts(
                 self.encoder,
                 map(self.units, sentences),
@@ -203,6 +194,12 @@ class PerturbedMasking:
                 processes=self.processes,
                 finished=bar.update,
             )
+
+    def progress(self, sentences: Iterable[object], title: str) -> tqdm[NoReturn]:
+        """A bar that is drawn, by the main process, when the work takes over five seconds."""
+        shown = self.show_progress and self.processes.is_main
+        total = len(sentences) if isinstance(sentences, Sized) else None
+        return tqdm(total=total, desc=title, unit=" sentences", delay=5, disable=None if shown else True)
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
         """Texts with the strength of each link between neighbouring units; ``2 n - 1`` passes for each text."""
@@ -228,7 +225,7 @@ class PerturbedMasking:
             TypeError: not texts, or no threshold.
             ValueError: a text is too long.
         """
-        return list(self.iter_segment(texts, threshold, relative=relative, sample=None))
+        return segment(self, texts, threshold, relative=relative)
 
     def iter_segment(
         self,
@@ -247,50 +244,7 @@ class PerturbedMasking:
             sample: find the threshold on this many texts from the beginning; ``None``: on all, which then stay in
                 memory.
         """
-        linked = (text.relative() if relative else text for text in self.linked_texts(texts))
-        seen = list(islice(linked, sample)) if callable(threshold) else []
-        found = find_threshold(threshold, seen)
-        for text in chain(seen, linked):
-            yield text.cut(found)
-
-    def dependencies(
-        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., list[int]] = "eisner", **options: object
-    ) -> list[list[int]]:
-        """Dependency trees.
-
-        Args:
-            sentences: as for ``impact``.
-            decoder: ``"eisner"`` (projective), ``"edmonds"``, or a function of an impact matrix.
-            **options: passed to the decoder (``nlpkit.perturbed_masking.trees.dependencies``).
-
-        Returns:
-            For each sentence the head of each unit, 1-based, 0 for the root.
-
-        Raises:
-            ValueError: the decoder is unknown; and as ``impact``.
-        """
-        decode = choose_decoder("dependencies", decoder)
-        return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
-
-    def constituents(
-        self, sentences: Iterable[TextOrWords], decoder: str | Callable[..., Tree] = "cky", **options: object
-    ) -> list[Tree]:
-        """Constituency trees.
-
-        Args:
-            sentences: as for ``impact``, none of them empty.
-            decoder: ``"cky"``, ``"leaning_cky"`` (for English), ``"top_down"``, ``"mart"`` (from the top, biased to
-                the right), or a function of an impact matrix.
-            **options: passed to the decoder (``nlpkit.perturbed_masking.trees.constituents``).
-
-        Returns:
-            A binary tree for each sentence, over its units.
-
-        Raises:
-            ValueError: the decoder is unknown, or a sentence has no units; and as ``impact``.
-        """
-        decode = choose_decoder("constituents", decoder)
-        return [decode(matrix, **options) for matrix in self.iter_impact(sentences)]
+        return iter_segment(self, texts, threshold, relative=relative, sample=sample)
 
 
 def _only_text(text: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import BertTokenizer
 
 from nlpkit.files import only_writer
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
@@ -122,6 +123,52 @@ def test_sentences_of_a_treebank_are_their_words(tmp_path: Path) -> None:
     assert folder.fill(masking(), [["今天", "天气"]]) == 0
 
 
+@pytest.mark.parametrize(
+    "others", [["完全不同"], SENTENCES[:1], [], [*SENTENCES[:3], "去吧", *SENTENCES[4:]], ["去吧"] * 20]
+)
+@pytest.mark.parametrize("sentences_per_file", [64, len(SENTENCES), 4])
+def test_what_is_kept_stays_whatever_other_sentences_are_given(
+    tmp_path: Path, others: list[Any], sentences_per_file: int
+) -> None:
+    folder = ImpactFolder(tmp_path)
+    folder.fill(masking(), SENTENCES, sentences_per_file=sentences_per_file)
+    before = [path.read_bytes() for path in sorted(tmp_path.glob("*.safetensors"))]
+    with pytest.raises(ValueError, match="holds the matrices of"):
+        folder.fill(masking(), others, sentences_per_file=sentences_per_file)
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.safetensors"))] == before
+
+
+@pytest.mark.parametrize("changed", [{"hidden_act": "relu"}, {"num_attention_heads": 4}, {"layer_norm_eps": 1e-2}])
+def test_matrices_of_the_same_weights_with_other_settings_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Settings without a weight change what is measured, too."""
+    folder, model = ImpactFolder(tmp_path), bert()
+    other = bert(**changed)
+    other.load_state_dict(model.state_dict())
+    folder.fill(PerturbedMasking(model, tokenizer(), show_progress=False), SENTENCES)
+    with pytest.raises(ValueError, match="made with other settings: model was"):
+        folder.fill(PerturbedMasking(other, tokenizer(), show_progress=False), SENTENCES)
+
+
+def test_matrices_of_other_tokens_are_refused(tmp_path: Path) -> None:
+    folder, model = ImpactFolder(tmp_path), bert()
+    folder.fill(PerturbedMasking(model, tokenizer(), show_progress=False), ["THE cat"])
+    cased = BertTokenizer(vocab=tokenizer().get_vocab(), do_lower_case=False)
+    with pytest.raises(ValueError, match="holds the matrices of other sentences or tokens"):
+        folder.fill(PerturbedMasking(model, cased, show_progress=False), ["THE cat"])
+
+
+def test_fewer_sentences_than_are_kept_are_counted(tmp_path: Path) -> None:
+    ImpactFolder(tmp_path).fill(masking(), SENTENCES)
+    with pytest.raises(ValueError, match=f"of {len(SENTENCES)} sentences, and 2 are given in their place"):
+        ImpactFolder(tmp_path).fill(masking(), SENTENCES[:2])
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_file_holds_a_sentence_at_least(tmp_path: Path, number: int) -> None:
+    with pytest.raises(ValueError, match=f"sentences_per_file={number} must be 1 or more"):
+        ImpactFolder(tmp_path).fill(masking(), SENTENCES, sentences_per_file=number)
+
+
 def test_other_sentences_settings_and_models_are_refused(tmp_path: Path) -> None:
     folder = ImpactFolder(tmp_path)
     folder.fill(masking(), SENTENCES, sentences_per_file=3)
@@ -129,7 +176,7 @@ def test_other_sentences_settings_and_models_are_refused(tmp_path: Path) -> None
         folder.fill(masking(), [*SENTENCES[:4], "去吧", *SENTENCES[5:]], sentences_per_file=3)
     with pytest.raises(ValueError, match=r"measures was \[\[3, 'euclidean', 'vectors'\]\] and is now \[\[2, "):
         folder.fill(masking(measure=Measure(2)), SENTENCES, sentences_per_file=3)
-    with pytest.raises(ValueError, match="made with other settings: weights was"):
+    with pytest.raises(ValueError, match="made with other settings: model was"):
         other = PerturbedMasking(bert(hidden_size=8), tokenizer(), show_progress=False)
         folder.fill(other, SENTENCES, sentences_per_file=3)
     with pytest.raises(FileNotFoundError, match=r"holds no impact\.json; ImpactFolder\.fill writes one"):

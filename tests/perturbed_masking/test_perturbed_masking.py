@@ -14,6 +14,12 @@ from transformers import BertConfig, BertModel
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.perturbed_masking.trees.constituents import cky, mart
+from nlpkit.perturbed_masking.trees.decoders import leaning_cky, leaning_eisner
+from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner
+from nlpkit.perturbed_masking.trees.distorted_spans import least_distorted
+from nlpkit.perturbed_masking.trees.votes import vote_on_constituents, vote_on_heads
 from nlpkit.perturbed_masking.words.segmentation import MeanWordLength
 from tests.perturbed_masking.small_models import SENTENCES, SIZES, bert, tokenizer
 
@@ -156,20 +162,73 @@ def test_a_threshold_may_be_found_on_a_sample() -> None:
 
 
 def test_trees_are_those_of_the_decoders() -> None:
-    from nlpkit.perturbed_masking.trees.constituents import cky, mart
-    from nlpkit.perturbed_masking.trees.dependencies import edmonds, eisner
-
-    parser = masking(bert())
+    parser = masking(bert(), measure=Measure(2))
     sentences = ["今天天气不错", ["unhappily", "sat", "the", "cats"], "天"]
     matrices = parser.impact(sentences)
-    assert parser.dependencies(sentences) == [eisner(matrix) for matrix in matrices]
+    assert parser.dependencies(sentences) == [leaning_eisner(matrix) for matrix in matrices]
     assert parser.dependencies(sentences, "edmonds", root=1) == [edmonds(matrix, root=1) for matrix in matrices]
     assert parser.dependencies([""]) == [[]]
     assert parser.constituents(sentences, "mart") == [mart(matrix) for matrix in matrices]
-    assert (
-        parser.constituents(sentences) == parser.constituents(sentences, cky) == [cky(matrix) for matrix in matrices]
-    )
-    with pytest.raises(
-        ValueError, match="decoder='mst' is unknown; use 'eisner', 'edmonds', or a function of a matrix"
-    ):
+    assert parser.constituents(sentences, cky) == [cky(matrix) for matrix in matrices]
+    assert parser.constituents(sentences) == [leaning_cky(matrix) for matrix in matrices]
+    with pytest.raises(ValueError, match="decoder='mst' is unknown; use 'leaning_eisner', 'eisner', 'edmonds', or a"):
         parser.dependencies(sentences, "mst")
+
+
+def test_where_no_measure_is_chosen_every_layer_has_a_vote() -> None:
+    sentences = ["今天天气不错", ["unhappily", "sat", "the", "cats", "on", "mats"]]
+    layers = [masking(bert(), measure=Measure(layer)) for layer in (1, 2, 3)]
+    votes = zip(*(parser.dependencies(sentences, "eisner") for parser in layers), strict=True)
+    assert masking(bert()).dependencies(sentences, "eisner") == [vote_on_heads(trees) for trees in votes]
+    trees = zip(*(parser.constituents(sentences, "cky") for parser in layers), strict=True)
+    assert masking(bert()).constituents(sentences, "cky") == [vote_on_constituents(each) for each in trees]
+
+
+def test_marks_are_on_the_root_or_words_like_any() -> None:
+    parser = masking(bert(), measure=Measure(3))
+    text = "今天天气，不错。"
+    marks = [4, 7]
+    (heads,) = parser.dependencies([text], "eisner")
+    assert {heads[place] for place in marks} == {heads.index(0) + 1}
+    (matrix,) = parser.impact([text])
+    assert parser.dependencies([text], "eisner", marks="words") == [eisner(matrix)]
+    with pytest.raises(ValueError, match="marks='none' is unknown; use 'root' or 'words'"):
+        parser.dependencies([text], marks="none")  # type: ignore[arg-type]
+
+
+def test_distortion_is_a_decoder_of_constituents() -> None:
+    parser = masking(bert(), measure=Measure(2))
+    sentences = ["今天天气不错", ["the", "cats", "sat"]]
+    tables = [found.tables[0] for found in parser.iter_distortions(sentences)]
+    assert parser.constituents(sentences, "distortion") == [least_distorted(table) for table in tables]
+    assert [found.tables.shape for found in masking(bert()).iter_distortions(sentences)] == [(3, 6, 7), (3, 3, 4)]
+    with pytest.raises(ValueError, match="has 38 tokens, with the commas of distortion 40; the model takes 39"):
+        short = masking(bert(), measure=Measure(2))
+        short.units.max_length = 39
+        short.constituents(["天" * 36], "distortion")
+    with pytest.raises(ValueError, match="distance='cosine' is not what distortion compares; use 'euclidean'"):
+        masking(bert(), measure=Measure(2, "cosine")).constituents(sentences, "distortion")
+
+
+@pytest.mark.parametrize("decoder", ["leaning_eisner", "cky", "distortion"])
+def test_parses_hold_the_words_and_the_tree(decoder: str) -> None:
+    parser = masking(bert())
+    sentences = ["今天天气", "", ["the", "cats", "sat"], Sentence.of(["我们", "去"])]
+    first, nothing, second, third = parser.iter_parses(sentences, decoder)
+    assert nothing is None and first is not None and second is not None and third is not None
+    assert [one.sentence.forms for one in (first, second, third)] == [list("今天天气"), sentences[2], ["我们", "去"]]
+    if decoder == "distortion":
+        assert first.impact is None and first.tree == parser.constituents(sentences[:1], decoder)[0]
+    else:
+        assert np.shape(first.impact) == (4, 4)
+        trees = parser.dependencies if decoder == "leaning_eisner" else parser.constituents
+        assert [first.tree, second.tree] == trees([sentences[0], sentences[2]], decoder)
+
+
+@pytest.mark.parametrize("decoder", ["leaning_cky", "cky", "top_down", "mart", "distortion"])
+@pytest.mark.parametrize("empty", ["", [], " "])
+def test_a_sentence_without_words_has_no_tree_of_constituents(decoder: str, empty: Any) -> None:
+    parser = PerturbedMasking(bert(), tokenizer(), show_progress=False)
+    assert parser.dependencies(["今天", empty])[1] == []
+    with pytest.raises(ValueError, match="sentence 1 has no words, and so no tree of constituents; leave it out"):
+        parser.constituents(["今天", empty], decoder)

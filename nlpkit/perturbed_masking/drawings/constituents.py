@@ -22,7 +22,7 @@ def constituents_svg(tree: Tree, words: Sequence[str]) -> str:
         words: of the sentence, indexed by the tree's positions.
 
     Returns:
-        The text of an SVG file.
+        The text of an SVG file. Words have ``data-unit``, from 0.
 
     Raises:
         ValueError: there are fewer words than units.
@@ -60,7 +60,8 @@ def constituents_svg(tree: Tree, words: Sequence[str]) -> str:
         if part.label:
             texts.append(text_element(part.label, x, y, extra=f'font-size="{_SIZE * 0.8:g}" fill="{_COLOUR}"'))
         if not part.children:
-            texts.append(text_element(words[part.start], x, ground + _SIZE * 1.3))
+            unit = f'data-unit="{part.start - tree.start}"'
+            texts.append(text_element(words[part.start], x, ground + _SIZE * 1.3, extra=unit))
     title = " ".join(words[tree.start : tree.end])
     return document(right - _GAP + _MARGIN, ground + _SIZE * 1.3 + _MARGIN, lines + texts, title=title, size=_SIZE)
 

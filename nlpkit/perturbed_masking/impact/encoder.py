@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoModelForMaskedLM,
-    PreTrainedModel,
-)
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
 from nlpkit.losses.normalised import at_least_fp32
+from nlpkit.perturbed_masking.impact.fitness import refuse_unfit
+from nlpkit.probes.room import room_for_tokens
 
 Rows = tuple[Tensor, Tensor]
+#: Settings that say where a model comes from, how it is stored, and what its labels are called.
+_WITHOUT_EFFECT = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "torch_dtype",
+    "transformers_version",
+}
 
 
 class _EnoughSeenError(Exception):
     """Ends a forward pass at the deepest layer asked for."""
 
 
+class _NoMore(BaseModelOutput):
+    """An encoder's output of which a head is given the states, and ``None`` for whatever else it asks."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
 class _GivenStates(nn.Module):
     """Stands in for an encoder: returns the states that it is given as embeddings."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=inputs_embeds)
+        return _NoMore(last_hidden_state=inputs_embeds)
 
 
 class MaskedEncoder:
@@ -45,7 +62,9 @@ class MaskedEncoder:
         bf16: multiply in bf16 (autocast); states come out in fp32 all the same.
 
     Raises:
-        ValueError: ``model`` is a decoder or has one: it does not see both sides of a mask.
+        TypeError: ``model`` is none of transformers.
+        ValueError: it is a decoder or has one, which does not see both sides of a mask; it has no weights; or its
+            input is no table of token embeddings (CANINE, Perceiver).
 
     Note:
         Layers above the deepest one asked for are not run. In layers whose second half works on each row by itself
@@ -63,15 +82,10 @@ class MaskedEncoder:
     """
 
     def __init__(self, model: PreTrainedModel, has_head: bool | None = None, bf16: bool = False) -> None:
-        config: Any = model.config
-        if config.is_encoder_decoder or getattr(config, "is_decoder", False) or _is_causal(config):
-            raise ValueError(
-                f"{type(model).__name__} is, or has, a decoder, which does not see both sides of a mask; "
-                "use an encoder or a masked language model"
-            )
+        refuse_unfit(model)
+        self.layers: int = model.config.num_hidden_layers
         self.model, self.bf16 = model.eval(), bf16
         self.encoder: nn.Module = model.base_model
-        self.layers: int = config.num_hidden_layers
         self._stack = _find_stack(self.encoder, self.layers)
         is_masked_lm = self.encoder is not model and model.get_output_embeddings() is not None
         self._head = _detach_head(model) if (is_masked_lm if has_head is None else has_head) else None
@@ -120,17 +134,14 @@ class MaskedEncoder:
 
     @property
     def max_positions(self) -> int | None:
-        """Tokens that fit, as far as the model's position embeddings tell; ``None`` where they do not."""
-        for name, module in self.encoder.named_modules():
-            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-                # Models after RoBERTa count positions from the one after the padding's.
-                return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-        found: int | None = getattr(self.model.config, "max_position_embeddings", None)
-        return found
+        """Tokens that fit, as far as the model tells; ``None`` where it does not."""
+        return room_for_tokens(self.model)
 
     def fingerprint(self) -> str:
-        """A hash of the weights, hexadecimal; the same wherever they lie and whatever the folder's name."""
-        digest = hashlib.blake2b(digest_size=16)
+        """A hash of weights and settings, hexadecimal; the same wherever they lie and whatever the folder's name."""
+        config = self.model.config.to_dict()
+        settings = {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
+        digest = hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=16)
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy())
@@ -147,23 +158,62 @@ class MaskedEncoder:
 
         Returns:
             For each layer the states, fp32 (fp64 from a model in fp64), shape ``(rows, hidden)``.
+
+        Raises:
+            ValueError: states that are no numbers; or ids that the model has no embedding for.
         """
-        deepest = max(layers)
+        if input_ids.max() >= (rows_of := self.model.get_input_embeddings().weight.shape[0]):
+            raise ValueError(
+                f"the tokenizer gives the id {int(input_ids.max())}, and {type(self.model).__name__} has {rows_of} "
+                "embeddings; use the model's own tokenizer"
+            )
         with self.autocast():
-            if self._stack is None:
-                every = self.encoder(input_ids=input_ids, output_hidden_states=True).hidden_states
-                return {layer: at_least_fp32(every[layer][rows]) for layer in layers}
-            found: dict[int, Tensor] = {}
-            with self._hooks(rows, layers, deepest, found):
-                try:
-                    last = self.encoder(input_ids=input_ids).last_hidden_state
-                except _EnoughSeenError:
-                    pass
-                else:
-                    found[deepest] = last
-        narrowed = self._attention_of(deepest) is not None
-        found[deepest] = found[deepest][0] if narrowed else found[deepest][rows]
+            found = self._states_by_hooks(input_ids, rows, layers)
+            if found is None:
+                found = self._states_as_listed(input_ids, rows, layers)
+                self._stack = None  # which are not what they seemed
+        for layer, states in found.items():
+            if not states.isfinite().all():
+                raise ValueError(
+                    f"states of layer {layer} of {type(self.model).__name__} are not finite: its weights hold NaN or "
+                    "infinity, or are too large for the precision; load them again, or in fp32"
+                )
         return {layer: at_least_fp32(states) for layer, states in found.items()}
+
+    def _states_by_hooks(self, input_ids: Tensor, rows: Rows, layers: Sequence[int]) -> dict[int, Tensor] | None:
+        """The states as the layers give them; ``None`` where the layers are unknown, or other than they seemed."""
+        if self._stack is None:
+            return None
+        deepest, narrowed = max(layers), self._attention_of(max(layers)) is not None
+        found: dict[int, Tensor] = {}
+        with self._hooks(rows, layers, deepest, found), suppress(_EnoughSeenError):
+            last = self.encoder(input_ids=input_ids).last_hidden_state
+            if deepest == self.layers:  # below it, a pass that comes to its end never met the layer
+                found[deepest] = last
+        if set(found) != set(layers):
+            return None
+        found[deepest] = found[deepest][0] if narrowed else found[deepest][rows]
+        return found
+
+    def _states_as_listed(self, input_ids: Tensor, rows: Rows, layers: Sequence[int]) -> dict[int, Tensor]:
+        """The states as the model lists them, once all of its layers have run.
+
+        Raises:
+            ValueError: it lists other states than one per layer and token.
+        """
+        if set(layers) == {self.layers}:  # which a model whose blocks shorten the sentence has, too
+            last = self.encoder(input_ids=input_ids).last_hidden_state
+            if last.shape[:2] == input_ids.shape:
+                return {self.layers: last[rows]}
+        every = self.encoder(input_ids=input_ids, output_hidden_states=True).hidden_states
+        shapes = {tuple(states.shape[:2]) for states in every}
+        if len(every) != self.layers + 1 or shapes != {tuple(input_ids.shape)}:
+            raise ValueError(
+                f"{type(self.model).__name__} gives {len(every)} hidden states of shapes {sorted(shapes)} for "
+                f"{self.layers} layers and {input_ids.shape[1]} tokens, not one state per layer and token; use its "
+                "last layer alone (layer=-1), or another model"
+            )
+        return {layer: every[layer][rows] for layer in layers}
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """What the vocabulary head predicts from states of the last layer.
@@ -215,11 +265,6 @@ class MaskedEncoder:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _is_causal(config: Any) -> bool:
-    """Whether transformers knows this kind of model as a causal one only."""
-    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
 
 
 def _find_stack(encoder: nn.Module, layers: int) -> nn.ModuleList | None:

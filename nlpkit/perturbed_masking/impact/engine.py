@@ -78,10 +78,10 @@ def measure_impacts(
     tokens = batch_tokens or default_batch_tokens(encoder.device)
     processes = processes or Processes()
     encoder.model.eval()
-    for window in _windows(sentences, reach, tokens, processes.count):
+    for window in windows(sentences, lambda units: _cost(units, reach), tokens, processes.count):
         parts = [part for units in window for part in _parts(units)]
         starts_sentence = [place == 0 for units in window for place in range(len(_parts(units)))]
-        own = share_out([_cost(part, reach) for part in parts], processes.count)[processes.rank]
+        own = share_out([_part_cost(part, reach) for part in parts], processes.count)[processes.rank]
         own.sort(key=lambda number: -len(parts[number].token_ids))  # what does not fit in memory fails at once
         results: dict[int, Matrices] = {}
         for _, alike in groupby(own, key=lambda number: len(parts[number].token_ids)):
@@ -100,19 +100,36 @@ def _parts(units: Units) -> Sequence[Units]:
     return units.parts or (units,)
 
 
-def _cost(part: Units, reach: int | None) -> int:
+def _cost(units: Units, reach: int | None) -> int:
+    return sum(_part_cost(part, reach) for part in _parts(units))
+
+
+def _part_cost(part: Units, reach: int | None) -> int:
     return count_copies(len(part), reach) * len(part.token_ids)
 
 
-def _windows(sentences: Iterable[Units], reach: int | None, tokens: int, processes: int) -> Iterator[list[Units]]:
+def windows(
+    sentences: Iterable[Units], cost: Callable[[Units], int], tokens: int, processes: int
+) -> Iterator[list[Units]]:
+    """Cut a stream into windows of bounded work.
+
+    Args:
+        sentences: any number.
+        cost: of a sentence, in tokens that go through the model.
+        tokens: per batch.
+        processes: that share a window.
+
+    Yields:
+        Lists of sentences, none empty.
+    """
     window: list[Units] = []
-    cost = 0
+    spent = 0
     for units in sentences:
         window.append(units)
-        cost += sum(_cost(part, reach) for part in _parts(units))
-        if cost >= tokens * _WINDOW_BATCHES * processes or len(window) >= _WINDOW_SENTENCES * processes:
+        spent += cost(units)
+        if spent >= tokens * _WINDOW_BATCHES * processes or len(window) >= _WINDOW_SENTENCES * processes:
             yield window
-            window, cost = [], 0
+            window, spent = [], 0
     if window:
         yield window
 

@@ -21,6 +21,8 @@ Overlong = Literal["refuse", "split"]
 #: How tokenizers of the SentencePiece and of the byte-level kind write a space.
 _SPACE_MARKS = "▁Ġ"
 _REMEMBERED_WORDS = 100_000
+#: A "[MASK]" that somebody wrote is text.
+_AS_TEXT = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,17 @@ class UnitTokenizer:
         tokens = [
             (identifier, number)
             for number, (word, after_space) in enumerate(zip(words, apart, strict=True))
-            for identifier in self._pieces(word, after_space)
+            for identifier in self.pieces(word, after_space)
         ]
         return self._assemble(sentence, tuple(words), tokens, spans)
 
-    def _pieces(self, word: str, after_space: bool) -> tuple[int, ...]:
+    def pieces(self, word: str, after_space: bool) -> tuple[int, ...]:
+        """The tokens of one word; never none.
+
+        Args:
+            word: not empty.
+            after_space: whether a space stands before it.
+        """
         pieces = self._remembered.get((word, after_space))
         if pieces is None:
             pieces = self._tokenize(word, after_space)
@@ -188,7 +196,7 @@ class UnitTokenizer:
 
     def _tokenize(self, word: str, after_space: bool) -> tuple[int, ...]:
         text = f" {word}" if after_space else word
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[int] = self.tokenizer(text, **_AS_TEXT)["input_ids"]
         # SentencePiece begins every text with a space; in the middle of a line of Chinese there is none.
         if (
             not after_space
@@ -201,7 +209,7 @@ class UnitTokenizer:
         return tuple(ids) or (self.tokenizer.unk_token_id,)
 
     def _from_offsets(self, text: str) -> Units:
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        encoded = self.tokenizer(text, return_offsets_mapping=True, **_AS_TEXT)
         spans: list[Span] = []
         tokens: list[tuple[int, int]] = []
         pending: list[int] = []  # marks of a space before a word belong to the word

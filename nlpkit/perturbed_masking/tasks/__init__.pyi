@@ -5,5 +5,6 @@ from .task import Decoder as Decoder
 from .task import Example as Example
 from .task import Option as Option
 from .task import Task as Task
+from .task import Vote as Vote
 from .task import total as total
 from .task import tune_on_dev as tune_on_dev

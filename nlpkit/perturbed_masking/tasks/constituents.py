@@ -9,16 +9,16 @@ from typing import ClassVar
 
 import nlpkit.perturbed_masking as pm
 from nlpkit.labels.spans import SpanScores
-from nlpkit.perturbed_masking.tasks.task import Decoder, Example, Matrix, Option, Task
+from nlpkit.perturbed_masking.tasks.task import Decoder, Example, Matrix, Option, Task, Vote
 from nlpkit.text_files import read_lines
 
 _BONUSES: list[Option] = [{"right_bonus": size} for size in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)]
 
 
 def _mean_f1(examples: Sequence[Example[pm.Tree]], counts: Sequence[SpanScores], longest: float) -> float:
-    """F1 per sentence, over those of so many words at most."""
-    short = [one for example, one in zip(examples, counts, strict=True) if len(example.sentence) <= longest]
-    return pm.sentence_mean(short, lambda s: s.f1)
+    """F1 per sentence as the literature has it, over those of two to so many words."""
+    short = [one for example, one in zip(examples, counts, strict=True) if 1 < len(example.sentence) <= longest]
+    return pm.sentence_mean(short, pm.sentence_f1, nothing=1.0)
 
 
 class Constituents(Task[pm.Tree, Matrix, SpanScores]):
@@ -54,6 +54,11 @@ class Constituents(Task[pm.Tree, Matrix, SpanScores]):
         leans = "leaning to the right"
         yield Decoder(leans, "cky, leaning", pm.cky, pm.relative_to_mean, _BONUSES)
         yield Decoder(leans, "cky of products corrected, leaning", pm.leaning_cky, options=_BONUSES)
+
+    def votes(self, examples: Sequence[Example[pm.Tree]], matrices: Sequence[Sequence[Matrix]]) -> list[Vote[pm.Tree]]:
+        """The default decoder, every layer voting."""
+        trees = [pm.vote_on_constituents([pm.leaning_cky(one) for one in of_layers]) for of_layers in matrices]
+        return [Vote("leaning_cky, every layer votes", "right branching", trees)]
 
     def score(self, example: Example[pm.Tree], answer: pm.Tree) -> SpanScores:
         """Counts of one sentence."""

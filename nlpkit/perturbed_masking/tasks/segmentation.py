@@ -1,4 +1,4 @@
-"""Word segmentation: the rules for the threshold to choose among, and the even cuts that they have to beat."""
+"""Word segmentation: the rules for the threshold to choose among, and the cuts without a model beside them."""
 
 from __future__ import annotations
 
@@ -56,12 +56,13 @@ class Segmentation(Task[Words, pm.LinkedText, pm.SegmentationScores]):
         return pm.score_segmentation(example.gold, answer)
 
     def baselines(self, examples: Sequence[Example[Words]]) -> dict[str, list[Words]]:
-        """Words of one length."""
+        """Words of one length, and words by the counts that come with nlpkit."""
         texts = [str(example.sentence) for example in examples]
         return {
             "each character a word": [pm.cut_evenly(text, 1) for text in texts],
             "two characters per word": [pm.cut_evenly(text, 2) for text in texts],
             "each run a word": [pm.cut_evenly(text, max(len(text), 1)) for text in texts],
+            "counted links, no model": pm.segment(pm.CountedLinks.from_pretrained("counts-zh"), texts),
         }
 
 

@@ -49,7 +49,7 @@ class Decoder(NamedTuple, Generic[Answer, Prepared]):
         correct: what is done before, to a matrix or to strengths.
         options: keyword arguments of ``decode`` that dev is to choose from, or what lists them for given sentences.
         find: finds the keyword arguments on the sentences to be decoded, without gold; then nothing is chosen.
-        told: keyword arguments that say something about the gold of an example, such as its root.
+        told: keyword arguments that say something about an example, such as its marks, or of its gold, its root.
     """
 
     group: str
@@ -58,7 +58,21 @@ class Decoder(NamedTuple, Generic[Answer, Prepared]):
     correct: Callable[[Prepared], Prepared] | None = None
     options: Sequence[Option] | Callable[[Sequence[Prepared]], Sequence[Option]] = ({},)
     find: Callable[[Sequence[Prepared]], Option] | None = None
-    told: Callable[[Example[Answer]], Mapping[str, int]] | None = None
+    told: Callable[[Example[Answer]], Mapping[str, object]] | None = None
+
+
+class Vote(NamedTuple, Generic[Answer]):
+    """Answers by a vote of the layers.
+
+    Args:
+        name: of the decoder.
+        floor: the baseline to beat.
+        answers: one per example.
+    """
+
+    name: str
+    floor: str
+    answers: list[Answer]
 
 
 class Task(ABC, Generic[Answer, Prepared, Counts]):
@@ -95,6 +109,15 @@ class Task(ABC, Generic[Answer, Prepared, Counts]):
     @abstractmethod
     def read_matrix(self, example: Example[Answer], matrix: Matrix) -> Prepared:
         """What decoders of this task take, out of an impact matrix."""
+
+    def votes(self, examples: Sequence[Example[Answer]], matrices: Sequence[Sequence[Matrix]]) -> list[Vote[Answer]]:
+        """Answers that take every layer and choose nothing; none by default.
+
+        Args:
+            examples: to be answered.
+            matrices: of each example, one per layer.
+        """
+        return []
 
     def prepare(
         self, decoder: Decoder[Answer, Prepared], examples: Sequence[Example[Answer]], matrices: Sequence[Matrix]

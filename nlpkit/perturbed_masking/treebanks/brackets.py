@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from nlpkit.perturbed_masking.treebanks.lines import Source, TreebankLines
+from nlpkit.perturbed_masking.treebanks.sentences import MARKS
+from nlpkit.perturbed_masking.trees.penn_words import from_penn
 from nlpkit.perturbed_masking.trees.tree import Tree
 
-#: Parts of speech that parsing scores on the Penn Treebank leave out: punctuation, and as Klein and Manning (2002)
-#: and their successors do, the signs of currencies.
-PUNCTUATION_TAGS = frozenset({",", ".", ":", "``", "''", "-LRB-", "-RRB-", "$", "#"})
+#: Parts of speech that parsing scores leave out: punctuation by any tag set that is known here, and, as Klein and
+#: Manning (2002) and their successors do on the Penn Treebank, the signs of currencies.
+PUNCTUATION_TAGS = MARKS | {"$", "#"}
 
+_TRACE = "-NONE-"
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _FUNCTION = re.compile(r"(?<=[^-=|])[-=|].*")
 
@@ -37,15 +41,19 @@ class BracketedSentence:
 
 
 @dataclass
-class _Node:
-    """A bracket that is being read: its label, and words or further brackets."""
+class _Bracket:
+    """A bracket that is being read."""
 
-    label: str
     line: int
-    items: list[_Node | str]
+    label: str = ""
+    word: str | None = None
+    inner: int = 0
+    children: list[Tree] = field(default_factory=list)
 
 
-def read_brackets(source: Source, *, drop_tags: Collection[str] = ()) -> Iterator[BracketedSentence]:
+def read_brackets(
+    source: Source, *, drop_tags: Collection[str] = (), plain_words: bool = False
+) -> Iterator[BracketedSentence]:
     """Read trees in Penn Treebank brackets, one at a time; a tree may take several lines, or a line several trees.
 
     Traces (``-NONE-``), the words of ``drop_tags`` and the constituents that they leave empty are removed; function
@@ -55,6 +63,8 @@ def read_brackets(source: Source, *, drop_tags: Collection[str] = ()) -> Iterato
     Args:
         source: a path (``.gz`` and ``.xz`` are opened), or lines.
         drop_tags: parts of speech to leave out, e.g. ``PUNCTUATION_TAGS``.
+        plain_words: read ``-LRB-``, ``-RRB-`` and ``␣`` as the round brackets and the blank that they stand for, as
+            ``Tree.brackets`` writes them.
 
     Yields:
         The sentences that have a word left.
@@ -71,64 +81,64 @@ def read_brackets(source: Source, *, drop_tags: Collection[str] = ()) -> Iterato
         '(S (VB Look) (RB here))'
     """
     lines = TreebankLines(source)
-    for node in _read_nodes(lines):
-        words: list[str] = []
-        tags: list[str] = []
-        tree = _clean(node, words, tags, frozenset(drop_tags) | {"-NONE-"})
-        if tree is not None:
-            yield BracketedSentence(tuple(words), tuple(tags), tree)
-
-
-def _read_nodes(lines: TreebankLines) -> Iterator[_Node]:
-    open_nodes: list[_Node] = []
+    dropped = frozenset(drop_tags) | {_TRACE}
+    words: list[str] = []
+    tags: list[str] = []
+    open_brackets: list[_Bracket] = []
     expects_label = False
     for line in lines:
         for token in _TOKEN.findall(line):
             if token == "(":
-                open_nodes.append(_Node("", lines.number, []))
+                open_brackets.append(_Bracket(lines.number))
                 expects_label = True
                 continue
-            if not open_nodes:
+            if not open_brackets:
                 lines.fail(f"has {token!r} outside of any bracket")
-            if token != ")":
-                if expects_label:
-                    open_nodes[-1].label = token
-                else:
-                    open_nodes[-1].items.append(token)
+            bracket = open_brackets[-1]
+            if token == ")":
+                open_brackets.pop()
+                tree = _close(bracket, lines, words, tags, dropped)
+                if open_brackets:
+                    open_brackets[-1].inner += 1
+                    open_brackets[-1].children += [] if tree is None else [tree]
+                elif tree is not None:
+                    yield BracketedSentence(tuple(map(from_penn, words) if plain_words else words), tuple(tags), tree)
+                if not open_brackets:
+                    words, tags = [], []
+            elif expects_label:
+                bracket.label = token
+            elif bracket.word is None and not bracket.inner:
+                bracket.word = token
             else:
-                node = open_nodes.pop()
-                _check(node, lines)
-                if not open_nodes:
-                    yield node
-                else:
-                    open_nodes[-1].items.append(node)
+                _refuse_mixture(bracket.word or token, lines)
             expects_label = False
-    if open_nodes:
-        lines.fail("opens a bracket that is never closed", open_nodes[0].line)
+    if open_brackets:
+        lines.fail("opens a bracket that is never closed", open_brackets[0].line)
 
 
-def _check(node: _Node, lines: TreebankLines) -> None:
-    if not node.items:
-        lines.fail(f"has a bracket with nothing in it: ({node.label})")
-    words = [item for item in node.items if isinstance(item, str)]
-    if words and len(node.items) > 1:
-        lines.fail(f"has the word {words[0]!r} beside others in one bracket; a word's bracket is like (NN {words[0]})")
-
-
-def _clean(node: _Node, words: list[str], tags: list[str], drop_tags: frozenset[str]) -> Tree | None:
-    word = node.items[0]
-    if isinstance(word, str):
-        if node.label in drop_tags:
+def _close(
+    bracket: _Bracket, lines: TreebankLines, words: list[str], tags: list[str], dropped: Collection[str]
+) -> Tree | None:
+    """The tree of a bracket whose inner ones are closed; ``None`` where no word is left of it."""
+    label, children = bracket.label, bracket.children
+    if bracket.word is not None:
+        if bracket.inner:
+            _refuse_mixture(bracket.word, lines)
+        if label in dropped:
             return None
-        words.append(word)
-        tags.append(node.label)
-        return Tree.leaf(len(words) - 1, node.label)
-    cleaned = (_clean(item, words, tags, drop_tags) for item in node.items if isinstance(item, _Node))
-    children = [child for child in cleaned if child is not None]
-    label = _FUNCTION.sub("", node.label)
+        words.append(bracket.word)
+        tags.append(label)
+        return Tree.leaf(len(words) - 1, label)
+    if not bracket.inner:
+        lines.fail(f"has a bracket with nothing in it: ({label})")
     if not children:
         return None
-    if len(children) == 1:
-        only = children[0]
-        return Tree(only.start, only.end, only.children, label) if only.children and label else only
-    return Tree(children[0].start, children[-1].end, tuple(children), label)
+    label = _FUNCTION.sub("", label)
+    if len(children) > 1:
+        return Tree(children[0].start, children[-1].end, tuple(children), label)
+    only = children[0]
+    return Tree(only.start, only.end, only.children, label) if only.children and label else only
+
+
+def _refuse_mixture(word: str, lines: TreebankLines) -> NoReturn:
+    lines.fail(f"has the word {word!r} beside others in one bracket; a word's bracket is like (NN {word})")

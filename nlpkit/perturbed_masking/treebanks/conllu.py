@@ -13,6 +13,7 @@ from pathlib import Path
 from nlpkit.files import whole_file
 from nlpkit.perturbed_masking.treebanks.lines import Source, TreebankLines
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence, Word
+from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
 
 _ID = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+)|\.(?P<empty>[1-9]\d*))?")
 
@@ -31,7 +32,8 @@ def read_conllu(source: Source) -> Iterator[Sentence]:
     Raises:
         FileNotFoundError: no such file.
         TreebankError: a line is malformed: not ten columns, an empty column, numbers out of order, a head out of
-            range, a comment inside a sentence or without one; or is not UTF-8. The message names the line.
+            range or in a cycle, a comment inside a sentence or without one; or is not UTF-8. The message names the
+            line.
 
     Example:
         >>> lines = ["# text = 我来", "1\t我\t_\t_\t_\t_\t2\t_\t_\t_", "2\t来\t_\t_\t_\t_\t0\t_\t_\t_"]
@@ -130,4 +132,8 @@ class _Draft:
         for number, (line, word) in enumerate(zip(self._line_numbers, self._words, strict=True), start=1):
             if word.head is not None and (word.head > len(self._words) or word.head == number):
                 self._lines.fail(f"has the head {word.head}, in a sentence of {len(self._words)} words", line)
+        if cycle := find_cycle([word.head for word in self._words]):
+            self._lines.fail(
+                f"has a head in a cycle of the words {cycle}; heads lead to a root", self._line_numbers[cycle[0] - 1]
+            )
         return Sentence(tuple(self._words), tuple(self._comments), tuple(self._others))

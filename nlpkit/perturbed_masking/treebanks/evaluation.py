@@ -14,9 +14,12 @@ from nlpkit.perturbed_masking.treebanks.scores import (
     score_heads,
     without_words,
 )
+from nlpkit.perturbed_masking.treebanks.sentence_scores import sentence_f1, sentence_interval
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from nlpkit.perturbed_masking.trees.constituents import left_branching, random_branching, right_branching
 from nlpkit.perturbed_masking.trees.dependencies import left_chain, random_tree, right_chain, star
+from nlpkit.perturbed_masking.trees.marks import chain_of_words, is_mark
+from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
 from nlpkit.perturbed_masking.trees.tree import Tree
 
 #: Of each parser, each score with its interval.
@@ -57,15 +60,18 @@ def gold_root(sentence: Sentence) -> int:
         Its first root, 1-based.
 
     Raises:
-        ValueError: it has none, or a word has no head.
+        ValueError: it has none, its heads form a cycle, or a word has no head.
 
     Example:
         >>> gold_root(Sentence.of(["我", "来"]).with_heads([2, 0]))
         2
     """
     heads = sentence.heads
+    begins = repr(" ".join(sentence.forms)[:40])
     if 0 not in heads:
-        raise ValueError(f"the sentence {' '.join(sentence.forms)[:40]!r} has no root; heads of 0 mark it")
+        raise ValueError(f"the sentence {begins} has no root; heads of 0 mark it")
+    if cycle := find_cycle(heads):
+        raise ValueError(f"the heads of the sentence {begins} form a cycle of the words {cycle}; give a tree")
     return heads.index(0) + 1
 
 
@@ -80,7 +86,7 @@ def evaluate_dependencies(
     """Score dependency parsers beside the chains and random trees.
 
     Args:
-        gold: sentences with heads.
+        gold: sentences with heads, each of them a tree.
         predicted: of each parser, heads of each sentence.
         given_root: the parsers were given the gold root; so are the baselines then, and the star joins them.
         faithful: use the chains as published, whose end is not attached to the given root.
@@ -98,7 +104,8 @@ def evaluate_dependencies(
         (1.0, 0.0)
     """
     trees = [sentence.heads for sentence in gold]
-    roots = [gold_root(sentence) if given_root else None for sentence in gold]
+    found = [gold_root(sentence) for sentence in gold]
+    roots = [root if given_root else None for root in found]
 
     def chains(chain: Callable[..., list[int]]) -> list[list[int]]:
         return [chain(len(heads), root=root, faithful=faithful) for heads, root in zip(trees, roots, strict=True)]
@@ -108,11 +115,14 @@ def evaluate_dependencies(
         **predicted,
         "right chain": chains(right_chain),
         "left chain": chains(left_chain),
+        "right chain, marks on root": [
+            chain_of_words(list(map(is_mark, sentence.forms)), root=root)
+            for sentence, root in zip(gold, roots, strict=True)
+        ],
         "random trees": [random_tree(len(heads), seed=number, root=root) for number, (heads, root) in drawn],
     }
-    known = [root for root in roots if root is not None]
     if given_root:
-        parsers["star"] = [star(len(heads), root=root) for heads, root in zip(trees, known, strict=True)]
+        parsers["star"] = [star(len(heads), root=root) for heads, root in zip(trees, found, strict=True)]
     masks = [None if score_punctuation else sentence.scored for sentence in gold]
     report = {}
     for name, candidates in parsers.items():
@@ -136,7 +146,8 @@ def evaluate_constituents(
         trivial: count the constituent over the whole sentence.
 
     Returns:
-        Unlabelled precision, recall and F1 of each, in [0, 1], over all constituents, with 95% intervals over
+        Unlabelled precision, recall and F1 of each, in [0, 1], over all constituents; and the mean of the sentences'
+        F1 as the literature has it (``sentence_f1``), without sentences of one word; with 95% intervals over
         sentences.
 
     Raises:
@@ -162,7 +173,9 @@ def evaluate_constituents(
             score_constituents(sentence.tree, candidate, trivial=trivial)
             for sentence, candidate in zip(gold, candidates, strict=True)
         ]
+        longer = [score for score, length in zip(scores, lengths, strict=True) if length > 1]
         report[name] = _intervals(scores, {"precision": "precision", "recall": "recall", "F1": "f1"})
+        report[name]["sentence F1"] = sentence_interval(longer, sentence_f1)
     return report
 
 

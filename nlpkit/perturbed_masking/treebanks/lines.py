@@ -39,7 +39,8 @@ class TreebankLines:
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
             self.number += 1
-            yield line.removesuffix("\n").removesuffix("\r")
+            # Files that were joined keep the byte order mark of each.
+            yield line.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
 
     def fail(self, what: str, number: int | None = None) -> NoReturn:
         """Raise a ``TreebankError`` about a line.

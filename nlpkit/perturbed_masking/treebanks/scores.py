@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlpkit.labels.spans import SpanScores
 from nlpkit.perturbed_masking.trees.tree import Tree
@@ -251,9 +252,21 @@ def corpus_interval(
         raise ValueError(f"confidence {confidence} must lie between 0 and 1, resamples {resamples} be 1 or more")
     counts = np.array([astuple(score) for score in scores])  # (sentences, counts)
     kind = type(scores[0])
-    times_drawn = np.random.default_rng(seed).multinomial(
-        len(scores), np.full(len(scores), 1 / len(scores)), size=resamples
-    )
-    drawn = [metric(kind(*row)) for row in (times_drawn @ counts).tolist()]
+    drawn = [metric(kind(*row)) for row in (times_drawn(len(scores), resamples, seed) @ counts).tolist()]
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(metric(kind(*counts.sum(axis=0).tolist()))), float(low), float(high))
+
+
+def times_drawn(sentences: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each sentence is in each of the corpora that a bootstrap draws.
+
+    Args:
+        sentences: how many there are, at least 1.
+        resamples: how many corpora to draw, each as large.
+        seed: of the draws.
+
+    Returns:
+        Shape ``(resamples, sentences)``.
+    """
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(sentences, np.full(sentences, 1 / sentences), size=resamples)

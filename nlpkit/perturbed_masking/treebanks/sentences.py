@@ -6,6 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from nlpkit.perturbed_masking.trees.marks import is_mark
+
+#: Parts of speech of punctuation: Penn Treebank, Chinese Treebank (``PU``), Universal Dependencies (``PUNCT``), the
+#: universal tags of Petrov et al. (2012, ``.``), TIGER (``$``...), SPMRL's French, Arabic and Hebrew, PKU and LTP.
+MARKS = frozenset(
+    (", . : `` '' \" ( ) -LRB- -RRB- -LSB- -RSB- -LCB- -RCB- PU PUNCT PUNC PONCT $. $, $( $[ NFP w wp").split()
+)
+
 
 @dataclass(frozen=True)
 class Word:
@@ -39,8 +47,9 @@ class Word:
 
     @property
     def is_punctuation(self) -> bool:
-        """Whether the universal part of speech is PUNCT, or there is none and ``xpos`` is PU (Chinese Treebank)."""
-        return self.upos == "PUNCT" or (self.upos in ("_", "PU") and self.xpos == "PU")
+        """Whether the part of speech, universal where there is one, is a mark; without any, whether the form is."""
+        tag = next((tag for tag in (self.upos, self.xpos) if tag != "_"), None)
+        return is_mark(self.form) if tag is None else tag in MARKS
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def mart(impact: ArrayLike, *, faithful: bool = False) -> Tree:
         O(n²) for the sums, then O(n) per cut.
 
     Example:
-        >>> mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
+        >>> mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).outline("abc")
         '((a b) c)'
     """
     scores = as_impact(impact)
@@ -65,7 +65,7 @@ def top_down(impact: ArrayLike) -> Tree:
         ValueError: the matrix is empty, not square or not finite.
 
     Example:
-        >>> top_down([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).brackets("abcd")
+        >>> top_down([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).outline("abcd")
         '(a ((b c) d))'
     """
     return _cut_from_the_top(as_impact(impact), pivot=False)
@@ -91,7 +91,7 @@ def cky(impact: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
         O(n³).
 
     Example:
-        >>> cky([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).brackets("abcd")
+        >>> cky([[0, 1, 1, 1], [1, 0, 5, 1], [1, 5, 0, 2], [1, 1, 2, 0]]).outline("abcd")
         '(a ((b c) d))'
     """
     return best_bracketing(span_scores(impact), right_bonus=right_bonus)
@@ -166,9 +166,9 @@ def best_bracketing(scores: ArrayLike, *, right_bonus: float = 0.0) -> Tree:
     Example:
         >>> scores = np.zeros((3, 4))
         >>> scores[1, 3] = 1.0
-        >>> best_bracketing(scores).brackets("abc")
+        >>> best_bracketing(scores).outline("abc")
         '(a (b c))'
-        >>> best_bracketing(scores, right_bonus=-9.0).brackets("abc")
+        >>> best_bracketing(scores, right_bonus=-9.0).outline("abc")
         '((a b) c)'
     """
     table = np.asarray(scores, dtype=np.float64)
@@ -202,7 +202,7 @@ def right_branching(length: int) -> Tree:
         ValueError: ``length`` is below 1.
 
     Example:
-        >>> right_branching(4).brackets("abcd")
+        >>> right_branching(4).outline("abcd")
         '(a (b (c d)))'
     """
     return Tree.by_splitting(length, lambda start, end: start + 1)
@@ -221,7 +221,7 @@ def left_branching(length: int) -> Tree:
         ValueError: ``length`` is below 1.
 
     Example:
-        >>> left_branching(4).brackets("abcd")
+        >>> left_branching(4).outline("abcd")
         '(((a b) c) d)'
     """
     return Tree.by_splitting(length, lambda start, end: end - 1)
@@ -241,7 +241,7 @@ def random_branching(length: int, seed: int) -> Tree:
         ValueError: ``length`` is below 1.
 
     Example:
-        >>> random_branching(2, seed=0).brackets("ab")
+        >>> random_branching(2, seed=0).outline("ab")
         '(a b)'
     """
     generator = np.random.default_rng(seed)

@@ -163,7 +163,7 @@ def wu_mart(impact: ArrayLike) -> Tree:
         ValueError: the matrix is empty, not square or not finite.
 
     Example:
-        >>> wu_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
+        >>> wu_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).outline("abc")
         '(a (b c))'
     """
     scores = as_impact(impact)
@@ -204,7 +204,7 @@ def su_mart(impact: ArrayLike) -> Tree:
         ValueError: the matrix is empty, not square or not finite.
 
     Example:
-        >>> su_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).brackets("abc")
+        >>> su_mart([[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).outline("abc")
         '(a (b c))'
     """
     scores = as_impact(impact)

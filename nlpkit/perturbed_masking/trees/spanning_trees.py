@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,23 @@ def groups_of_cycles(heads: NDArray[Any]) -> list[Indices]:
     for node, cycle in enumerate(cycle_of):
         groups.setdefault(cycle, []).append(node)
     return [np.array(members, dtype=np.intp) for members in groups.values()]
+
+
+def find_cycle(heads: Sequence[int | None]) -> list[int]:
+    """A cycle among heads, which then are no tree.
+
+    Args:
+        heads: 1-based, 0 for a root, ``None`` where a unit has none.
+
+    Returns:
+        The units of the first cycle, 1-based and in ascending order; none in a tree.
+
+    Example:
+        >>> find_cycle([2, 0, 2]), find_cycle([0, 3, 4, 2])
+        ([], [2, 3, 4])
+    """
+    groups = groups_of_cycles(np.array([0, *(head or 0 for head in heads)]))
+    alone = [unit for unit, head in enumerate(heads, start=1) if head == unit]
+    return min(
+        [alone[:1], *(group.tolist() for group in groups if len(group) > 1)], key=lambda cycle: (not cycle, cycle)
+    )

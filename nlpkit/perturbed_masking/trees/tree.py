@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nlpkit.perturbed_masking.trees.penn_words import to_penn
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -24,7 +26,7 @@ class Tree:
 
     Example:
         >>> tree = Tree(0, 3, (Tree.leaf(0), Tree(1, 3, (Tree.leaf(1), Tree.leaf(2)))))
-        >>> tree.brackets(["the", "old", "man"])
+        >>> tree.outline(["the", "old", "man"])
         '(the (old man))'
     """
 
@@ -77,9 +79,9 @@ class Tree:
             ValueError: ``length`` is below 1, or a split does not lie inside its range.
 
         Example:
-            >>> Tree.by_splitting(4, lambda start, end: (start + end) // 2).brackets("abcd")
+            >>> Tree.by_splitting(4, lambda start, end: (start + end) // 2).outline("abcd")
             '((a b) (c d))'
-            >>> Tree.by_splitting(4, lambda start, end: start + 1, pivot=True).brackets("abcd")
+            >>> Tree.by_splitting(4, lambda start, end: start + 1, pivot=True).outline("abcd")
             '(a (b (c d)))'
         """
         if length < 1:
@@ -132,41 +134,71 @@ class Tree:
         spans = {(tree.start, tree.end) for tree in self.subtrees() if tree.end - tree.start > 1}
         return spans if trivial else spans - {(self.start, self.end)}
 
-    def brackets(self, words: Sequence[str]) -> str:
-        """The tree on one line, in brackets.
+    def brackets(self, words: Sequence[str], tags: Sequence[str] | None = None) -> str:
+        """The tree on one line, in brackets that NLTK and ``read_brackets`` read back.
 
         Args:
-            words: of the sentence, indexed by the tree's positions. Round brackets inside a word are written as the
-                Penn Treebank does, ``-LRB-`` and ``-RRB-``.
+            words: of the sentence, indexed by the tree's positions; written as ``to_penn`` does.
+            tags: parts of speech, for single units without a label.
 
         Returns:
-            ``(NP (DT the) (NN man))`` where there are labels, ``(the man)`` where there are none.
+            ``(NP (DT the) (NN man))``. What has no label is given ``X``, because a reader takes the first word of a
+            bracket for its label.
+
+        Raises:
+            ValueError: there are fewer words or tags than units.
+
+        Example:
+            >>> Tree(0, 2, (Tree.leaf(0, "DT"), Tree.leaf(1, "NN")), "NP").brackets(["the", "man"])
+            '(NP (DT the) (NN man))'
+            >>> Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["the", "(man)"], ["DT", "NN"])
+            '(X (DT the) (NN -LRB-man-RRB-))'
+        """
+        if tags is not None:
+            self._check_words("tags", tags)
+
+        def leaf(tree: Tree) -> str:
+            tag = tree.label or ("" if tags is None else tags[tree.start]) or "X"
+            word = to_penn(words[tree.start])
+            apart = " " if word.endswith("\\") else ""  # NLTK reads a backslash before a bracket as its escape
+            return f"({to_penn(tag)} {word}{apart})"
+
+        return self._on_one_line(words, leaf, lambda tree: f"({to_penn(tree.label) or 'X'} ")
+
+    def outline(self, words: Sequence[str]) -> str:
+        """The tree on one line for readers, without any label: ``((the old) man)``. No program reads it back.
+
+        Args:
+            words: of the sentence, indexed by the tree's positions.
 
         Raises:
             ValueError: there are fewer words than units.
 
         Example:
-            >>> Tree(0, 2, (Tree.leaf(0, "DT"), Tree.leaf(1, "NN")), "NP").brackets(["the", "man"])
-            '(NP (DT the) (NN man))'
+            >>> Tree(0, 2, (Tree.leaf(0, "DT"), Tree.leaf(1, "NN")), "NP").outline(["the", "man"])
+            '(the man)'
         """
+        return self._on_one_line(words, lambda tree: words[tree.start], lambda tree: "(")
+
+    def _check_words(self, name: str, words: Sequence[str]) -> None:
         if len(words) < self.end:
-            raise ValueError(f"words has {len(words)} items, but the tree reaches unit {self.end}; give every word")
-        line = ""
+            raise ValueError(f"{name} has {len(words)} items, but the tree reaches unit {self.end}; give one per unit")
+
+    def _on_one_line(self, words: Sequence[str], leaf: Callable[[Tree], str], opening: Callable[[Tree], str]) -> str:
+        self._check_words("words", words)
+        line: list[str] = []
         waiting: list[Tree | str] = [self]
         while waiting:
             item = waiting.pop()
             if isinstance(item, str):
-                line += item
-                continue
-            if line and not line.endswith("("):
-                line += " "
-            word = words[item.start].replace("(", "-LRB-").replace(")", "-RRB-")
-            if item.children:
-                line += f"({item.label}"
-                waiting += [")", *reversed(item.children)]
+                line.append(item)
+            elif not item.children:
+                line.append(leaf(item))
             else:
-                line += f"({item.label} {word})" if item.label else word
-        return line
+                line.append(opening(item))
+                spaced = [part for child in item.children for part in (" ", child)][1:]
+                waiting += [")", *reversed(spaced)]
+        return "".join(line)
 
 
 def _assemble(order: list[tuple[int, int]], middles: dict[tuple[int, int], int], length: int) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,6 +25,8 @@ class LinkedText:
         text: the text.
         spans: ranges of its units.
         strengths: of unit ``k`` and unit ``k + 1``, in the unit of the distance, shape ``(units - 1,)``.
+        border: the strength that stands for a link beyond either end of a run, where the source knows one: what it
+            would give to units that have nothing to do with each other.
 
     Example:
         >>> linked = LinkedText("天气好。", ((0, 1), (1, 2), (2, 3), (3, 4)), np.array([5.0, 1.0, 9.0]))
@@ -36,41 +39,47 @@ class LinkedText:
     text: str
     spans: tuple[Span, ...]
     strengths: Strengths
+    border: float | None = None
 
-    def joints(self) -> list[tuple[float | None, Span]]:
-        """Each unit's range, with the strength of what ties it to the unit before; ``None`` where no word goes on."""
-        tied: list[float | None] = [None]
-        for (left, right), strength in zip(pairwise(self.spans), self.strengths.tolist(), strict=True):
-            tied.append(strength if may_join(self.text, left, right) else None)
-        return list(zip(tied, self.spans, strict=True)) if self.spans else []
+    def ties(self) -> Strengths:
+        """For each unit, the strength of what ties it to the unit before; not a number where no word goes on.
+
+        Example:
+            >>> LinkedText("天气好。", ((0, 1), (1, 2), (2, 3), (3, 4)), np.array([5.0, 1.0, 9.0])).ties()
+            array([nan,  5.,  1., nan])
+        """
+        ties = np.full(len(self.spans), np.nan)
+        joins = [may_join(self.text, left, right) for left, right in pairwise(self.spans)]
+        ties[1:][joins] = self.strengths[joins]
+        return ties
 
     def relative(self) -> LinkedText:
         """The same text, each strength less the mean of the links beside it in its run; 0 where there are none.
 
-        How strongly all units of a passage hold together varies more than how much words stand out in it.
+        How strongly all units of a passage hold together varies more than how much words stand out in it. At the ends
+        of a run the border stands for the link that is missing, where there is one.
 
         Example:
             >>> linked = LinkedText("天气很好", ((0, 1), (1, 2), (2, 3), (3, 4)), np.array([5.0, 1.0, 3.0]))
             >>> linked.relative().strengths
             array([ 4., -3.,  2.])
+            >>> replace(linked, border=-1.0).relative().strengths
+            array([ 5., -3.,  3.])
         """
-        ties = [None, *(tie for tie, _ in self.joints()[1:]), None]
-        strengths = np.zeros(len(self.strengths))
-        for place, tie in enumerate(ties[1:-1]):
-            beside = [other for other in (ties[place], ties[place + 2]) if other is not None]
-            if tie is not None and beside:
-                strengths[place] = tie - sum(beside) / len(beside)
-        return replace(self, strengths=strengths)
+        ties = np.append(self.ties(), np.nan)
+        beside = np.array([ties[:-2], ties[2:]])
+        if self.border is not None:
+            beside[np.isnan(beside)] = self.border
+        links = (~np.isnan(beside)).sum(axis=0)
+        means = np.nansum(beside, axis=0) / np.maximum(links, 1)
+        compared = ~np.isnan(ties[1:-1]) & (links > 0)
+        return replace(self, strengths=np.where(compared, ties[1:-1] - means, 0.0), border=None)
 
     def runs(self) -> list[Strengths]:
         """The strengths inside each run of at least two units that may join: no punctuation, one script."""
-        runs: list[list[float]] = [[]]
-        for strength, _ in self.joints():
-            if strength is None:
-                runs.append([])
-            else:
-                runs[-1].append(strength)
-        return [np.array(run) for run in runs if run]
+        ties = self.ties()
+        runs = np.split(ties, np.flatnonzero(np.isnan(ties)))
+        return [run[1:] for run in runs if len(run) > 1]
 
     def cut(self, threshold: float) -> list[str]:
         """The words: a unit stays with the one before it where that is allowed and at least as strong as asked.
@@ -81,13 +90,11 @@ class LinkedText:
         Returns:
             Substrings of the text in order; white space between units is in none.
         """
-        words: list[Span] = []
-        for strength, (start, end) in self.joints():
-            if strength is not None and strength >= threshold:
-                words[-1] = (words[-1][0], end)
-            else:
-                words.append((start, end))
-        return [self.text[start:end] for start, end in words]
+        begins = np.flatnonzero(~(self.ties() >= threshold)).tolist()
+        return [
+            self.text[self.spans[first][0] : self.spans[end - 1][1]]
+            for first, end in pairwise([*begins, len(self.spans)])
+        ]
 
 
 def cut_evenly(text: str, size: int) -> list[str]:
@@ -110,11 +117,10 @@ def cut_evenly(text: str, size: int) -> list[str]:
     if size < 1:
         raise ValueError(f"size is {size}; give the units per word, 1 or more")
     spans = tuple(split_characters(text))
-    place, ties = 0, []
-    for strength, _ in LinkedText(text, spans, np.zeros(max(len(spans) - 1, 0))).joints():
-        place = 0 if strength is None else place + 1
-        ties.append(float(place % size > 0))
-    return LinkedText(text, spans, np.array(ties[1:])).cut(1.0)
+    linked = LinkedText(text, spans, np.zeros(max(len(spans) - 1, 0)))
+    units = np.arange(len(spans))
+    run_begins = np.maximum.accumulate(np.where(np.isnan(linked.ties()), units, 0))
+    return replace(linked, strengths=((units - run_begins) % size > 0)[1:].astype(float)).cut(1.0)
 
 
 def neighbour_strengths(impact: ArrayLike) -> Strengths:
@@ -206,6 +212,7 @@ def find_threshold(threshold: Threshold, texts: Iterable[LinkedText]) -> float:
 
     Raises:
         TypeError: neither a number nor callable.
+        ValueError: NaN.
 
     Example:
         >>> find_threshold(2.5, [])
@@ -215,6 +222,8 @@ def find_threshold(threshold: Threshold, texts: Iterable[LinkedText]) -> float:
         return threshold([run for text in texts for run in text.runs()])
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.floating)):
         raise TypeError(f"threshold is {threshold!r}; give a number, otsu, or MeanWordLength(units)")
+    if math.isnan(threshold):
+        raise ValueError("threshold=nan is no number; give one, otsu, or MeanWordLength(units)")
     return float(threshold)
 
 

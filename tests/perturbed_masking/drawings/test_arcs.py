@@ -42,16 +42,65 @@ def test_a_tree_can_be_read_back_from_its_drawing(length: int) -> None:
         assert all(line.endswith(" 词") for line in drawing.split("\n"))
 
 
-def test_no_two_arcs_of_a_level_run_over_each_other() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_no_two_arcs_of_a_level_run_over_each_other(apart: bool) -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
         heads = edmonds(generator.random((12, 12)))
-        levels = arc_levels(heads)
+        levels = arc_levels(heads, apart=apart)
         arcs = [(level, *sorted((unit, heads[unit - 1])), heads[unit - 1]) for unit, level in levels.items()]
         for place, (level, low, high, head) in enumerate(arcs):
             for other_level, other_low, other_high, other_head in arcs[:place]:
                 shared = min(high, other_high) - max(low, other_low)
-                assert level != other_level or shared < 0 or (shared == 0 and head == other_head)
+                may_touch = not apart or head == other_head
+                assert level != other_level or shared < 0 or (shared == 0 and may_touch)
+
+
+def read_paths(drawing: str) -> list[list[float]]:
+    """Of each arc of a picture: where it begins, where it ends, its top, and the ground."""
+    arcs = []
+    for path in ElementTree.fromstring(drawing.encode()).iter(f"{SVG}path"):
+        numbers = [float(part) for part in str(path.get("d")).split() if part not in "MVHQ" and part not in "lhz"]
+        if path.get("fill") == "none" and len(numbers) > 3:
+            arcs.append([numbers[0], numbers[8], numbers[4], numbers[1]])
+    return arcs
+
+
+def test_a_chain_is_level_and_as_low_as_one_arc() -> None:
+    words = ["word"] * 60
+    assert set(arc_levels([*range(2, 61), 0]).values()) == {1}
+    for heads in ([*range(2, 61), 0], [*range(60)]):
+        root = ElementTree.fromstring(arcs_svg(words, heads))
+        assert root.get("height") == "109"
+    terminal = arcs_text(words, [*range(2, 61), 0]).split("\n")
+    assert max(line.index(" ") for line in terminal) <= 5
+
+
+@pytest.mark.parametrize("length", [2, 5, 12, 30])
+def test_trees_without_crossing_arcs_are_drawn_without_crossing_lines(length: int) -> None:
+    generator = np.random.default_rng(length)
+    for _ in range(20):
+        heads = eisner(generator.random((length, length)))
+        arcs = read_paths(arcs_svg(["字"] * length, heads))
+        assert len(arcs) == length - 1
+        for start, end, top, _ in arcs:
+            poles = [(x, other) for one, two, other, _ in arcs for x in (one, two)]
+            # A pole that rises through this arc's bar would cross it; y counts from the top.
+            assert not any(min(start, end) < x < max(start, end) and other < top for x, other in poles)
+
+
+def test_labels_have_room_and_parts_of_speech_stand_below() -> None:
+    words, labels = ["我", "读", "书"], ["a-long-relation", "root", "an-even-longer-relation"]
+    picture = ElementTree.fromstring(arcs_svg(words, [2, 0, 2], labels=labels, tags=["PRON", "VERB", ""]))
+    texts = {str(text.text): text for text in picture.iter(f"{SVG}text")}
+    assert list(texts) == ["a-long-relation", "an-even-longer-relation", "我", "PRON", "读", "VERB", "书"]
+    for label, left, right in ((labels[0], "我", "读"), (labels[2], "读", "书")):
+        room = float(str(texts[right].get("x"))) - float(str(texts[left].get("x")))
+        assert room > 0.6 * 0.7 * 16 * len(label)
+    assert float(str(texts["PRON"].get("y"))) > float(str(texts["我"].get("y")))
+    assert texts["我"].get("data-unit") == "0"
+    with pytest.raises(ValueError, match="labels has 1 items for 2 words; give one per word"):
+        arcs_svg(["a", "b"], [0, 1], labels=["x"])
 
 
 def test_notes_line_up_behind_wide_characters() -> None:

@@ -116,6 +116,14 @@ def test_units_cover_the_text_and_own_the_tokens(text: str) -> None:
                 assert [place for start, end in spans for place in range(start, end)] == visible
 
 
+@pytest.mark.parametrize("special", ["[MASK]", "[SEP]", "[PAD]", "[CLS]"])
+def test_special_tokens_that_somebody_wrote_are_text(special: str) -> None:
+    masked = tokenizer()
+    in_text, in_words = UnitTokenizer(masked, "tokens", 99), UnitTokenizer(masked, "characters", 99)
+    for units in (in_text(f"the {special} cat"), in_words(["the", special]), in_words(f"the{special}")):
+        assert not set(units.token_ids[1:-1]) & (set(masked.all_special_ids) - {masked.unk_token_id})
+
+
 def test_a_sentence_too_long_is_refused_or_split() -> None:
     text = "今天天，气不错我们去吧天"
     with pytest.raises(

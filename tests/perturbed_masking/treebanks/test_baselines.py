@@ -10,6 +10,7 @@ import pytest
 from nlpkit.labels.spans import SpanScores
 from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, BracketedSentence, read_brackets
 from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
+from nlpkit.perturbed_masking.treebanks.evaluation import evaluate_constituents, evaluate_dependencies
 from nlpkit.perturbed_masking.treebanks.scores import AttachmentScores, score_constituents, score_heads, sentence_mean
 from nlpkit.perturbed_masking.trees.constituents import left_branching, right_branching
 from nlpkit.perturbed_masking.trees.dependencies import left_chain, right_chain, star
@@ -77,6 +78,29 @@ def test_branchings(wsj_sample: list[BracketedSentence], longest: int) -> None:
 
     pairs = zip(f1(right_branching), f1(left_branching), strict=True)
     assert (len(trees), *pairs) == BRANCHINGS[longest]
+
+
+def test_right_branching_scores_what_the_literature_reports(wsj_sample: list[BracketedSentence]) -> None:
+    report = evaluate_constituents(wsj_sample, {})
+    assert round(100 * report["right branching"]["sentence F1"].value, 2) == 39.71
+    assert round(100 * report["left branching"]["sentence F1"].value, 2) == 8.32
+
+
+#: treebank: UAS of the right chain over all units, and over words with the marks on the root; no root is given.
+WITH_MARKS = {
+    "zh_gsdsimp/zh_gsdsimp-ud-dev.conllu.xz": (25.88, 26.83),
+    "zh_pud/zh_pud-ud-test.conllu.xz": (24.50, 25.37),
+    "zh_cfl/zh_cfl-ud-test.conllu.xz": (20.12, 21.54),
+    "en_ewt/en_ewt-ud-dev.conllu.xz": (29.71, 31.65),
+    "en_pud/en_pud-ud-test.conllu.xz": (30.58, 31.06),
+}
+
+
+@pytest.mark.parametrize("treebank", WITH_MARKS)
+def test_marks_on_the_root_make_a_stronger_chain(shared_data: Path, treebank: str) -> None:
+    report = evaluate_dependencies(list(read_conllu(shared_data / "ud" / treebank)), {})
+    found = tuple(round(100 * report[name]["UAS"].value, 2) for name in ("right chain", "right chain, marks on root"))
+    assert found == WITH_MARKS[treebank]
 
 
 def test_the_wsj10_subset_is_the_one_that_its_source_counts(wsj_sample: list[BracketedSentence]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from nltk import Tree as NltkTree
 
 from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, read_brackets
 from nlpkit.perturbed_masking.treebanks.lines import TreebankError
+from nlpkit.perturbed_masking.trees.constituents import random_branching, right_branching
 
 TREE = """\
 ( (S (NP-SBJ-1 (-NONE- *) )
@@ -31,6 +35,62 @@ def test_what_is_printed_reads_the_same() -> None:
     (first,) = read_brackets(TREE.split("\n"))
     (second,) = read_brackets([first.tree.brackets(first.words)])
     assert second == first
+
+
+def spans_by_nltk(tree: NltkTree) -> set[tuple[int, int]]:
+    """The constituents of two words or more, from NLTK's own positions of leaves."""
+    paths = [tree.leaf_treeposition(place) for place in range(len(tree.leaves()))]
+    spans = set()
+    for path in tree.treepositions():
+        inside = [place for place, leaf in enumerate(paths) if leaf[: len(path)] == path]
+        if len(inside) > 1:
+            spans.add((inside[0], inside[-1] + 1))
+    return spans
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=9), st.integers(0, 10**6))
+@example(["\\", "a\\", "\\("], 0)
+def test_induced_trees_of_any_words_come_back_from_our_reader_and_from_nltk(words: list[str], seed: int) -> None:
+    tree = random_branching(len(words), seed)
+    written = tree.brackets(words)
+    (sentence,) = read_brackets([written])
+    assert sentence.tree.spans(trivial=True) == tree.spans(trivial=True)
+    assert sentence.tree.brackets(sentence.words) == written
+    by_nltk = NltkTree.fromstring(written)
+    assert tuple(by_nltk.leaves()) == sentence.words and len(sentence.words) == len(words)
+    assert spans_by_nltk(by_nltk) == tree.spans(trivial=True)
+
+
+def test_words_come_back_as_they_were() -> None:
+    words, tags = ("10 000", "(", "a)b", "好"), ["CD", "-LRB-", "X", ""]
+    written = right_branching(4).brackets(words, tags)
+    assert written == "(X (CD 10␣000) (X (-LRB- -LRB-) (X (X a-RRB-b) (X 好))))"
+    (sentence,) = read_brackets([written], plain_words=True)
+    assert sentence.words == words and sentence.tags == ("CD", "-LRB-", "X", "X")
+
+
+def test_deep_trees_do_not_exhaust_the_stack() -> None:
+    (sentence,) = read_brackets([right_branching(1500).brackets(["字"] * 1500)])
+    assert sentence.tree.spans() == right_branching(1500).spans()
+
+
+@pytest.mark.parametrize(
+    ("tags", "kept"),
+    [
+        ("PN VV PU", ["a", "b"]),
+        ("PRON PUNCT VERB", ["a", "c"]),
+        ("PRON VERB .", ["a", "b"]),
+        ("PPER VVFIN $.", ["a", "b"]),
+        ("CLS V PONCT", ["a", "b"]),
+        ("`` NN ''", ["b"]),
+        ("-LRB- $ NN", ["c"]),
+        ("SYM HYPH X", ["a", "b", "c"]),
+    ],
+)
+def test_punctuation_is_known_by_the_tags_of_many_treebanks(tags: str, kept: list[str]) -> None:
+    line = " ".join(f"({tag} {word})" for tag, word in zip(tags.split(), "abc", strict=True))
+    (sentence,) = read_brackets([f"(S {line})"], drop_tags=PUNCTUATION_TAGS)
+    assert list(sentence.words) == kept
 
 
 def test_several_trees_a_line_brackets_as_words_and_trees_of_traces_alone() -> None:

@@ -69,6 +69,12 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, suffix: 
     assert [one.words for one in read_brackets(tmp_path / f"a.mrg{suffix}")] == [("a", "b")]
 
 
+def test_files_that_were_joined_keep_the_byte_order_mark_of_each() -> None:
+    lines = [f"\ufeff{line}" if line.startswith(("# sent_id", "1\t#")) else line for line in CONLLU.splitlines()]
+    assert list(read_conllu(lines)) == list(read_conllu(CONLLU.splitlines()))
+    assert [one.words for one in read_brackets(["\ufeff(S (X a) (Y b))"])] == [("a", "b")]
+
+
 def test_line_separators_inside_a_word_do_not_end_the_line(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text("1\ta\u2028b\t_\t_\t_\t_\t0\t_\t_\t_\n\n", "utf-8")
     assert next(read_conllu(tmp_path / "a.conllu")).forms == ["a\u2028b"]
@@ -98,6 +104,15 @@ def line(identifier: str = "1", head: str = "0", form: str = "a", rest: str = "_
         ([line(), line("2", "1"), line("3", "4"), ""], "line 3 has the head 4, in a sentence of 3 words"),
         ([line(head="1")], "line 1 has the head 1, in a sentence of 1 words"),
         ([line(), "# late"], "line 2 is a comment inside a sentence"),
+        (
+            [line(head="2"), line("2", "1"), ""],
+            r"line 1 has a head in a cycle of the words \[1, 2\]; heads lead to a root",
+        ),
+        (
+            [line(), line("2", "4"), line("3", "2"), line("4", "3"), ""],
+            r"line 2 has a head in a cycle of .* \[2, 3, 4\]",
+        ),
+        ([line(head="_"), line("2", "3"), line("3", "2"), ""], r"line 2 has a head in a cycle of the words \[2, 3\]"),
         (["# alone", ""], "line 2 ends a sentence without words"),
         ([line("2-3", "_")], "line 1 has the ID 2-3 after word 0"),
         ([line("1-2", "_"), line(), line("2-3", "_")], "line 3 has the ID 2-3 after word 1"),

@@ -33,7 +33,8 @@ GOLD = [sentence("我来。", [2, 0, 2]), sentence("他，走了。", [3, 1, 0, 
 
 def test_a_parser_stands_beside_the_chains() -> None:
     report = evaluate_dependencies(GOLD, {"mine": [[2, 0, 2], [3, 1, 0, 3, 4]]})
-    assert list(report) == ["mine", "right chain", "left chain", "random trees"]
+    assert list(report) == ["mine", "right chain", "left chain", "right chain, marks on root", "random trees"]
+    assert report["right chain, marks on root"]["UAS"].value == 4 / 8
     assert {name: score.value for name, score in report["mine"].items()} == {"UAS": 7 / 8, "UUAS": 7 / 8, "NED": 7 / 8}
     assert report["right chain"]["UAS"].value == 1 / 8
     assert report["left chain"]["UAS"].value == 3 / 8
@@ -86,7 +87,8 @@ def test_constituents_stand_beside_the_branchings() -> None:
 def test_the_table_has_a_line_a_parser() -> None:
     lines = report_table(evaluate_dependencies(GOLD, {"eisner": [[2, 0, 2], [3, 1, 0, 3, 3]]})).split("\n")
     assert lines[0].split() == ["UAS", "UUAS", "NED"]
-    assert [line.split("  ")[0] for line in lines[1:]] == ["eisner", "right chain", "left chain", "random trees"]
+    names = ["eisner", "right chain", "left chain", "right chain, marks on root", "random trees"]
+    assert [line.split("  ")[0] for line in lines[1:]] == names
     assert "100.00 [100.0, 100.0]" in lines[1]
     assert len({len(line) for line in lines}) == 1
 
@@ -98,3 +100,6 @@ def test_what_does_not_fit_is_refused() -> None:
         evaluate_dependencies([], {})
     with pytest.raises(ValueError, match="the sentence '我 来' has no root"):
         gold_root(Sentence.of(["我", "来"]).with_heads([2, 1]))
+    cyclic = Sentence.of(["我", "来", "了"]).with_heads([2, 1, 0])
+    with pytest.raises(ValueError, match=r"the heads of the sentence '我 来 了' form a cycle of the words \[1, 2\]"):
+        evaluate_dependencies([cyclic], {})

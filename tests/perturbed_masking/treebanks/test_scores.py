@@ -16,6 +16,7 @@ from nlpkit.perturbed_masking.treebanks.scores import (
     sentence_mean,
     without_words,
 )
+from nlpkit.perturbed_masking.treebanks.sentence_scores import sentence_f1, sentence_interval
 from nlpkit.perturbed_masking.trees.constituents import left_branching, random_branching, right_branching
 from nlpkit.perturbed_masking.trees.dependencies import random_tree
 from nlpkit.perturbed_masking.trees.tree import Tree
@@ -85,6 +86,16 @@ def test_sentences_with_nothing_in_them() -> None:
     assert sentence_mean(scores, lambda score: score.f1) == 0.5
     assert sentence_mean(scores, lambda score: score.f1, nothing=1.0) == 0.75
     assert sentence_mean([], lambda score: score.f1) == 0.0
+
+
+def test_sentences_are_averaged_as_in_the_literature() -> None:
+    flat, nested = Tree(0, 3, tuple(map(Tree.leaf, range(3)))), right_branching(3)
+    two = score_constituents(right_branching(2), right_branching(2))
+    scores = [two, score_constituents(flat, nested), score_constituents(nested, nested)]
+    assert [sentence_f1(score) for score in scores] == [1.0, 0.0, 1.0]
+    interval = sentence_interval(scores, sentence_f1)
+    assert interval.value == 2 / 3 and interval.low < interval.value < interval.high
+    assert sentence_interval([], sentence_f1).value == 0.0
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nlpkit.perturbed_masking.treebanks.sentences import Sentence
+from nlpkit.perturbed_masking.treebanks.sentences import Sentence, Word
 
 
 def test_sentences_are_not_made_of_what_cannot_be_written() -> None:
@@ -23,3 +23,24 @@ def test_sentences_in_a_text_remember_where_words_touch() -> None:
     assert sentence.comments == ("# text = 我 来 了。",)
     with pytest.raises(ValueError, match=r"form 'a\\tb' cannot be written"):
         Sentence.in_text("a\tb", [(0, 3)])
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (Word("。", upos="PUNCT"), True),
+        (Word("。", upos="_", xpos="PU"), True),
+        (Word("。", upos="PU", xpos="PU"), True),
+        (Word(".", xpos="."), True),
+        (Word("``", xpos="``"), True),
+        (Word("%", upos="SYM", xpos="PU"), False),
+        (Word("_____", upos="NN", xpos="NN"), False),
+        (Word("$", xpos="$"), False),
+        (Word("……"), True),
+        (Word("》、"), True),
+        (Word("%"), False),
+        (Word("好"), False),
+    ],
+)
+def test_punctuation_is_what_the_tag_says_and_without_one_what_the_form_is(word: Word, expected: bool) -> None:
+    assert word.is_punctuation is expected

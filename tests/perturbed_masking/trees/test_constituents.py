@@ -171,8 +171,8 @@ def test_a_planted_tree_is_found() -> None:
     for start, end in ((0, 2), (2, 5), (3, 5)):
         impact[start:end, start:end] += 1.0
     for decode in (top_down, cky):
-        assert decode(impact).brackets("abcde") == "((a b) (c (d e)))"
-    assert mart(impact).brackets("abcde") == "((a b) (c (d e)))"
+        assert decode(impact).outline("abcde") == "((a b) (c (d e)))"
+    assert mart(impact).outline("abcde") == "((a b) (c (d e)))"
 
 
 @pytest.mark.parametrize("case", PUBLISHED["cases"], ids=lambda case: f"{case['seed']}-{case['length']}")
@@ -195,7 +195,7 @@ def test_branchings() -> None:
     assert right_branching(4).spans(trivial=True) == {(0, 4), (1, 4), (2, 4)}
     assert left_branching(4).spans(trivial=True) == {(0, 4), (0, 3), (0, 2)}
     assert random_branching(9, seed=2) == random_branching(9, seed=2)
-    assert {random_branching(3, seed=seed).brackets("abc") for seed in range(30)} == {"(a (b c))", "((a b) c)"}
+    assert {random_branching(3, seed=seed).outline("abc") for seed in range(30)} == {"(a (b c))", "((a b) c)"}
     assert len(right_branching(3000).spans()) == 2998  # deeper than the interpreter's stack
 
 

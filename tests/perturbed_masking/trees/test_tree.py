@@ -20,8 +20,9 @@ def test_the_whole_is_trivial_even_under_another_of_its_range() -> None:
 
 
 def test_brackets_keep_round_brackets_of_words_apart() -> None:
-    assert Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["(", "x)"]) == "(-LRB- x-RRB-)"
-    assert Tree.leaf(1).brackets(["a", "b"]) == "b"
+    assert Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["(", "x)"]) == "(X (X -LRB-) (X x-RRB-))"
+    assert Tree.leaf(1).brackets(["a", "b"]) == "(X b)"
+    assert Tree.leaf(1, "(").brackets(["a", "b c"]) == "(-LRB- b␣c)"
 
 
 def test_one_unit_is_split_no_further_and_none_is_refused() -> None:
@@ -41,5 +42,9 @@ def test_bad_trees_are_refused() -> None:
             Tree(0, 2, children)
     with pytest.raises(ValueError, match=r"split\(0, 3\) gave 3; it must lie between them"):
         Tree.by_splitting(3, lambda start, end: end)
-    with pytest.raises(ValueError, match="words has 1 items, but the tree reaches unit 2"):
-        Tree(0, 2, (Tree.leaf(0), Tree.leaf(1))).brackets(["one"])
+    pair = Tree(0, 2, (Tree.leaf(0), Tree.leaf(1)))
+    for write in (pair.brackets, pair.outline):
+        with pytest.raises(ValueError, match="words has 1 items, but the tree reaches unit 2"):
+            write(["one"])
+    with pytest.raises(ValueError, match="tags has 1 items, but the tree reaches unit 2"):
+        pair.brackets(["one", "two"], ["CD"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,13 @@ def test_relative_strengths_compare_with_the_links_beside_in_the_same_run() -> N
     assert [run.tolist() for run in found.runs()] == [[3.0, -3.0], [0.0], [-4.0, 4.0]]
     assert linked("天").relative().runs() == []
     assert LinkedText("", (), np.zeros(0)).relative().cut(0.0) == []
+
+
+def test_the_border_stands_for_links_that_are_missing() -> None:
+    text = linked("今天好，天气GPT很好吧", [4.0, 1.0, 50.0, 60.0, 3.0, 70.0, 80.0, 2.0, 6.0])
+    found = replace(text, border=-2.0).relative()
+    assert [run.tolist() for run in found.runs()] == [[4.5, 0.0], [5.0], [0.0, 6.0]]
+    assert found.border is None
 
 
 @given(st.lists(st.floats(0, 9), min_size=3, max_size=9), st.floats(0, 9))
@@ -114,3 +122,5 @@ def test_bad_thresholds_are_named() -> None:
         MeanWordLength(0.5)
     with pytest.raises(TypeError, match="threshold is 'otsu'; give a number, otsu, or MeanWordLength"):
         find_threshold("otsu", [])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="threshold=nan is no number; give one, otsu, or MeanWordLength"):
+        find_threshold(float("nan"), [])

@@ -1,0 +1,1 @@
+"""How far a span can be taken out of its sentence: contextual distortion, for constituents."""

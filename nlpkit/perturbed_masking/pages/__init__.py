@@ -1,0 +1,1 @@
+"""Parses on pages for a browser."""
