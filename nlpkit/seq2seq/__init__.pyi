@@ -1,0 +1,9 @@
+from .collator import UniLmCollator as UniLmCollator
+from .configuration import UniLmConfig as UniLmConfig
+from .generating import decode_written as decode_written
+from .generating import generate_texts as generate_texts
+from .modeling import PrefixLanguageModel as PrefixLanguageModel
+from .modeling import UniLmForSequenceToSequence as UniLmForSequenceToSequence
+from .pair_encoding import PairEncoding as PairEncoding
+from .prefix_mask import prefix_mask as prefix_mask
+from .scores import character_scores as character_scores

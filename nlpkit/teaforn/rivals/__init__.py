@@ -1,0 +1,1 @@
+"""What else is done about exposure bias, for a comparison in one Trainer."""

@@ -1,0 +1,13 @@
+from .counting.token_counts import TokenCounts as TokenCounts
+from .counting.token_counts import count_tokens as count_tokens
+from .expansion import expand_vocabulary as expand_vocabulary
+from .folders import prune_folder as prune_folder
+from .grafting.graft import GraftedVocabulary as GraftedVocabulary
+from .grafting.graft import GraftReport as GraftReport
+from .grafting.graft import graft_vocabulary as graft_vocabulary
+from .id_map import IdMap as IdMap
+from .planning import complete_tokens as complete_tokens
+from .prune import PrunedVocabulary as PrunedVocabulary
+from .prune import prune_vocabulary as prune_vocabulary
+from .report import PruningReport as PruningReport
+from .report import TextChanges as TextChanges

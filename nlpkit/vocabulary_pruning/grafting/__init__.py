@@ -1,0 +1,1 @@
+"""Another tokenizer for a model: which rows its tokens begin with."""

@@ -1,0 +1,1 @@
+"""Models with other rows: in memory, and in safetensors file by file."""

@@ -1,0 +1,195 @@
+"""Which ids of a model are kept, and the tokenizer that is left."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from nlpkit.scale import Engine
+from nlpkit.vocabulary_pruning.counting.choosing import choose_tokens, closed
+from nlpkit.vocabulary_pruning.counting.token_counts import count_tokens
+from nlpkit.vocabulary_pruning.id_map import IdMap, fingerprint
+from nlpkit.vocabulary_pruning.measuring import compare_cuts
+from nlpkit.vocabulary_pruning.models.configs import named_ids, settings_of_model
+from nlpkit.vocabulary_pruning.models.refusals import refuse_sizes
+from nlpkit.vocabulary_pruning.models.rows import rows_of
+from nlpkit.vocabulary_pruning.report import PruningReport, TextChanges
+from nlpkit.vocabulary_pruning.tokenizers.loading import chat_tokens, tokenizer_like
+from nlpkit.vocabulary_pruning.tokenizers.tokenizer_file import (
+    needed_tokens,
+    needs_of_tokens,
+    plain_backend,
+    pruned_content,
+    read_tokenizer,
+    token_names,
+)
+
+_SAMPLED, _EACH = 2000, 20
+
+
+class Selection(NamedTuple):
+    """How tokens are chosen: what ``prune_vocabulary`` takes under these names."""
+
+    corpus: Iterable[str] | None = None
+    keep: Iterable[int] | None = None
+    min_count: int | None = None
+    coverage: float | None = None
+    size: int | None = None
+    multiple_of: int = 8
+    held_out: Iterable[str] | None = None
+    processes: int | Engine = 1
+    show_progress: bool = True
+
+
+class Plan(NamedTuple):
+    """What is kept."""
+
+    ids: IdMap
+    tokenizer: PreTrainedTokenizerFast
+    kind: str
+    tokens: tuple[int, int]
+    corpus: TextChanges | None
+    held_out: TextChanges | None
+
+    def report(self, parameters: tuple[int, int], size: tuple[int, int], difference: float | None) -> PruningReport:
+        """The report, given how many parameters and bytes there were and are."""
+        rows = self.ids.old_rows, len(self.ids.kept)
+        texts = self.corpus, self.held_out
+        return PruningReport(self.kind, *self.tokens, *rows, *parameters, *size, *texts, difference)
+
+
+def plan(tokenizer: Any, settings: Sequence[Mapping[str, Any]], rows: int, selection: Selection) -> Plan:
+    """Choose the tokens and make the tokenizer.
+
+    Args:
+        tokenizer: the model's.
+        settings: of the model and its generation, as JSON has them.
+        rows: of the model.
+        selection: how to choose.
+
+    Raises:
+        TypeError, ValueError: as of ``prune_vocabulary``.
+    """
+    content = read_tokenizer(tokenizer)
+    names = token_names(content)
+    refuse_sizes(max(names) + 1, rows)
+    always = _always(tokenizer, content, settings, rows)
+    backend = plain_backend(content)
+    sample: list[str] = []
+    if (selection.corpus is None) == (selection.keep is None):
+        raise ValueError("give either corpus, texts whose tokens are counted, or keep, the ids that are kept")
+    if selection.keep is not None:
+        kept = _check_keep(selection, content, always, rows)
+    else:
+        assert selection.corpus is not None
+        counted = count_tokens(
+            _sampling(selection.corpus, sample),
+            backend,
+            processes=selection.processes,
+            show_progress=selection.show_progress,
+        )
+        how: dict[str, Any] = {
+            "min_count": selection.min_count,
+            "coverage": selection.coverage,
+            "size": selection.size,
+        }
+        kept = choose_tokens(
+            counted.counts,
+            always,
+            needs_of_tokens(content),
+            multiple_of=selection.multiple_of,
+            **(how if any(value is not None for value in how.values()) else {"min_count": 1}),
+        )
+    ids = IdMap(tuple(kept), rows, fingerprint(content))
+    left = pruned_content(content, kept)
+    made, after = tokenizer_like(tokenizer, left), plain_backend(left)
+
+    def compared(texts: Iterable[str] | None) -> TextChanges | None:
+        if texts is None:
+            return None
+        if isinstance(texts, str):
+            raise TypeError(f"held_out is one text, {texts[:20]!r}; give a list of them")
+        return compare_cuts(list(texts), backend, after, ids.new_ids)
+
+    tokens = len(names), sum(number in names for number in kept)
+    return Plan(ids, made, content["model"]["type"], tokens, compared(sample or None), compared(selection.held_out))
+
+
+def complete_tokens(model: PreTrainedModel, tokenizer: Any, keep: Iterable[int]) -> list[int]:
+    """Ids with all that the model and its tokenizer need beside them.
+
+    These are special and added tokens, bytes, digits, ids that settings and chat template name, and for each token
+    what it is merged from, or its characters.
+
+    Args:
+        model: whose settings name ids.
+        tokenizer: the model's.
+        keep: ids.
+
+    Returns:
+        The ids, ascending: a ``keep`` that ``prune_vocabulary`` takes.
+    """
+    content = read_tokenizer(tokenizer)
+    settings = settings_of_model(model)
+    always = _always(tokenizer, content, settings, rows_of(model))
+    return sorted(closed(always | set(keep), needs_of_tokens(content)))
+
+
+def _always(tokenizer: Any, content: Mapping[str, Any], settings: Sequence[Mapping[str, Any]], rows: int) -> set[int]:
+    named = set[int]().union(*(named_ids(one, rows) for one in settings))
+    return needed_tokens(content) | chat_tokens(tokenizer) | named
+
+
+def _sampling(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
+    """The texts, of which some are put into the sample as they pass."""
+    if isinstance(texts, str):
+        raise TypeError(f"corpus is one text, {texts[:20]!r}; give a list of them")
+    for number, text in enumerate(texts):
+        if number % _EACH == 0 and len(sample) < _SAMPLED:
+            sample.append(text)
+        yield text
+
+
+def _check_keep(selection: Selection, content: Mapping[str, Any], always: set[int], rows: int) -> list[int]:
+    """The ids to keep, where they are given; nothing is added to them."""
+    given = {"min_count": selection.min_count, "coverage": selection.coverage, "size": selection.size}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name}={value} chooses by counts; keep names the ids itself: leave {name}=None")
+    assert selection.keep is not None
+    kept = {_id(number) for number in selection.keep}
+    if outside := sorted(number for number in kept if not 0 <= number < rows):
+        raise ValueError(f"keep holds {outside[0]}; ids of this model run from 0 to {rows - 1}")
+    needs, names = needs_of_tokens(content), token_names(content)
+    lacking = sorted(always - kept)
+    if lacking:
+        some = ", ".join(f"{names.get(number, 'a row')!r} ({number})" for number in lacking[:5])
+        raise ValueError(
+            f"keep lacks {len(lacking)} ids that model and tokenizer cannot go without (special and added tokens, "
+            f"bytes, digits, ids in settings and chat template): {some}; complete_tokens adds them"
+        )
+    if content["model"]["type"] == "BPE":
+        for number in sorted(kept):
+            parts = set(needs(number)) - kept
+            if parts:
+                raise ValueError(
+                    f"keep lacks {names[min(parts)]!r} ({min(parts)}), from which {names[number]!r} is merged: texts "
+                    "would be cut otherwise; complete_tokens adds such tokens"
+                )
+    return sorted(kept)
+
+
+def _id(number: object) -> int:
+    """An id as a whole number, whatever kind of whole number it is: numpy's and torch's, too."""
+    try:
+        if isinstance(number, bool | np.bool):
+            raise TypeError
+        return operator.index(number)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"keep holds {number!r}; it must hold ids, as tokenizer.convert_tokens_to_ids gives them"
+        ) from None

@@ -1,0 +1,1 @@
+"""``tokenizer.json`` with fewer tokens: Unigram, BPE and WordPiece."""

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, T5Tokenizer
+
+from nlpkit.vocabulary_pruning import complete_tokens, prune_vocabulary
+from nlpkit.wobert import WoBertTokenizer
+from tests.vocabulary_pruning.small_models import bert, lines, mt5, qwen
+
+TEXTS = lines(5)
+
+
+def test_wrapped_models_are_refused() -> None:
+    model, tokenizer = qwen()
+    for wrapped in (torch.nn.DataParallel(model), torch.compile(model)):
+        with pytest.raises(TypeError, match="which cannot be pruned: give the model inside it"):
+            prune_vocabulary(wrapped, tokenizer, corpus=TEXTS)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="model is a str, which cannot be pruned: give a model of transformers"):
+        prune_vocabulary("a folder", tokenizer, corpus=TEXTS)  # type: ignore[arg-type]
+
+
+def test_adapters_are_refused() -> None:
+    model, tokenizer = qwen()
+    with pytest.raises(TypeError, match=r"trained on the old ids; merge them first: model\.merge_and_unload"):
+        prune_vocabulary(get_peft_model(model, LoraConfig(target_modules=["q_proj"])), tokenizer, corpus=TEXTS)
+    model, tokenizer = qwen()
+    model.add_adapter(LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(ValueError, match="has adapters, which were trained on the old ids"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
+
+
+def test_models_that_are_quantised_or_not_in_memory_are_refused() -> None:
+    model, tokenizer = qwen()
+    model.config.quantization_config = {"bits": 4}
+    with pytest.raises(ValueError, match="is quantised; prune the model that it was made from"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
+    model, tokenizer = qwen()
+    with pytest.raises(ValueError, match="are not in memory"):
+        prune_vocabulary(model.to("meta"), tokenizer, corpus=TEXTS)
+
+
+def test_tokenizers_of_another_size_are_refused() -> None:
+    model, _ = mt5()
+    too_many = T5Tokenizer(
+        vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"x{n}", -1.0) for n in range(900))]
+    )
+    with pytest.raises(ValueError, match=r"tokenizer has \d+ tokens, but the model has \d+ rows.*faithful_tokenizer"):
+        prune_vocabulary(model, too_many, corpus=TEXTS)
+    _, tokenizer = bert()
+    config = BertConfig(
+        vocab_size=9000, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
+    with pytest.raises(ValueError, match="but the model has 9000 rows; give the model's own tokenizer"):
+        prune_vocabulary(BertForMaskedLM(config), tokenizer, corpus=TEXTS)
+
+
+def test_what_an_earlier_call_left_of_truncation_does_not_count() -> None:
+    model, tokenizer = qwen()
+    expected = prune_vocabulary(model, tokenizer, corpus=TEXTS).id_map
+    tokenizer(list(TEXTS), truncation=True, max_length=2, padding="max_length")
+    assert prune_vocabulary(model, tokenizer, corpus=TEXTS).id_map == expected
+
+
+def test_tokenizers_of_other_kinds_are_refused(small_vocabulary: dict[str, int]) -> None:
+    model, _ = bert()
+    with pytest.raises(TypeError, match=r"WoBertTokenizer cuts texts otherwise than its tokenizer\.json"):
+        prune_vocabulary(model, WoBertTokenizer(small_vocabulary), corpus=TEXTS)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0})))
+    with pytest.raises(ValueError, match="the tokenizer's model is WordLevel; only Unigram, BPE, WordPiece"):
+        prune_vocabulary(model, words, corpus=TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"corpus": []}, ValueError, "corpus holds no text"),
+        ({"corpus": "text"}, TypeError, "corpus is one text"),
+        ({"corpus": TEXTS, "held_out": "text"}, TypeError, "held_out is one text"),
+        ({"corpus": TEXTS, "coverage": 1.01}, ValueError, r"coverage=1\.01 must be above 0 and at most 1"),
+        ({"corpus": TEXTS, "coverage": 0}, ValueError, "coverage=0 must be above 0 and at most 1"),
+        ({"corpus": TEXTS, "size": 20}, ValueError, r"size=20 is below \d+, the tokens that are always kept"),
+        ({"corpus": TEXTS, "keep": [1]}, ValueError, "give either corpus, .*, or keep"),
+        ({}, ValueError, "give either corpus, .*, or keep"),
+        ({"keep": [1], "size": 5}, ValueError, "size=5 chooses by counts; keep names the ids itself"),
+        ({"keep": [1, 9999]}, ValueError, "keep holds 9999; ids of this model run from 0 to 767"),
+        ({"keep": ["a"]}, TypeError, "keep holds 'a'; it must hold ids"),
+        ({"keep": [True]}, TypeError, "keep holds True; it must hold ids"),
+        ({"keep": range(700, 704)}, ValueError, "bytes, digits, ids in settings and chat template"),
+    ],
+)
+def test_what_is_asked_for_must_make_sense(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        prune_vocabulary(*qwen(), **options)
+
+
+def test_a_list_without_what_a_token_is_merged_from_is_refused() -> None:
+    model, tokenizer = qwen()
+    whole = complete_tokens(model, tokenizer, [650])
+    lacking = max(set(whole) - set(complete_tokens(model, tokenizer, [])) - {650})
+    with pytest.raises(ValueError, match=rf"keep lacks .* \({lacking}\), from which .* is merged"):
+        prune_vocabulary(model, tokenizer, keep=set(whole) - {lacking})
+
+
+def test_settings_that_name_no_row_are_refused() -> None:
+    model, tokenizer = qwen()
+    model.generation_config.forced_bos_token_id = 5000
+    with pytest.raises(ValueError, match="settings have forced_bos_token_id=5000, but it has 768 rows"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
+
+
+def test_a_model_that_would_answer_otherwise_is_refused() -> None:
+    model, tokenizer = qwen()
+
+    def forward(input_ids: torch.Tensor, **inputs: Any) -> Any:
+        return type(model).forward(model_here[0], input_ids=input_ids.where(input_ids != 300, 5), **inputs)
+
+    model_here = [model]
+    model.forward = forward  # type: ignore[method-assign]  which knows an id that no setting names
+    with pytest.raises(ValueError, match="with fewer rows would read the same tokens otherwise"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
