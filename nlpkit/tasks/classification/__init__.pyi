@@ -1,0 +1,16 @@
+from .answers import ClassSet as ClassSet
+from .answers import LabelSet as LabelSet
+from .calibration import Reliability as Reliability
+from .calibration import adaptive_calibration_error as adaptive_calibration_error
+from .calibration import brier_score as brier_score
+from .calibration import expected_calibration_error as expected_calibration_error
+from .calibration import probability_errors as probability_errors
+from .calibration import reliability as reliability
+from .classifier import CalibratedClassifier as CalibratedClassifier
+from .long_tail import LongTailReport as LongTailReport
+from .long_tail import frequency_groups as frequency_groups
+from .long_tail import score_classes as score_classes
+from .long_tail import score_labels as score_labels
+from .pictures import plot_by_frequency as plot_by_frequency
+from .pictures import plot_reliability as plot_reliability
+from .temperature import TemperatureScaling as TemperatureScaling

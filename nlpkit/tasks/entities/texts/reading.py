@@ -1,0 +1,111 @@
+"""Files of texts with entities: JSON lines, and columns of words and labels (CoNLL)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nlpkit.labels.spans import Span, bio_to_spans
+from nlpkit.tasks.entities.texts.units import read_spans
+from nlpkit.text_files import holds_json_lines, read_lines, read_records
+
+#: How other schemes write what BIO writes: the last unit of an entity, one in the middle, and one that is alone.
+_AS_BIO = {"B": "B", "I": "I", "M": "I", "E": "I", "L": "I", "S": "B", "U": "B"}
+_CHINESE = re.compile("[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
+
+
+def read_entities(path: str | Path) -> list[dict[str, Any]]:
+    """Read a file of texts with entities.
+
+    Args:
+        path: JSON lines of ``text`` and ``spans`` (or ``labels``, one per character), or any other name: columns, as
+            ``read_columns`` reads them. Plain, ``.gz`` or ``.xz``.
+
+    Returns:
+        Examples of ``text`` and ``spans``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: there is no text in it, a line is broken, or an example has no entities, not even an empty list;
+            the message names file and line.
+    """
+    if not holds_json_lines(path):
+        examples = list(read_columns(read_lines(path), str(path)))
+    else:
+        examples = []
+        for number, record in read_records(path):
+            try:
+                spans = read_spans(record)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            if spans is None:
+                raise ValueError(
+                    f"{path}, line {number} has neither 'spans' nor 'labels'; write spans [] where there is no entity"
+                )
+            examples.append({"text": record["text"], "spans": spans})
+    if not examples:
+        raise ValueError(f"{path} holds no texts")
+    return examples
+
+
+def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[str, Any]]:
+    """Read texts out of lines with a word (or a character) first and its label last; blank lines are between texts.
+
+    Args:
+        lines: columns stand apart by tabs or spaces; those in the middle are not read, nor are lines that begin with
+            ``-DOCSTART-``.
+        name: what errors call it.
+
+    Yields:
+        ``text``: the words joined, with a space between two unless one of them is Chinese there; and ``spans``.
+
+    Raises:
+        ValueError: a line has no label, or a label is none of ``O``, BIO's, BIOES's or BILOU's.
+
+    Note:
+        A span that goes on without having begun begins there, as the CoNLL-2000 scorer reads it; so IOB1 is read, too,
+        except that of two neighbours of one type the second must have ``B-``, as it has there.
+
+    Example:
+        >>> list(read_columns(["New NNP B-LOC", "York NNP I-LOC", "wins VBZ O", "", "北 B-LOC", "京 E-LOC"]))
+        [{'text': 'New York wins', 'spans': [Span(start=0, end=8, label='LOC')]},
+         {'text': '北京', 'spans': [Span(start=0, end=2, label='LOC')]}]
+    """
+    words: list[str] = []
+    labels: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        columns = line.split()
+        if not columns or columns[0] == "-DOCSTART-":
+            if words:
+                yield _example(words, labels)
+            words, labels = [], []
+            continue
+        if len(columns) < 2:
+            raise ValueError(f"{name}, line {number} has no label: {line!r}; write the word first and its label last")
+        words.append(columns[0])
+        labels.append(_as_bio(columns[-1], f"{name}, line {number}"))
+    if words:
+        yield _example(words, labels)
+
+
+def _as_bio(label: str, place: str) -> str:
+    prefix, dash, kind = label.partition("-")
+    if label == "O":
+        return label
+    if not dash or not kind or prefix not in _AS_BIO:
+        raise ValueError(
+            f"{place} has the label {label!r}; labels are O, B-<type> and I-<type> (or with E, M, S, L, U)"
+        )
+    return f"{_AS_BIO[prefix]}-{kind}"
+
+
+def _example(words: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    text, places = "", []
+    for word in words:
+        apart = bool(text) and not _CHINESE.match(text[-1]) and not _CHINESE.match(word[0])
+        text += f" {word}" if apart else word
+        places.append((len(text) - len(word), len(text)))
+    spans = [Span(places[first][0], places[last - 1][1], label) for first, last, label in bio_to_spans(labels)]
+    return {"text": text, "spans": spans}

@@ -1,0 +1,1 @@
+"""What is known of entities: their ids, names and descriptions."""

@@ -1,0 +1,166 @@
+"""Where the names of a knowledge base stand in texts."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from nlpkit.extras import install_hint
+from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
+
+
+class Match(NamedTuple):
+    """A name in a text.
+
+    Args:
+        start: first character.
+        end: one past the last character.
+        alias: the name as the index knows it, folded.
+    """
+
+    start: int
+    end: int
+    alias: str
+
+
+class AliasIndex:
+    """All names of entities, found in a text in one pass over it (Aho-Corasick).
+
+    Source: Aho and Corasick, *Efficient string matching*, 1975; longest match as in kexue.fm/archives/6919. The
+    automaton is that of the package ahocorasick_rs (the extra ``linking``).
+
+    Args:
+        names: each with the ids of the entities that it may stand for, as ``KnowledgeBase.names`` gives them.
+        whole_words: whether a name must not begin or end within a run of digits, or of letters of a script with
+            capitals, as "rio" in "mario"; Chinese has no such runs.
+
+    Raises:
+        ModuleNotFoundError: ahocorasick_rs is not installed.
+        ValueError: there are no names, or one is empty.
+
+    Note:
+        Texts and names are compared folded, character by character: without capitals, and full-width letters as
+        ordinary ones. So offsets are those of the text itself.
+
+    Example:
+        >>> index = AliasIndex({"北京": ("Q1",), "北京大学": ("Q2",), "大学生": ("Q3",), "ｅＤＧ": ("Q4",)})
+        >>> [match[:2] for match in index.find_all("北京大学生看Edg")]
+        [(0, 2), (0, 4), (2, 5), (6, 9)]
+        >>> [match[:2] for match in index.find_longest("北京大学生看Edg")]
+        [(0, 4), (6, 9)]
+        >>> index.entities("EDG")
+        ('Q4',)
+    """
+
+    def __init__(self, names: Mapping[str, Sequence[str]], *, whole_words: bool = True) -> None:
+        self.names, self.whole_words = names, whole_words
+        self._entities: dict[str, dict[str, None]] = {}
+        for name, ids in names.items():
+            if not name:
+                raise ValueError("a name is empty; every text would hold it everywhere")
+            self._entities.setdefault(fold(name), {}).update(dict.fromkeys(ids))
+        if not self._entities:
+            raise ValueError("there are no names to look for; give at least one")
+        self._aliases = list(self._entities)
+        self._automaton = _automaton(self._aliases)
+
+    @classmethod
+    def of(cls, knowledge_base: KnowledgeBase, *, whole_words: bool = True) -> AliasIndex:
+        """The names of a knowledge base."""
+        return cls(knowledge_base.names(), whole_words=whole_words)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (dict(self.names), self.whole_words)  # the automaton itself cannot be pickled
+
+    def __len__(self) -> int:
+        return len(self._aliases)
+
+    def entities(self, alias: str) -> tuple[str, ...]:
+        """Ids of the entities that a name may stand for, none where it is no name; folded or not."""
+        return tuple(self._entities.get(fold(alias), ()))
+
+    def find_all(self, text: str) -> list[Match]:
+        """Every name in a text, also within and across one another.
+
+        Args:
+            text: any.
+
+        Returns:
+            By start, then by end.
+        """
+        folded = fold(text)
+        found = (
+            Match(start, end, self._aliases[number])
+            for number, start, end in self._automaton.find_matches_as_indexes(folded, overlapping=True)
+        )
+        return sorted(match for match in found if not self.whole_words or stands_alone(folded, match.start, match.end))
+
+    def find_longest(self, text: str) -> list[Match]:
+        """Names without overlaps, from the left: of those that begin first the longest, then on behind it.
+
+        Args:
+            text: any.
+
+        Returns:
+            In order.
+        """
+        chosen: list[Match] = []
+        for start, matches in groupby(self.find_all(text), key=lambda match: match.start):
+            if not chosen or start >= chosen[-1].end:
+                chosen.append(max(matches, key=lambda match: match.end))
+        return chosen
+
+
+def fold(text: str) -> str:
+    """A text of the same length by which names are compared.
+
+    Args:
+        text: any; half a surrogate pair, which no file can hold, becomes the replacement character.
+
+    Example:
+        >>> fold("ＥＤＧ与İstanbul①")
+        'edg与istanbul1'
+    """
+    return "".join(map(_fold_character, text))
+
+
+@lru_cache(maxsize=65536)
+def _fold_character(character: str) -> str:
+    if "\ud800" <= character <= "\udfff":
+        return "\ufffd"
+    plain = unicodedata.normalize("NFKC", character)
+    plain = plain if len(plain) == 1 else character
+    # Of what becomes two, as a dotted capital I, the letter without its mark.
+    return plain.lower()[0]
+
+
+def stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether a span begins and ends where a run of letters or digits does.
+
+    Example:
+        >>> stands_alone("mario", 2, 5), stands_alone("n95口罩", 1, 3), stands_alone("看mario", 1, 6)
+        (False, True, True)
+    """
+    return not (_one_run(text[start - 1 : start + 1] if start else "") or _one_run(text[end - 1 : end + 1]))
+
+
+def _one_run(pair: str) -> bool:
+    return len(pair) == 2 and (pair.isdecimal() or all(character.lower() != character.upper() for character in pair))
+
+
+def _automaton(aliases: Iterable[str]) -> Any:
+    try:
+        from ahocorasick_rs import AhoCorasick
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"names are looked for by ahocorasick_rs, which is not installed; {install_hint('linking')}",
+            name="ahocorasick_rs",
+        ) from error
+    return AhoCorasick(aliases)
+
+
+def _rebuilt(names: Mapping[str, Sequence[str]], whole_words: bool) -> AliasIndex:
+    return AliasIndex(names, whole_words=whole_words)

@@ -1,0 +1,1 @@
+"""A model that reads a text beside the description of an entity."""

@@ -1,0 +1,73 @@
+"""Numbers in the text of a problem, spelled as the canonical form of its equation spells them."""
+
+from __future__ import annotations
+
+import re
+
+from nlpkit.tasks.math.signs import fold_problem
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
+#: What ``int`` reads; no problem has longer ones.
+_PART = r"([0-9]{1,100})(?![0-9])\s*"
+_FRACTION = rf"[(（]\s*{_PART}/\s*{_PART}[)）]"
+_DOUBLE_FRACTION = rf"[(（]\s*[(（]\s*{_PART}[)）]\s*/\s*[(（]\s*{_PART}[)）]\s*[)）]"
+_MIXED = re.compile(rf"(?<![0-9.])([0-9]+)\s*(?:{_FRACTION}|{_DOUBLE_FRACTION})")
+#: Behind a fraction, as in "it lost 1/3又1/3 m", the word is "and then".
+_WHOLE = r"(?<![0-9./])(?<!分之)([0-9]+)\s*又\s*"
+_MIXED_BY_WORD = re.compile(rf"{_WHOLE}(?:{_FRACTION}|{_PART}/\s*([0-9]{{1,100}})(?![0-9]))")
+_MIXED_IN_WORDS = re.compile(rf"{_WHOLE}{_PART}分之\s*([0-9]{{1,100}})(?![0-9])")
+#: Not between a number and what would be read together with the denominator, as in 2%x.
+_PERCENT = re.compile(rf"(?<![0-9.])(?<![0-9][(（又])({_NUMBER})\s*%(?!\s*(?:[%(（^A-Za-z]|\*\*)|[.,]?[0-9])")
+_BINDS_BEFORE = re.compile(r"(?:[/:^]|\*\*)[\s+-]*\Z")
+#: With arithmetic beside them, brackets may be needed: 8/(1/5).
+_ALONE = re.compile(
+    rf"(?<![0-9A-Za-z)(+\-*/^:=.])(?<![0-9A-Za-z)(+\-*/^:=.]\s)(?:{_FRACTION}|{_DOUBLE_FRACTION})"
+    r"(?!\s*[0-9A-Za-z(+\-*/^:=%]|[.,][0-9])"
+)
+
+
+def normalise_problem(text: str) -> str:
+    """The text of a problem with its numbers in one spelling, that of ``normalise_equation``.
+
+    Args:
+        text: of a problem, Chinese or English.
+
+    Returns:
+        The text with ASCII digits and signs in numbers, ``20%`` as ``20/100``, ``1(1/2)``, ``1又1/2`` and
+        ``1又2分之1`` as ``(1+1/2)``, ``(3/4)`` and ``((3)/(4))`` as ``3/4`` where no arithmetic and no
+        letter stands beside it, ``3：4`` as ``3:4``, and ``1,200`` as ``1200``. Units, words, punctuation and spaces
+        stay, and so does ``1，200``, which is a list of two numbers. What is arithmetic keeps its value.
+
+    Raises:
+        TypeError: it is no text.
+
+    Note:
+        A colon stays a colon, since ``8:50`` may be a time. Numbers in Chinese characters (``三分之一``) stay.
+
+    Example:
+        >>> normalise_problem("甲数是１(１/２)，乙数是它的(3/4)，丙比乙多20%，共1,200㎡，比是3：4．")
+        '甲数是(1+1/2)，乙数是它的3/4，丙比乙多20/100，共1200㎡，比是3:4．'
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a problem must be a text; this is a {type(text).__name__}, {text!r}")
+    text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), fold_problem(text))
+    text = _MIXED.sub(lambda found: _mixed(found[0], *_given(found)), text)
+    text = _MIXED_BY_WORD.sub(lambda found: _mixed(found[0], *_given(found)), text)
+    text = _MIXED_IN_WORDS.sub(lambda found: _mixed(*found.group(0, 1, 3, 2)), text)
+    text = _PERCENT.sub(_hundredths, text)
+    return _ALONE.sub(lambda found: "/".join(_given(found)), text)
+
+
+def _hundredths(found: re.Match[str]) -> str:
+    is_bound = _BINDS_BEFORE.search(found.string[max(0, found.start() - 6) : found.start()])
+    return f"({found[1]}/100)" if is_bound else f"{found[1]}/100"
+
+
+def _mixed(text: str, whole: str, top: str, bottom: str) -> str:
+    """As an expression, if it is a mixed fraction and no product."""
+    return f"({whole}+{top}/{bottom})" if int(top) < int(bottom) else text
+
+
+def _given(found: re.Match[str]) -> list[str]:
+    return [group for group in found.groups() if group is not None]

@@ -1,0 +1,1 @@
+"""Nearest neighbours among embeddings, how unevenly they fall, and scores that correct it."""

@@ -1,0 +1,76 @@
+"""Files of pairs as they are: with and without names of columns, quotes, and rows that cannot be read."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import pytest
+
+from nlpkit.tasks.similarity import TextPair, index_texts, likenesses, read_pairs
+
+PAIRS = [TextPair("天冷", '他说"冷"', "1"), TextPair("雨,大", "天冷", "0")]
+FILES = {
+    "plain.tsv": '天冷\t他说"冷"\t1\n雨,大\t天冷\t0\n',
+    "with_ids.tsv": '7\t天冷\t他说"冷"\t1\n\n8\t雨,大\t天冷\t0\n',
+    "named.txt": 'id\tsentence1\tsentence2\tlabel\n7\t天冷\t他说"冷"\t1\n8\t雨,大\t天冷\t0\n',
+    "named.csv": 'sentence1,sentence2,Label\n天冷,"他说""冷""",1\n"雨,大",天冷,0\n',
+    "lines.jsonl": '{"sentence1": "天冷", "sentence2": "他说\\"冷\\"", "label": 1}\n'
+    '{"id": 3, "sentence1": "雨,大", "sentence2": "天冷", "label": "0"}\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_all_forms_are_read(name: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / (f"{name}.xz" if packed else name)
+    path.write_bytes(lzma.compress(FILES[name].encode()) if packed else FILES[name].encode())
+    assert read_pairs(path) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("一\t二\t1\n一\t2\n", r"a\.tsv, line 2 has 2 columns; two texts and a label are three"),
+        ("一\t\t1\n", r"a\.tsv, line 1 has an empty text or label: '一', ''"),
+        ("sentence1\tsentence2\tlabel\n", r"a\.tsv holds no pairs"),
+        ("", r"a\.tsv holds no pairs"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_pairs(path)
+
+
+def test_a_name_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"sentence1": "一", "text": "二"}\n', "utf-8")
+    with pytest.raises(ValueError, match=r"line 1 has no 'sentence2'; it has sentence1, text"):
+        read_pairs(path)
+    with pytest.raises(FileNotFoundError, match=r"there is no file"):
+        read_pairs(tmp_path / "b.tsv")
+
+
+def test_texts_stand_once() -> None:
+    texts, places = index_texts(PAIRS)
+    assert texts == ["天冷", '他说"冷"', "雨,大"] and places.tolist() == [[0, 1], [2, 0]]
+    with pytest.raises(ValueError, match=r"there are no pairs"):
+        index_texts([])
+
+
+@pytest.mark.parametrize("label", ["neutral", "nan", "inf"])
+def test_a_label_that_is_no_number_is_named(label: str) -> None:
+    assert likenesses(PAIRS).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=rf"pair 1, counted from 0, has the label '{label}', which is no number"):
+        likenesses([PAIRS[0], TextPair("一", "二", label)])
+
+
+@pytest.mark.shared
+def test_public_sets_are_read(shared_data: Path) -> None:
+    """As many as their SOURCE.md says, less the names of columns."""
+    sets = {"stsb/test.tsv": 1361, "bq/dev.csv": 10_000, "pawsx/test.tsv": 2000, "lcqmc/dev.tsv": 8802}
+    for name, count in sets.items():
+        pairs = read_pairs(shared_data / "similarity-zh" / f"{name}.xz")
+        assert len(pairs) == count and set(likenesses(pairs).tolist()) <= set(range(6))
