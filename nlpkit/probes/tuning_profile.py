@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,10 @@ from nlpkit.training.heads import head_modules, lora_targets
 
 #: Makes a trainable model of a copy of the user's, and tells what to call it with besides the batch.
 Way = Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[nn.Module, Mapping[str, Any]]]
+
+
+#: Names of linear layers that make queries or values, or both with the keys.
+_QUERY_OR_VALUE = re.compile(r"(q|v|query|value)(_lin|_proj)?|Wqkv|qkv_proj|query_key_value")
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,14 @@ def lora(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[nn.Module
     """Train PEFT's LoRA of rank 8 on queries and values, and the head.
 
     Raises:
-        ValueError: the model's projections have names that are not known here.
+        ValueError: the model has no projections with names of queries and values.
     """
     from peft import LoraConfig, get_peft_model
 
-    settings = LoraConfig(
-        r=8, lora_alpha=16, target_modules=lora_targets(model), modules_to_save=head_modules(model) or None
-    )
+    names = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    found = sorted(name for name in names if _QUERY_OR_VALUE.fullmatch(name))
+    targets = found if found else lora_targets(model)
+    settings = LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=head_modules(model) or None)
     return get_peft_model(model, settings), {}
 
 
@@ -88,6 +94,39 @@ def standard_ways() -> dict[str, Way]:
     if find_spec("peft") is not None:
         known["LoRA"] = lora
     return known | {"BitFit": bitfit}
+
+
+def possible_ways(
+    model: PreTrainedModel, batch: Mapping[str, Tensor], ways: Mapping[str, Way]
+) -> tuple[dict[str, Way], dict[str, str]]:
+    """The ways that a model can be fine-tuned in, and why the others are none.
+
+    Args:
+        model: as for ``profile_tuning``.
+        batch: as there.
+        ways: by name.
+
+    Returns:
+        The ways that can be built, and what the others were refused with, both by name.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        ...                              intermediate_size=8))
+        >>> def never(model, batch):
+        ...     raise ValueError("not this one")
+        >>> found, refused = possible_ways(model, {}, {"full": full, "never": never})
+        >>> list(found), refused
+        (['full'], {'never': 'not this one'})
+    """
+    found, refused = {}, {}
+    for name, way in ways.items():
+        try:
+            way(copy.deepcopy(model), batch)
+            found[name] = way
+        except ValueError as error:
+            refused[name] = str(error)
+    return found, refused
 
 
 def profile_tuning(

@@ -1,0 +1,1 @@
+"""How embeddings fill their space: collapse, density, and how many dimensions a vocabulary needs."""

@@ -1,0 +1,1 @@
+"""Everything that is probed of a model, on one page."""
