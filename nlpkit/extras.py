@@ -4,9 +4,18 @@ from __future__ import annotations
 
 #: Top-level modules of the optional requirements in ``pyproject.toml``, and the extra that brings each.
 _EXTRAS = {
+    "ahocorasick_rs": "linking",
+    "bitsandbytes": "quantise",
+    "faiss": "faiss",
+    "gradio": "demo",
     "matplotlib": "viz",
     "peft": "peft",
+    "ray": "scale",
+    "rouge_score": "eval",
+    "sacrebleu": "eval",
     "scipy": "eval",
+    "sentence_transformers": "similarity",
+    "sklearn": "eval",
     "tensorflow": "convert",
 }
 

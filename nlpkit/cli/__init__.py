@@ -8,11 +8,17 @@ import typer
 
 from nlpkit.cli.classify import classify
 from nlpkit.cli.convert import convert
+from nlpkit.cli.demo import demo
+from nlpkit.cli.entities import entities
 from nlpkit.cli.fewshot import FewshotCommand, fewshot
 from nlpkit.cli.fill_mask import fill_mask
+from nlpkit.cli.generate import generate
+from nlpkit.cli.link import link
 from nlpkit.cli.manners import NlpkitGroup, quiet_in_pipes
 from nlpkit.cli.parse import parse
+from nlpkit.cli.probe import probe
 from nlpkit.cli.profile import profile
+from nlpkit.cli.prune_vocab import prune_vocab
 from nlpkit.cli.recipe import recipe
 from nlpkit.cli.segment import segment
 from nlpkit.cli.tokenize import tokenize
@@ -45,7 +51,7 @@ def _options(
         bool, typer.Option("--debug", envvar="NLPKIT_DEBUG", help="Show tracebacks instead of one-line errors.")
     ] = False,
 ) -> None:
-    """Word-level Chinese BERT, classification by filling masks, parsing without training, ladder tuning."""
+    """Word-level Chinese BERT, filling masks, writing texts, parsing without training, ladder tuning."""
 
 
 def _example(command: str) -> str:
@@ -57,13 +63,21 @@ app.command("fill-mask", epilog=_example("fill-mask '酒店的服务态度很[MA
 app.command(
     epilog=_example("classify --calibrate -p '{text}总之很{mask}。' -l good=满意 -l bad=失望 --file reviews.txt")
 )(classify)
+app.command(epilog=_example("generate --model runs/titles/model --beams 3 --file abstracts.jsonl"))(generate)
+app.command(epilog=_example("entities --model runs/entities/pfr/model --file texts.txt --html page.html"))(entities)
+app.command(epilog=_example("link --model runs/linking/kgclue/model/seed-0/model --most 1 谁唱的风不息？"))(link)
 app.command(epilog=_example("segment 今天天气不错，我们去公园散步。"))(segment)
 app.command(epilog=_example("parse --format tree 今天天气不错"))(parse)
 app.command(epilog=_example("wordify MODEL WORDS --corpus 'corpus/*.txt' --size 20000"))(wordify)
+app.command(
+    "prune-vocab", epilog=_example("prune-vocab Qwen/Qwen3-0.6B qwen-zh --corpus 'corpus/*.txt' --coverage 0.999")
+)(prune_vocab)
 app.command(epilog=_example("convert chinese_wobert_L-12_H-768_A-12 wobert-base"))(convert)
 app.command(
     cls=FewshotCommand, epilog=_example("fewshot --data fewclue --task eprstmt --method zero-shot --out runs/eprstmt")
 )(fewshot)
+app.command(epilog=_example("demo --no-browser --port 8000"))(demo)
+app.command(epilog=_example("probe wobert-mini-zh --html page.html"))(probe)
 app.command(epilog=_example("profile --model wobert-mini-zh --batch-size 8"))(profile)
 app.command(
     epilog=_example("recipe wobert_pretrain mini_zh --max_steps 100"),

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.cli.label_lines import print_labels
 from nlpkit.sources import find_model
+from nlpkit.text_files import holds_a_table, holds_json_lines, parse_record, read_lines, read_records
+
+if TYPE_CHECKING:
+    from nlpkit.pet import Ensemble, TextClassifier
+
+_BATCH = 1000
+#: A text as it was given, and the fields of a pattern by name.
+Asked = tuple[str, dict[str, str]]
 
 
 def classify(
@@ -22,56 +36,178 @@ def classify(
     ] = None,
     model: Model = "wobert-mini-zh",
     file: TextFile = None,
+    text: Annotated[
+        str | None, typer.Option(help="The column of the text, where --file is JSON lines, .csv or .tsv.")
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option(help="Take out what the model prefers anyway, as measured on these texts.")
     ] = False,
+    calibrate_on: Annotated[
+        Path | None, typer.Option("--calibrate-on", help="The same, as measured on the texts of this file.")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Of the texts' probabilities, to calibrate: geometric, the default, or arithmetic."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the classifier to this folder, which --model takes later.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table with a column for each label.")] = False,
+    engine: EngineName = "here",
+    workers: Workers = None,
 ) -> None:
     """Classify texts without training, or with a classifier saved after training; blank texts get no label."""
-    from nlpkit.pet.classifiers.pet_classifier import PetClassifier
+    if as_json and as_csv:
+        raise ValueError("give --json or --csv, not both")
+    if calibrate and calibrate_on is not None:
+        raise ValueError("give --calibrate or --calibrate-on, not both")
+    if mean is not None and not calibrate and calibrate_on is None:
+        raise ValueError(f"mean={mean} is of calibration; give --calibrate or --calibrate-on, too, or leave it out")
+    if text is not None and not any(
+        one and (holds_a_table(one) or holds_json_lines(one)) for one in (file, calibrate_on)
+    ):
+        raise ValueError(f"text={text} names a column; give --file with JSON lines, .csv or .tsv")
+    classifier = read_classifier(model, pattern, read_labels(label) if label else None)
+    if calibrate_on is not None:
+        unlabelled = read_sources(None, calibrate_on, classifier.fields, text)
+        classifier.calibrate([example for _, example in unlabelled if not is_blank(example)], mean=mean or "geometric")  # type: ignore[arg-type]
+    if save is not None and not calibrate:
+        classifier.save_pretrained(save)
+        if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
+            return  # nothing to classify, and nobody to wait for
+    reading = partial(read_sources, fields=classifier.fields, column=text)
+    if calibrate:
+        seen = list(reading(texts, file))
+        if any(not is_blank(example) for _, example in seen):
+            classifier.calibrate([example for _, example in seen if not is_blank(example)], mean=mean or "geometric")  # type: ignore[arg-type]
+            if save is not None:
+                classifier.save_pretrained(save)
+        if engine == "here":  # where standard input is not to be read twice
+            reading = partial(_held, seen)
+    found = work_on(find_engine(engine, workers), reading, texts, file, partial(judge, classifier), size=_BATCH)
+    print_labels(
+        ((source, row) for part, rows in found for (source, _), row in zip(part, rows, strict=True)),
+        [str(name) for name in classifier.classes_.tolist()],
+        one_label=classifier.one_label,
+        as_json=as_json,
+        as_csv=as_csv,
+    )
 
-    classifier = PetClassifier.from_pretrained(find_model(model), pattern, read_labels(label) if label else None)
+
+def judge(classifier: TextClassifier | Ensemble) -> Callable[[list[Asked]], list[list[float] | None]]:
+    """What gives texts the probabilities of labels, and blank ones nothing."""
+
+    def judged(asked: list[Asked]) -> list[list[float] | None]:
+        examples = [example for _, example in asked if not is_blank(example)]
+        rows = iter(classifier.predict_proba(examples).tolist() if examples else [])
+        return [None if is_blank(example) else next(rows) for _, example in asked]
+
+    return judged
+
+
+def _held(asked: list[Asked], *_: object) -> Iterator[Asked]:
+    return iter(asked)
+
+
+def read_classifier(model: str, pattern: str | None, words: dict[str, list[str]] | None) -> TextClassifier | Ensemble:
+    """A classifier of words in a pattern, or a saved one of whatever kind.
+
+    Args:
+        model: a folder, the name of a shipped model, or a repository on the Hub.
+        pattern: its template; ``None`` where the classifier was saved with one, like the following.
+        words: of each label.
+
+    Raises:
+        ValueError: there is no pattern, or there are no labels.
+    """
+    from nlpkit.pet import PetClassifier, load_classifier
+
+    folder = find_model(model)
+    if pattern is None and words is None:
+        return load_classifier(folder)
+    classifier = PetClassifier.from_pretrained(folder, pattern, words)
     if not classifier.labels:
         raise ValueError("no labels; give each with its word, e.g. --label good=满意 --label bad=失望")
-    sources = list(read_texts(texts, file))
-    examples = [read_example(source, classifier.fields) for source in sources if source.strip()]
-    if calibrate and examples:
-        classifier.calibrate(examples)
-    rows = iter(classifier.predict_proba(examples).tolist())
-    for source in sources:
-        shares = dict(zip(classifier.labels, next(rows), strict=True)) if source.strip() else {}
-        best = max(shares, key=lambda name: shares[name], default=None)
-        if as_json:
-            found = {"text": source, "label": best, "probabilities": {n: round(p, 6) for n, p in shares.items()}}
-            typer.echo(json.dumps(found, ensure_ascii=False))
-        else:
-            line = source.replace("\n", " ")  # of an argument; lines of files hold none
-            typer.echo("" if best is None else f"{best}\t{shares[best]:.3f}\t{line}")
+    return classifier
 
 
-def read_example(source: str, fields: Sequence[str]) -> str | dict[str, str]:
-    """A text, or the fields of a pattern by name from a JSON object.
+def read_sources(
+    texts: list[str] | None, file: Path | None, fields: Sequence[str], column: str | None
+) -> Iterator[Asked]:
+    """Texts as they were given, each with the fields of a pattern by name, blank ones included.
+
+    Args:
+        texts: arguments.
+        file: lines, JSON lines, or a table, by its name.
+        fields: names of the pattern's texts.
+        column: of the text, in a file of records.
+
+    Raises:
+        ValueError: a text that does not fit the pattern, or a column that is not there; the message lists those
+            there are.
+    """
+    if file is not None and holds_records(file):
+        if texts:
+            raise ValueError(f"give texts or --file, not both; got {texts[0]!r} and --file {file}")
+        if holds_a_table(file):
+            numbered = read_records(file)
+        else:  # line by line, so that blank ones keep their places
+            lines = enumerate(read_lines(file), start=1)
+            numbered = ((number, parse_record(line, number, file) if line.strip() else {}) for number, line in lines)
+        return (_of_record(record, f"{file}, line {number}", fields, column) for number, record in numbered)
+    return ((line, read_example(line, fields)) for line in read_texts(texts, file))
+
+
+def _of_record(record: dict[str, Any], place: str, fields: Sequence[str], column: str | None) -> Asked:
+    if not record:
+        return "", dict.fromkeys(fields, "")
+    names = [column] if column is not None and len(fields) == 1 else list(fields)
+    if column is None and len(names) == len(record) == 1:
+        names = list(record)
+    for name in names:
+        if name not in record:
+            known = ", ".join(map(repr, record))
+            raise ValueError(f"{place} has no column {name!r}; name that of the text by --text, of {known}")
+        if not isinstance(record[name], str | None):
+            raise ValueError(f"{place} holds {record[name]!r} in the column {name!r}, which is no text")
+    found = {field: record[name] or "" for field, name in zip(fields, names, strict=True)}
+    return found[fields[0]] if len(fields) == 1 else json.dumps(found, ensure_ascii=False), found
+
+
+def holds_records(file: Path) -> bool:
+    """Whether a file holds JSON lines or a table, by its name."""
+    return holds_json_lines(file) or holds_a_table(file)
+
+
+def is_blank(example: dict[str, str]) -> bool:
+    """Whether there is nothing to classify."""
+    return not any(text.strip() for text in example.values())
+
+
+def read_example(source: str, fields: Sequence[str]) -> dict[str, str]:
+    """The fields of a pattern by name, from a text or from a JSON object.
 
     Args:
         source: what the user gave.
         fields: names of the pattern's texts.
 
     Raises:
-        ValueError: the pattern takes several texts, and this is no JSON object.
+        ValueError: the pattern takes several texts, and this is no JSON object of them.
 
     Example:
         >>> read_example('{"a": "天气", "b": "好"}', ["a", "b"]), read_example("{笑}很好", ["text"])
-        ({'a': '天气', 'b': '好'}, '{笑}很好')
+        ({'a': '天气', 'b': '好'}, {'text': '{笑}很好'})
     """
     try:
-        found = json.loads(source) if source.lstrip().startswith("{") else None
-    except ValueError:
+        found: Any = json.loads(source) if source.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
         found = None
-    if isinstance(found, dict) and (len(fields) > 1 or set(fields) <= set(found)):
-        return found
-    if len(fields) > 1:
+    if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in fields):
+        return {name: found[name] for name in fields}
+    if len(fields) > 1 and source.strip():
         raise ValueError(f"{source[:40]!r} must be a JSON object with the pattern's texts: {', '.join(fields)}")
-    return source
+    return dict.fromkeys(fields, source)
 
 
 def read_labels(options: list[str]) -> dict[str, list[str]]:
@@ -89,5 +225,5 @@ def read_labels(options: list[str]) -> dict[str, list[str]]:
         name, equals, given = option.partition("=")
         if not (name and equals and given):
             raise ValueError(f"--label {option!r} must look like name=word or name=word,word")
-        words.setdefault(name, []).extend(given.split(","))
+        words.setdefault(name, []).extend(re.split("[,，]", given))
     return words

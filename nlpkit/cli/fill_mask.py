@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.probes.gaps import fill_gaps
 from nlpkit.sources import find_model
-
-if TYPE_CHECKING:
-    from transformers import FillMaskPipeline
 
 
 def fill_mask(
@@ -36,26 +34,6 @@ def fill_mask(
             typer.echo(json.dumps({"text": text, "fillings": fillings}, ensure_ascii=False))
         else:
             print_fillings(text, fillings)
-
-
-def fill_gaps(text: str, fill: FillMaskPipeline) -> list[list[tuple[str, float]]]:
-    """The best words for each gap of a text, with their probabilities.
-
-    Raises:
-        ValueError: the text has no gap, or is too long for the model.
-    """
-    assert fill.tokenizer is not None
-    mask = fill.tokenizer.mask_token
-    if mask is None or mask not in text:
-        raise ValueError(f"no {mask} in {text!r}; put one where a word is to be found")
-    room = fill.tokenizer.model_max_length
-    room = min(room, getattr(fill.model.config, "max_position_embeddings", None) or room)
-    length = len(fill.tokenizer(text, verbose=False)["input_ids"])
-    if length > room:
-        raise ValueError(f"{text[:20]!r}... has {length} tokens, the model takes {room}; shorten it")
-    found: list[Any] = fill(text)  # rows of one gap, or a list of rows for each of several gaps
-    gaps = found if isinstance(found[0], list) else [found]
-    return [[(row["token_str"], row["score"]) for row in gap] for gap in gaps]
 
 
 def print_fillings(text: str, fillings: list[list[tuple[str, float]]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,21 @@ TextFile = Annotated[
     ),
 ]
 
+TextName = Annotated[str, typer.Option(help="The text's name in JSON objects, .csv and .tsv.")]
+Page = Annotated[Path | None, typer.Option(help="Write a page for a browser, with all texts, to this file.")]
+AsObjects = Annotated[bool, typer.Option("--json", help="One JSON object per text, as for those given so.")]
+
+
+#: How a line of a treebank begins: a comment or a word of CoNLL-U, or a tree in brackets.
+_TREEBANKS = {
+    "CoNLL-U, whose texts are its columns; nlpkit parse --conllu reads it": re.compile(
+        r"# (sent_id|text|newdoc|newpar|global\.columns)\b|\d+([-.]\d+)?\t([^\t]*\t){6}"
+    ),
+    "trees in brackets; nlpkit parse --evaluate reads them": re.compile(
+        r"\(\s*\([A-Z]+\b|\((ROOT|TOP|S|IP|CP|NP|VP)\s*(\(|$)"
+    ),
+}
+
 
 def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[str]:
     r"""The texts that a verb is given, blank ones included, so that answers keep their places.
@@ -37,12 +53,18 @@ def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[st
     Raises:
         FileNotFoundError: no such file.
         ValueError: both are given, an argument is the name of a file, standard input is closed, or, while iterating,
-            a line is not UTF-8.
+            a line is not UTF-8, or the first one is a treebank's.
 
     Example:
         >>> list(read_texts(["酒店很好", ""]))
         ['酒店很好', '']
     """
+    given = read_given_lines(texts, file)
+    return given if texts and texts != ["-"] else _no_treebank(given, file)
+
+
+def read_given_lines(texts: list[str] | None, file: Path | None = None) -> Iterator[str]:
+    """The lines that a verb is given, whatever they hold; otherwise as ``read_texts``."""
     if texts and texts != ["-"]:
         if file is not None:
             raise ValueError(f"give texts or --file, not both; got {texts[0]!r} and --file {file}")
@@ -59,6 +81,18 @@ def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[st
     if sys.stdin.isatty():
         typer.echo("nlpkit: reading texts from the keyboard, one per line; Ctrl-D ends them", err=True)
     return decode_lines(sys.stdin.buffer, "standard input")
+
+
+def _no_treebank(lines: Iterable[str], file: Path | None) -> Iterator[str]:
+    """Lines, unless the first that is not blank shows that they are no texts."""
+    begun = False
+    for line in lines:
+        if not begun and line.strip():
+            begun = True
+            for kind, beginning in _TREEBANKS.items():
+                if beginning.match(line):
+                    raise ValueError(f"{file or 'standard input'} is no text per line, but {kind}")
+        yield line
 
 
 def _names_a_file(text: str) -> bool:

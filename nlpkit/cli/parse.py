@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.cli.inputs import Model, TextFile, Texts, read_given_lines, read_texts
+from nlpkit.cli.treebank_scores import Terms, check_evaluation, score_constituents, score_dependencies
 from nlpkit.files import whole_file, whole_folder, write_json
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
     from nlpkit.perturbed_masking.parses import Parse
-    from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
-    from nlpkit.perturbed_masking.treebanks.evaluation import Report
     from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 
-Decoder = Callable[..., Any]
-
-_DEPENDENCIES, _CONSTITUENTS = ("eisner", "edmonds"), ("mart", "top_down", "cky", "leaning_cky")
-_PICTURES = ("svg", "heatmap", "heatmap-png")
+_DEPENDENCIES = ("leaning_eisner", "eisner", "edmonds")
+_CONSTITUENTS = ("leaning_cky", "cky", "mart", "top_down", "distortion")
+_PUBLISHED = ("eisner", "edmonds", "mart")
+_HEAT_MAPS = ("heatmap", "heatmap-png")
+_PICTURES = ("svg", *_HEAT_MAPS)
 _FORMATS = ("conllu", "brackets", "json", "tree", *_PICTURES)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How a treebank is scored.
-
-    Args:
-        punctuation: ``"counted"``, ``"unscored"`` or ``"removed"``.
-        max_words: longer sentences are left out.
-        gold_root: parsers are told the root.
-        faithful: baselines as published.
-    """
-
-    punctuation: str = "counted"
-    max_words: int | None = None
-    gold_root: bool = False
-    faithful: bool = False
-
-    def admit(self, words: int) -> bool:
-        """Whether a sentence of this many words is scored."""
-        return 0 < words <= (self.max_words or words)
 
 
 def parse(
@@ -54,8 +31,11 @@ def parse(
     model: Model = "wobert-mini-zh",
     decoder: Annotated[
         str,
-        typer.Option(help="eisner or edmonds for dependencies; mart, top_down, cky or leaning_cky for constituents."),
-    ] = "eisner",
+        typer.Option(
+            help="leaning_eisner, eisner or edmonds for dependencies; leaning_cky, cky, mart, top_down or distortion "
+            "for constituents. The first of each is best."
+        ),
+    ] = "leaning_eisner",
     write: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +43,13 @@ def parse(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File to write (pictures: folder; --evaluate: JSON).")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Draw all sentences on one page, to be opened in a browser: trees, brackets, impact."),
+    ] = None,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="Drawings: colour arcs by the heads that the CoNLL-U input has.")
+    ] = False,
     conllu: Annotated[bool, typer.Option(help="The input is CoNLL-U, whatever its name.")] = False,
     words: Annotated[bool, typer.Option(help="The words of a line are separated by blanks.")] = False,
     evaluate: Annotated[
@@ -75,68 +62,90 @@ def parse(
         bool, typer.Option("--gold-root", help="With --evaluate: tell parsers the root.")
     ] = False,
     faithful: Annotated[bool, typer.Option(help="Decode as the published code does, quirks included.")] = False,
-    layer: Annotated[int, typer.Option(help="Hidden layer to compare, from 1; -1 is the last.")] = -1,
+    marks: Annotated[
+        str | None, typer.Option(help="Dependencies: attach punctuation to the root (root), or parse it (words).")
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Hidden layer to compare, from 1; -1 is the last. Without it, all layers vote.")
+    ] = None,
     distance: Annotated[str, typer.Option(help="euclidean, cosine, probability or jensen_shannon.")] = "euclidean",
     units: Annotated[str, typer.Option(help="What lines of text are cut into: characters, or tokens.")] = "characters",
     overlong: Annotated[bool, typer.Option("--split", help="Handle what is over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
     file: TextFile = None,
 ) -> None:
-    """Parse sentences with a masked language model that was never taught grammar."""
-    from nlpkit.perturbed_masking import Measure, PerturbedMasking, report_table
+    """Parse sentences with a masked language model that was never taught grammar.
 
-    decode = choose_decoder(decoder, faithful)
+    Expect little of it: dependencies are hardly better than a chain of words with marks on its root, as --evaluate
+    shows beside them; constituents of a 12-layer model are better than branching to the right.
+    """
+    from nlpkit.perturbed_masking import Measure, PerturbedMasking, report_table, save_page
+
+    dependencies = decoder in _DEPENDENCIES
+    check_decoder(decoder, faithful, marks)
+    options: dict[str, object] = {"faithful": True} if faithful else {}
+    if dependencies:
+        options["marks"] = marks or ("words" if faithful else "root")
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
     if evaluate is not None:
-        check_evaluation(decoder, terms, refused={"the texts": texts, "--file": file, "--format": write})
+        refused = {"the texts": texts, "--file": file, "--format": write, "--html": html, "--gold": gold}
+        check_evaluation(dependencies, decoder, terms, refused)
     else:
-        write = check_format(decoder, write, output)
+        write = check_format(decoder, write, output, html)
+        if gold and (not dependencies or (html is None and write != "svg")):
+            raise ValueError("--gold colours the arcs of drawings; give --html or --format svg, and dependencies")
         if terms != Terms(faithful=faithful):
             raise ValueError("--punctuation, --max-words and --gold-root are for --evaluate; give it a treebank")
+    chosen = layer is not None or distance != "euclidean" or faithful
     masking = PerturbedMasking.from_pretrained(
         find_model(model),
-        measure=Measure(layer, distance),  # type: ignore[arg-type]
+        measure=Measure(-1 if layer is None else layer, distance) if chosen else None,  # type: ignore[arg-type]
         units=units,  # type: ignore[arg-type]
         overlong="split" if overlong else "refuse",
         bf16=bf16,
     )
     if evaluate is not None:
-        score = score_dependencies if decoder in _DEPENDENCIES else score_constituents
-        report = score(masking, evaluate, decoder, decode, terms)
+        score = score_dependencies if dependencies else score_constituents
+        report = score(masking, evaluate, decoder, terms, options)
         typer.echo(report_table(report))
         if output is not None:
             write_json(output, report)
         return
-    parses = parse_all(masking, read_sentences(texts, file, conllu, words), decode)
-    if write in _PICTURES and output is not None:
-        write_pictures(parses, write, output)
+    parses = masking.iter_parses(read_sentences(texts, file, conllu, words), decoder, **options)
+    if html is not None:
+        save_page((one for one in parses if one is not None), html, gold=gold)
+    elif write in _PICTURES and output is not None:
+        write_pictures(parses, write, output, gold)
     else:
         write_lines((write_parse(one, str(write)) for one in parses), output)
 
 
-def choose_decoder(name: str, faithful: bool) -> Decoder:
-    """The function of a matrix that ``--decoder`` and ``--faithful`` mean.
+def check_decoder(name: str, faithful: bool, marks: str | None) -> None:
+    """Refuse what ``--decoder`` cannot do.
 
     Raises:
-        ValueError: no such decoder, or it has no published form.
+        ValueError: no such decoder; it has no published form; or marks are nothing to it.
     """
-    from nlpkit.perturbed_masking.trees.decoders import named_decoders
+    if name not in (*_DEPENDENCIES, *_CONSTITUENTS):
+        raise ValueError(f"--decoder {name} is unknown; use {', '.join((*_DEPENDENCIES, *_CONSTITUENTS))}")
+    if faithful and name not in _PUBLISHED:
+        raise ValueError(f"--faithful: {name} was never published; use {', '.join(_PUBLISHED)}")
+    if marks is not None and name in _CONSTITUENTS:
+        raise ValueError(f"--marks is for dependencies; the constituents of {name} have no root to attach them to")
+    if marks not in (None, "root", "words"):
+        raise ValueError(f"--marks {marks} is unknown; use root or words")
 
-    decoders = named_decoders("dependencies") | named_decoders("constituents")
-    if name not in decoders:
-        raise ValueError(f"--decoder {name} is unknown; use {', '.join(decoders)}")
-    if faithful and name in ("top_down", "cky", "leaning_cky"):
-        raise ValueError(f"--faithful: {name} was never published; use eisner, edmonds or mart")
-    return partial(decoders[name], faithful=True) if faithful else decoders[name]
 
-
-def check_format(decoder: str, write: str | None, output: Path | None) -> str:
+def check_format(decoder: str, write: str | None, output: Path | None, html: Path | None = None) -> str:
     """The form to write, by default CoNLL-U for dependencies and brackets for constituents.
 
     Raises:
-        ValueError: no such form, it cannot hold the trees, or there is no folder for its pictures.
+        ValueError: no such form, it cannot hold the trees, there is no folder for its pictures, or a page is asked
+            for as well.
     """
     dependencies = decoder in _DEPENDENCIES
+    if html is not None and (write or output):
+        raise ValueError(f"--html {html} draws all on one page; leave --format and --output out")
     if write is None:
         return "conllu" if dependencies else "brackets"
     if write not in _FORMATS:
@@ -146,24 +155,9 @@ def check_format(decoder: str, write: str | None, output: Path | None) -> str:
         raise ValueError(f"--format {write} cannot hold the {kind} of {decoder}; use {other}, json, tree or svg")
     if write in _PICTURES and output is None:
         raise ValueError(f"--format {write} draws one file per sentence; give --output FOLDER")
+    if write in _HEAT_MAPS and decoder == "distortion":
+        raise ValueError(f"--format {write} draws impact, which --decoder distortion does not measure; use svg")
     return write
-
-
-def check_evaluation(decoder: str, terms: Terms, refused: Mapping[str, object]) -> None:
-    """Refuse options that do not go with ``--evaluate``, before a model is loaded.
-
-    Raises:
-        ValueError: they do not; the message says which would.
-    """
-    for option, value in refused.items():
-        if value:
-            raise ValueError(f"--evaluate parses the treebank's own sentences and prints scores; leave {option} out")
-    if terms.punctuation not in ("counted", "unscored", "removed"):
-        raise ValueError(f"--punctuation {terms.punctuation} is unknown; use counted, unscored or removed")
-    if decoder in _CONSTITUENTS and terms.punctuation == "unscored":
-        raise ValueError("--punctuation unscored is for dependencies; constituents have it counted or removed")
-    if decoder in _CONSTITUENTS and terms.gold_root:
-        raise ValueError(f"--gold-root is for dependencies; the constituents of {decoder} have no root")
 
 
 def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, words: bool) -> Iterator[str | Sentence]:
@@ -178,23 +172,10 @@ def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, wor
 
     named_so = file is not None and any(suffix.lower() in (".conllu", ".conll") for suffix in file.suffixes)
     if conllu or named_so:
-        yield from read_conllu(read_texts(texts, file) if file is None or texts else file)
+        yield from read_conllu(read_given_lines(texts, file) if file is None or texts else file)
         return
     for line in read_texts(texts, file):
         yield Sentence.of(line.split()) if words and line.strip() else line
-
-
-def parse_all(
-    masking: PerturbedMasking, sentences: Iterable[str | Sentence], decode: Decoder
-) -> Iterator[Parse | None]:
-    """Parse sentences one by one, in bounded memory; ``None`` for each in which the tokenizer finds no unit."""
-    from nlpkit.perturbed_masking import Parse, Sentence
-
-    for units, matrices in masking.iter_measures(sentences):
-        sentence = units.sentence
-        if not isinstance(sentence, Sentence):
-            sentence = Sentence.in_text(str(sentence), units.spans or ())
-        yield Parse(sentence, matrices[0], decode(matrices[0])) if sentence.words else None
 
 
 def write_parse(one: Parse | None, write: str) -> str:
@@ -219,7 +200,7 @@ def write_lines(items: Iterable[str], output: Path | None) -> None:
         lines.writelines(f"{item}\n" for item in items)
 
 
-def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path) -> None:
+def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path, gold: bool) -> None:
     """Write one picture per sentence, ``0001.svg`` and so on; numbers of sentences without words are left out."""
     from nlpkit.perturbed_masking import save_heat_map
 
@@ -229,49 +210,6 @@ def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path) -> 
                 continue
             path = draft / f"{number:04}{'.png' if write == 'heatmap-png' else '.svg'}"
             if write == "svg":
-                path.write_text(one.svg(), "utf-8")
-            else:
+                path.write_text(one.svg(gold=gold), "utf-8")
+            elif one.impact is not None:
                 save_heat_map(one.impact, one.sentence.forms, path)
-
-
-def score_dependencies(masking: PerturbedMasking, treebank: Path, name: str, decode: Decoder, terms: Terms) -> Report:
-    """Parse the words of a CoNLL-U treebank and compare."""
-    from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
-    from nlpkit.perturbed_masking.treebanks.evaluation import evaluate_dependencies, gold_root, without_punctuation
-
-    remove = terms.punctuation == "removed"
-    gold = [without_punctuation(sentence) if remove else sentence for sentence in read_conllu(treebank)]
-    gold = [sentence for sentence in gold if terms.admit(len(sentence.words))]
-    refuse_nothing(gold, treebank)
-    roots = [gold_root(sentence) if terms.gold_root else None for sentence in gold]
-    matrices = masking.iter_impact(gold)
-    heads = [decode(matrix, root=root) for matrix, root in zip(matrices, roots, strict=True)]
-    return evaluate_dependencies(
-        gold,
-        {name: heads},
-        given_root=terms.gold_root,
-        faithful=terms.faithful,
-        score_punctuation=terms.punctuation == "counted",
-    )
-
-
-def score_constituents(masking: PerturbedMasking, treebank: Path, name: str, decode: Decoder, terms: Terms) -> Report:
-    """Parse the words of a treebank of Penn brackets and compare."""
-    from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, read_brackets
-    from nlpkit.perturbed_masking.treebanks.evaluation import evaluate_constituents
-
-    dropped = PUNCTUATION_TAGS if terms.punctuation == "removed" else ()
-    gold = [one for one in read_brackets(treebank, drop_tags=dropped) if terms.admit(len(one.words))]
-    refuse_nothing(gold, treebank)
-    trees = [decode(matrix) for matrix in masking.iter_impact([list(one.words) for one in gold])]
-    return evaluate_constituents(gold, {name: trees})
-
-
-def refuse_nothing(gold: Sequence[object], treebank: Path) -> None:
-    """Refuse to score no sentence at all.
-
-    Raises:
-        ValueError: the treebank is empty, or every sentence was left out.
-    """
-    if not gold:
-        raise ValueError(f"{treebank} holds no sentence to score, or none of at most --max-words words")

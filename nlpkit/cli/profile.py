@@ -21,14 +21,18 @@ def profile(
     bf16: Annotated[bool, typer.Option(help="Compute in bf16.")] = False,
     output: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
-    """Measure memory and time of a training step: full, LoRA, BitFit, ladder, ladder with cached taps."""
+    """Measure memory and time of a training step: full, LoRA, BitFit, ladder, tuned from a layer, with kept taps.
+
+    Ways that the model cannot be trained in are left out, and why is said.
+    """
     import torch
     from rich.console import Console
     from transformers import AutoModelForSequenceClassification
 
+    from nlpkit.extras import install_hint
     from nlpkit.files import write_json
     from nlpkit.ladder_side_tuning import ladder_ways
-    from nlpkit.probes import profile_table, profile_tuning, standard_ways
+    from nlpkit.probes import possible_ways, profile_table, profile_tuning, room_for_tokens, standard_ways
 
     if min(batch_size, length, labels, rounds) < 1:
         raise ValueError("--batch-size, --length, --labels and --rounds must be at least 1")
@@ -36,7 +40,7 @@ def profile(
     found = AutoModelForSequenceClassification.from_pretrained(
         find_model(model), num_labels=labels, dtype="float32"
     ).to(device)
-    limit = getattr(found.config, "max_position_embeddings", None)
+    limit = room_for_tokens(found)
     if limit is not None and length > limit:
         raise ValueError(f"--length {length} is over the model's limit of {limit} tokens")
     generator = torch.Generator().manual_seed(0)
@@ -46,7 +50,11 @@ def profile(
         "attention_mask": torch.ones_like(ids).to(device),
         "labels": torch.arange(batch_size).remainder(labels).to(device),
     }
-    ways = standard_ways() | ladder_ways()
+    ways, refused = possible_ways(found, batch, standard_ways() | ladder_ways())
+    if "LoRA" not in ways | refused:
+        refused["LoRA"] = f"peft is not installed; {install_hint('peft')}"
+    for name, reason in refused.items():
+        typer.echo(f"left out: {name}: {reason}", err=True)
     profiles = profile_tuning(found, batch, ways=ways, rounds=rounds, autocast=torch.bfloat16 if bf16 else None)
     Console().print(profile_table(profiles))
     if output is not None:

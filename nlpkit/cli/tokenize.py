@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.sources import find_model
 
@@ -27,29 +28,51 @@ def tokenize(
         str | None, typer.Option(help="With --vocabulary: faithful (the default) or constrained.")
     ] = None,
     compare: Annotated[bool, typer.Option(help="Show character tokens beside word tokens.")] = False,
+    engine: EngineName = "here",
+    workers: Workers = None,
     file: TextFile = None,
 ) -> None:
     """Tokenize texts: ids, pieces and offsets as JSON lines, or with --compare a table."""
-    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
-
     if fallback is not None and vocab is None:
         raise ValueError(
             "--fallback is for --vocabulary; a model's tokenizer has its own. Give a vocab.txt, or leave it out"
         )
-    if vocab is not None:
-        tokenizer = WoBertTokenizer(vocab, fallback=fallback or "faithful")  # type: ignore[arg-type]
-    else:
-        tokenizer = WoBertTokenizer.from_pretrained(find_model(model))
-    lines = read_texts(texts, file)
+    opening = partial(open_tokenizer, find_model(model) if vocab is None else vocab, fallback)
     if compare:
-        print_comparison(lines, tokenizer)
+        print_comparison(read_texts(texts, file), opening())
         return
-    while batch := list(islice(lines, _BATCH)):
-        encoding = tokenizer(batch, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        for row, ids in enumerate(encoding["input_ids"]):
-            pieces = tokenizer.convert_ids_to_tokens(ids)
-            offsets = encoding["offset_mapping"][row]
-            typer.echo(json.dumps({"ids": ids, "pieces": pieces, "offsets": offsets}, ensure_ascii=False))
+    found = work_on(
+        find_engine(engine, workers), read_texts, texts, file, partial(tokens_in_json, opening), size=_BATCH
+    )
+    for _, lines in found:
+        for line in lines:
+            typer.echo(line)
+
+
+def open_tokenizer(source: str | Path, fallback: str | None = None) -> WoBertTokenizer:
+    """A tokenizer.
+
+    Args:
+        source: its folder, or the file of a vocabulary.
+        fallback: of a vocabulary.
+    """
+    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+
+    if Path(source).is_file():
+        return WoBertTokenizer(source, fallback=fallback or "faithful")  # type: ignore[arg-type]
+    return WoBertTokenizer.from_pretrained(source)
+
+
+def tokens_in_json(opening: Callable[[], WoBertTokenizer]) -> Callable[[list[str]], list[str]]:
+    """What makes of texts the lines that the verb prints."""
+    return partial(_tokens_in_json, opening())
+
+
+def _tokens_in_json(tokenizer: WoBertTokenizer, texts: list[str]) -> list[str]:
+    encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    rows = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+    found = ({"ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids), "offsets": at} for ids, at in rows)
+    return [json.dumps(row, ensure_ascii=False) for row in found]
 
 
 def print_comparison(texts: Iterable[str], words: WoBertTokenizer) -> None:

@@ -66,7 +66,8 @@ def wordify(
     from nlpkit.data.text_corpus import domain_of, find_text_files, read_sample
     from nlpkit.files import whole_folder
     from nlpkit.wobert.wordifying import wordify as surgery
-    from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary, count_tokens
+    from nlpkit.wobert.words.token_counts import count_tokens
+    from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary
     from nlpkit.wobert.words.vocabulary_file import read_vocabulary
 
     files = find_text_files(corpus) if corpus else []

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import LayerNorm
 from transformers import BertForMaskedLM, PreTrainedModel
 
+from nlpkit.modes import evaluating
+
 #: At less, new heads learn late (benchmarks/state_scale.py). More would help them further, but divides the weights of
 #: the masked-LM head, which prompts are trained through, by as much.
 USUAL_RMS = 0.5
@@ -20,20 +22,20 @@ def last_state_rms(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor
     """Root mean square of the last hidden states over all tokens except padding.
 
     Args:
-        model: a BERT-like model with any head; it is put in evaluation mode.
+        model: a BERT-like model with any head; it is left in the mode (training or not) it was in.
         batches: inputs with ``input_ids`` and, where there is padding, ``attention_mask``, both ``(batch, length)``.
 
     Returns:
         About 1 for a layer normalisation at its initial weights.
     """
-    model.eval()
     squares, values = 0.0, 0
-    for batch in batches:
-        ids = batch["input_ids"].to(model.device)
-        mask = batch.get("attention_mask", torch.ones_like(ids)).to(model.device)
-        states = model.base_model(ids, attention_mask=mask).last_hidden_state[mask.bool()]  # (tokens, hidden)
-        squares += float(states.double().square().sum())
-        values += states.numel()
+    with evaluating(model):
+        for batch in batches:
+            ids = batch["input_ids"].to(model.device)
+            mask = batch.get("attention_mask", torch.ones_like(ids)).to(model.device)
+            states = model.base_model(ids, attention_mask=mask).last_hidden_state[mask.bool()]  # (tokens, hidden)
+            squares += float(states.double().square().sum())
+            values += states.numel()
     return sqrt(squares / values)
 
 

@@ -111,6 +111,31 @@ def test_texts_that_only_look_like_paths_are_texts() -> None:
     assert list(read_texts(texts)) == texts
 
 
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [
+        ("# sent_id = 1\n", "CoNLL-U"),
+        ("1\t今天\t_\tNOUN\t_\t_\t2\tnsubj\t_\t_\n", "CoNLL-U"),
+        ("1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_\n", "CoNLL-U"),
+        ("( (S (NP (DT The) (NN cat)) (VP (VBD sat))) )\n", "trees in brackets"),
+        ("(ROOT\n", "trees in brackets"),
+        ("(S (NP (NN x)) (VP (VB y)))\n", "trees in brackets"),
+        ("(A) 今天天气不错\n", None),
+        ("(IP) is an address (S) too\n", None),
+        ("# 今天天气不错\n", None),
+        ("1\t今天\n", None),
+    ],
+)
+def test_treebanks_are_no_texts(tmp_path: Path, beginning: str, kind: str | None) -> None:
+    (tmp_path / "x.txt").write_text("\n" + beginning + "今天\n", "utf-8")
+    if kind is None:
+        assert list(read_texts(None, tmp_path / "x.txt"))[1] == beginning.rstrip("\n")
+    else:
+        with pytest.raises(ValueError, match=rf"x\.txt is no text per line, but {kind}"):
+            list(read_texts(None, tmp_path / "x.txt"))
+    assert list(read_texts([beginning])) == [beginning]
+
+
 def test_a_dash_among_texts_is_refused() -> None:
     with pytest.raises(ValueError, match="- reads standard input only where it is the one text"):
         read_texts(["好", "-"])

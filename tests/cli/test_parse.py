@@ -6,24 +6,19 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import typer
+from nltk import Tree
 from typer.testing import CliRunner
 
-from nlpkit.cli.parse import (
-    Terms,
-    check_evaluation,
-    check_format,
-    choose_decoder,
-    parse,
-    read_sentences,
-    write_lines,
-)
+from nlpkit.cli.parse import check_decoder, check_format, parse, read_sentences, write_lines
+from nlpkit.cli.treebank_scores import Terms, check_evaluation
+from nlpkit.perturbed_masking.impact.measurement import Measure
+from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
 from nlpkit.perturbed_masking.treebanks.conllu import read_conllu
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
-from nlpkit.perturbed_masking.trees.constituents import mart
+from nlpkit.perturbed_masking.trees.decoders import named_decoders
 from nlpkit.perturbed_masking.trees.dependencies import eisner
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.modeling import WoBertForMaskedLM
@@ -65,7 +60,7 @@ def test_texts_become_conllu_or_brackets(call: Call, tmp_path: Path) -> None:
     assert first.heads.count(0) == second.heads.count(0) == 1
     assert first.comments == ("# text = 酒店很好。",)
     lines = call("--decoder", "mart", stdin="\n".join(texts)).splitlines()
-    assert [line.translate({ord(c): None for c in "() "}) for line in lines] == texts
+    assert ["".join(Tree.fromstring(line).leaves()) if line else "" for line in lines] == texts
 
 
 def test_conllu_keeps_its_words_and_annotation(call: Call, tmp_path: Path) -> None:
@@ -97,9 +92,10 @@ def test_evaluation_prints_the_parser_beside_the_baselines(call: Call, tmp_path:
     (tmp_path / "gold.conllu").write_text(treebank * 3, "utf-8")
     table = call("--evaluate", str(tmp_path / "gold.conllu"), "--gold-root", "--output", str(tmp_path / "r.json"))
     assert [row.split("  ")[0] for row in table.splitlines()[1:]] == [
-        "eisner",
+        "leaning_eisner",
         "right chain",
         "left chain",
+        "right chain, marks on root",
         "random trees",
         "star",
     ]
@@ -108,7 +104,8 @@ def test_evaluation_prints_the_parser_beside_the_baselines(call: Call, tmp_path:
     (tmp_path / "gold.mrg").write_text("(S (NN 酒店) (VP (RB 很) (JJ 好)))\n" * 2, "utf-8")
     table = call("--evaluate", str(tmp_path / "gold.mrg"), "--decoder", "cky", "--max-words", "3")
     baseline = next(row for row in table.splitlines() if row.startswith("right branching"))
-    assert baseline.split()[2:] == ["100.00", "[100.0,", "100.0]"] * 3
+    assert baseline.split()[2:] == ["100.00", "[100.0,", "100.0]"] * 4
+    assert table.split("\n")[0].split("  ")[-1] == "sentence F1"
 
 
 @pytest.mark.parametrize(
@@ -139,18 +136,54 @@ def test_terms_that_do_not_fit_are_refused(
     decoder: str, terms: Terms, refused: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_evaluation(decoder, terms, refused)
+        check_evaluation(decoder == "eisner", decoder, terms, refused)
 
 
-def test_decoders_are_chosen_by_name() -> None:
-    impact = np.random.default_rng(0).random((6, 6)) * 9
-    assert choose_decoder("eisner", False)(impact) == eisner(impact)
-    assert choose_decoder("eisner", True)(impact, root=2) == eisner(impact, root=2, faithful=True)
-    assert choose_decoder("mart", True)(impact) == mart(impact, faithful=True)
-    with pytest.raises(ValueError, match=r"--decoder best is unknown; use eisner, .*, cky, leaning_cky"):
-        choose_decoder("best", False)
-    with pytest.raises(ValueError, match="--faithful: cky was never published"):
-        choose_decoder("cky", True)
+def test_decoders_have_names_and_some_a_published_form() -> None:
+    for decoder in (*named_decoders("dependencies"), *named_decoders("constituents"), "distortion"):
+        check_decoder(decoder, False, None)
+    for decoder in ("eisner", "edmonds", "mart"):
+        check_decoder(decoder, True, None)
+    with pytest.raises(ValueError, match=r"--decoder best is unknown; use leaning_eisner, .*, top_down, distortion"):
+        check_decoder("best", False, None)
+    with pytest.raises(ValueError, match="--faithful: cky was never published; use eisner, edmonds, mart"):
+        check_decoder("cky", True, None)
+    with pytest.raises(ValueError, match="--marks is for dependencies; the constituents of cky"):
+        check_decoder("cky", False, "root")
+    with pytest.raises(ValueError, match="--marks low is unknown; use root or words"):
+        check_decoder("eisner", False, "low")
+
+
+def test_the_default_is_what_the_library_does_without_any_choice(call: Call, model: str) -> None:
+    masking = PerturbedMasking.from_pretrained(model, device="cpu", show_progress=False)
+    text = "酒店很好，今天天气不错。"
+    assert json.loads(call("--format", "json", text))["heads"] == masking.dependencies([text])[0]
+    brackets = call("--decoder", "leaning_cky", text).strip()
+    assert brackets == masking.constituents([text])[0].brackets(text)
+    last = PerturbedMasking.from_pretrained(model, device="cpu", measure=Measure(), show_progress=False)
+    published = json.loads(call("--format", "json", "--decoder", "eisner", "--faithful", text))["heads"]
+    assert published == eisner(last.impact([text])[0], faithful=True)
+    words = json.loads(call("--format", "json", "--decoder", "eisner", "--marks", "words", "--layer", "-1", text))
+    assert words["heads"] == eisner(last.impact([text])[0])
+
+
+def test_the_page_and_pictures_show_gold_where_they_are_told(call: Call, tmp_path: Path) -> None:
+    line = "{}\t{}\t_\tNOUN\t_\t_\t{}\tobj\t_\t_\n"
+    (tmp_path / "a.conllu").write_text("".join(map(line.format, "123", ("酒店", "很", "好"), "230")) + "\n", "utf-8")
+    file = ("--file", str(tmp_path / "a.conllu"))
+    call(*file, "--html", str(tmp_path / "page.html"), "--gold")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.count("<article>") == 1 and "#2a7f3e" in page
+    call(*file, "--format", "svg", "--output", str(tmp_path / "pictures"))
+    picture = (tmp_path / "pictures" / "0001.svg").read_text("utf-8")
+    assert picture.count(">NOUN</text>") == 3 and "#2a7f3e" not in picture
+    for more in (("--format", "json"), ("--decoder", "cky", "--html", str(tmp_path / "page.html"))):
+        with pytest.raises(ValueError, match="--gold colours the arcs of drawings; give --html or --format svg"):
+            call(*file, "--gold", *more)
+    with pytest.raises(ValueError, match="draws all on one page; leave --format and --output out"):
+        call(*file, "--html", str(tmp_path / "page.html"), "--format", "svg")
+    with pytest.raises(ValueError, match="--format heatmap draws impact, which --decoder distortion does not measure"):
+        call(*file, "--format", "heatmap", "--output", str(tmp_path / "maps"), "--decoder", "distortion")
 
 
 def test_options_of_evaluation_need_a_treebank(call: Call) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from nlpkit.cli.segment import segment
-from nlpkit.perturbed_masking import MeanWordLength, Measure, PerturbedMasking
+from nlpkit.perturbed_masking import CountedLinks, MeanWordLength, Measure, MixedLinks, PerturbedMasking
+from nlpkit.perturbed_masking import segment as segment_by
 from tests.perturbed_masking.small_models import bert, tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["今天天气不错，我们去吧。", "", "天 气X"]
 
 
@@ -40,6 +44,56 @@ def test_words_are_those_of_the_library(model: str, tmp_path: Path) -> None:
     as_json = call(*options, stdin="\n".join(TEXTS) + "\n")
     assert [json.loads(line) for line in as_json.stdout.splitlines()] == parser.segment(TEXTS, MeanWordLength(2.0))
     assert call("--threshold", "0", "--absolute", "-m", model, stdin="天 气X").stdout == "天 气 X\n"
+
+
+def lines(words: list[list[str]]) -> str:
+    return "".join(" ".join(one) + "\n" for one in words)
+
+
+def test_by_default_words_come_from_the_shipped_counts(tmp_path: Path) -> None:
+    counts = CountedLinks.from_pretrained(show_progress=False)
+    assert call(stdin="\n".join(TEXTS)).stdout == lines(segment_by(counts, TEXTS))
+    assert call("--source", "counts", "--absolute", *TEXTS).stdout == lines(segment_by(counts, TEXTS, relative=False))
+    counts.save_pretrained(tmp_path)
+    assert call("--counts", str(tmp_path), *TEXTS).stdout == lines(segment_by(counts, TEXTS))
+
+
+def test_no_model_is_loaded_for_counts() -> None:
+    code = (
+        "import sys; from nlpkit.cli import app; app(['segment', '今天天气不错'], standalone_mode=False); "
+        "print([module for module in ('torch', 'transformers', 'tokenizers') if module in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert found.stdout == "今天 天气 不错\n[]\n"
+
+
+def test_counts_and_a_model_are_mixed_where_both_are_asked_for(model: str) -> None:
+    masking = PerturbedMasking(bert(), tokenizer(), measure=Measure(2), show_progress=False)
+    both = MixedLinks([CountedLinks.from_pretrained(show_progress=False), masking])
+    options = ["--source", "both", "--model", model, "--layer", "2", "--mean-length", "1.5"]
+    assert call(*options, *TEXTS).stdout == lines(segment_by(both, TEXTS, MeanWordLength(1.5)))
+    impact = call("--source", "impact", "--model", model, "--layer", "2", *TEXTS)
+    assert impact.stdout == lines(masking.segment(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "jieba"], "--source jieba is unknown; use counts, impact, both"),
+        (["--layer", "2"], "uses no model; leave out --layer, or give --source impact or --source both"),
+        (["--source", "counts", "-m", "m", "--bf16"], "--source counts uses no model; leave out --model, --bf16, or"),
+        (
+            ["--source", "impact", "--counts", "c"],
+            "--source impact uses no counts; leave out --counts, or give",
+        ),
+        (["--counts", "wobert-mini-zh"], "wobert-mini-zh holds no counted_links.safetensors"),
+        (["--source", "both", "--units", "tokens"], "into different units; give units='characters' to a model"),
+    ],
+)
+def test_options_of_another_source_are_refused(options: list[str], message: str) -> None:
+    found = call(*options, stdin="今天天气不错，我们去公园散步。")
+    assert isinstance(found.exception, ValueError)
+    assert message in str(found.exception)
 
 
 @pytest.mark.parametrize(

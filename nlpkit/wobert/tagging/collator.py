@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from transformers import BatchEncoding
 
 from nlpkit.labels.alignment import UNCOVERED, map_characters
+from nlpkit.labels.cutting import cut_places
+from nlpkit.labels.encoding import encode_with_offsets
 from nlpkit.labels.spans import Span, spans_to_bio
 
 if TYPE_CHECKING:
-    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
+    from transformers import BatchEncoding
 
-logger = logging.getLogger(__name__)
+    from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 
 Example = Mapping[str, Any]
 _IGNORED = -100
-_SENTENCE_ENDS = frozenset("。！？；!?;\n")
 
 
 def character_labels(example: Example) -> list[str] | None:
@@ -111,7 +110,9 @@ class CharacterTaggingCollator:
         """
         labels = [character_labels(example) for example in examples]
         texts = [example["text"] for example in examples]
-        encoded = self._encode(texts)
+        encoded = encode_with_offsets(
+            self.tokenizer, texts, self.max_length, self.overlong, "split_long_example", return_token_type_ids=False
+        )
         tokens = [
             map_characters(offsets, len(text)).tolist()
             for offsets, text in zip(encoded.pop("offset_mapping"), texts, strict=True)
@@ -122,21 +123,6 @@ class CharacterTaggingCollator:
         if any(row is not None for row in labels):
             batch["labels"] = _pad(self._class_ids(labels, tokens), _IGNORED)
         return batch
-
-    def _encode(self, texts: list[str]) -> BatchEncoding:
-        settings = {"return_offsets_mapping": True, "return_attention_mask": True, "return_token_type_ids": False}
-        encoded = self.tokenizer(texts, truncation=False, verbose=False, **settings)
-        lengths = [len(row) for row in encoded["input_ids"]]
-        overlong = [index for index, length in enumerate(lengths) if length > self.max_length]
-        if not overlong:
-            return encoded
-        if self.overlong == "refuse":
-            raise ValueError(
-                f"text {overlong[0]} of the batch has {lengths[overlong[0]]} tokens, max_length is {self.max_length}; "
-                "cut it with split_long_example, or drop its end with overlong='truncate'"
-            )
-        logger.warning("%d of %d texts exceed %d tokens; cut off", len(overlong), len(texts), self.max_length)
-        return self.tokenizer(texts, truncation=True, max_length=self.max_length, **settings)
 
     def _ids_of_characters(self, texts: Iterable[str]) -> list[list[int]]:
         known = self._character_ids
@@ -195,12 +181,8 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     if len(offsets) <= budget:
         return [{"text": text} if labels is None else {"text": text, "labels": labels}]
-    cuts, first = [0], 0
-    while len(offsets) - first > budget:
-        limit = offsets[first + budget][0]
-        borders = [start for start, end in offsets[first + 1 : first + budget + 1] if start < end]
-        cuts.append(_choose_cut(text, labels, cuts[-1], limit, borders))
-        first = next(index for index in range(first, len(offsets)) if offsets[index][0] >= cuts[-1])
+    joined = {index for index, label in enumerate(labels or []) if label.startswith("I-")}
+    cuts = cut_places(text, offsets, budget, joined)
     pieces: list[dict[str, Any]] = []
     for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True):
         piece: dict[str, Any] = {"text": text[start:end]}
@@ -209,17 +191,6 @@ def split_long_example(example: Example, tokenizer: WoBertTokenizer, max_length:
         # By itself a piece may be segmented otherwise than in its context, and then have a token too many.
         pieces += split_long_example(piece, tokenizer, max_length)
     return pieces
-
-
-def _choose_cut(text: str, labels: list[str] | None, start: int, limit: int, borders: list[int]) -> int:
-    """The best place to cut in ``(start, limit]``, by preference the end of a sentence."""
-    places = range(start + 1, min(limit + 1, len(text)))
-    whole = [cut for cut in places if labels is None or not labels[cut].startswith("I-")]
-    free = [cut for cut in whole if cut in borders] or whole
-    if not free:
-        raise ValueError(f"a span that begins at or before character {start} is too long to fit in max_length tokens")
-    ends = [cut for cut in free if cut > (start + limit) // 2 and text[cut - 1] in _SENTENCE_ENDS]
-    return ends[-1] if ends else free[-1]
 
 
 def _pad(rows: list[list[int]], value: int) -> torch.Tensor:

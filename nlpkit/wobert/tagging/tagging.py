@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import BertPreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
+from nlpkit.batches import batches_by_length
 from nlpkit.labels.alignment import close_gaps, expand_to_characters, place_in_token
 from nlpkit.labels.bio_decoding import continue_inside, decode_bio
 from nlpkit.labels.spans import Span, bio_to_spans
 from nlpkit.losses.normalised import cross_entropy
 from nlpkit.losses.standard import CrossEntropyLoss
+from nlpkit.modes import evaluating
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.inputs import explained
 from nlpkit.wobert.modeling import Items, WoBertMixin, WoBertModel
@@ -193,12 +194,8 @@ def tag_texts(
     longest = model.config.max_position_embeddings
     pieces = [split_long_example({"text": text}, tokenizer, longest) for text in texts]
     flat = [piece["text"] for row in pieces for piece in row]
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         labels = iter(_label_characters(model, tokenizer, flat, batch_size, show_progress))
-    finally:
-        model.train(was_training)
     return [bio_to_spans([label for _ in row for label in next(labels)]) for row in pieces]
 
 
@@ -212,12 +209,9 @@ def _label_characters(
 ) -> list[list[str]]:
     names = cast(dict[int, str], model.config.id2label)
     collator = CharacterTaggingCollator(tokenizer, {}, max_length=model.config.max_position_embeddings)
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     labels: list[list[str]] = [[] for _ in texts]
-    for start in tqdm(
-        range(0, len(order), batch_size), disable=None if show_progress else True, desc="tagging", unit="batch"
-    ):
-        chosen = order[start : start + batch_size]
+    lengths = [len(text) for text in texts]
+    for chosen in batches_by_length(lengths, batch_size, "tagging", show_progress=show_progress):
         batch = collator([{"text": texts[index]} for index in chosen]).to(model.device)
         tokens = batch["character_to_token"]
         best = decode_bio(model(**batch).logits, tokens >= 0, [names[number] for number in range(len(names))])

@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from nlpkit.modes import evaluating
 from nlpkit.training.attention import fast_attention
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
@@ -156,19 +157,15 @@ def _state_loss(model: PreTrainedModel, teacher: PreTrainedModel, reading: Readi
 @contextmanager
 def _frozen(*models: PreTrainedModel) -> Iterator[None]:
     """Models in evaluation, none of whose weights takes a gradient; afterwards as they were."""
-    modes = [(model, model.training) for model in models]
     taking = [parameter for model in models for parameter in model.parameters() if parameter.requires_grad]
     try:
-        for model in models:
-            model.eval()
         for parameter in taking:
             parameter.requires_grad_(False)
-        yield
+        with evaluating(*models):
+            yield
     finally:
         for parameter in taking:
             parameter.requires_grad_(True)
-        for model, mode in modes:
-            model.train(mode)
 
 
 def check_distillation(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from nlpkit.probes.room import room_for_tokens as room_for_tokens
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES
 from nlpkit.wobert.wordifying.embedding_surgery import SPECIAL_ROLES
@@ -120,21 +121,6 @@ def tables(model: PreTrainedModel, setting: str) -> dict[str, int]:
         if sum(grown) == 1:
             found[name] = grown.index(1)
     return found
-
-
-def room_for_tokens(model: PreTrainedModel) -> int | None:
-    """The longest text that a model has positions for, special tokens included; ``None`` where nothing limits it."""
-    positions: int | None = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return None
-    # Where the position of padding has a row, texts begin behind it.
-    before = [
-        module.padding_idx + 1
-        for module in model.modules()
-        if isinstance(module, torch.nn.Embedding) and module.num_embeddings == positions
-        if module is not model.get_input_embeddings() and module.padding_idx is not None
-    ]
-    return positions - max(before, default=0)
 
 
 def is_tied(model: PreTrainedModel) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from nlpkit.scale import Engine
 from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize
 from nlpkit.wobert.words.reachability import cutting_its_words, unreachable_tokens, warn_of_unreachable
-from nlpkit.wobert.words.segmenters import RjiebaSegmenter, Segmenter
+from nlpkit.wobert.words.segmenters import Segmenter
+from nlpkit.wobert.words.token_counts import count_tokens_and_characters, splitter_for
 from nlpkit.wobert.words.vocabulary_file import SPECIAL_TOKENS, read_vocabulary
-from nlpkit.wobert.words.word_splitter import WordSplitter, is_chinese, is_punctuation
+from nlpkit.wobert.words.word_splitter import is_chinese, is_punctuation
 
 #: What any ASCII string can be spelt with, lower-cased.
 _ASCII = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
@@ -32,6 +32,7 @@ def build_vocabulary(
     keep: Iterable[str] = (),
     segmenter: Segmenter | None = None,
     cut_vocabulary_words: bool = False,
+    processes: int | Engine = 1,
 ) -> dict[str, int]:
     """A word vocabulary: the non-redundant part of a character vocabulary plus frequent words.
 
@@ -52,6 +53,8 @@ def build_vocabulary(
         segmenter: text to words; jieba's dictionary by default.
         cut_vocabulary_words: the tokenizer will be made with ``cut_vocabulary_words=True``: words of ``keep`` and of
             ``base`` that the segmenter would never cut are cut, and counted, too.
+        processes: that count the corpus, or an engine, such as ``RayData()`` for ``TextFiles``; the result is the same
+            with any.
 
     Returns:
         Token to id, special tokens first. With ``corpus``, the others by descending count.
@@ -82,13 +85,12 @@ def build_vocabulary(
     added = [word for word in jieba_words() if word not in known]
     if corpus is None or size is None:
         return _numbered(kept + added[:words], segmenter, cut_vocabulary_words)
-    spelling: Counter[str] = Counter()
     keep = list(keep)
     if cut_vocabulary_words:
         segmenter = _cutting([*SPECIAL_TOKENS, *kept, *keep], segmenter)
     counted = dict.fromkeys([*kept, *keep, *added[:candidates]])
-    counts = count_tokens(_counting_characters(corpus, spelling), counted, segmenter)
-    spelling = Counter({normalize(mark): count for mark, count in spelling.items() if _stands_alone(mark)})
+    counts, seen = count_tokens_and_characters(corpus, counted, segmenter, processes=processes)
+    spelling = Counter({normalize(mark): count for mark, count in seen.items() if _stands_alone(mark)})
     frequent = [mark for mark, _ in spelling.most_common(characters)]
     forced = dict.fromkeys([*SPECIAL_TOKENS, *_ASCII, *frequent, *keep])
     ranked = [token for token, count in counts.most_common() if count and token not in forced]
@@ -135,32 +137,6 @@ def jieba_words() -> list[str]:
     return list(dict.fromkeys(normalize(entry[0]) for entry in entries))
 
 
-def count_tokens(
-    texts: Iterable[str], tokens: Iterable[str] | Mapping[str, int], segmenter: Segmenter | None = None
-) -> Counter[str]:
-    """How often each token of a vocabulary occurs in texts.
-
-    Args:
-        texts: raw texts.
-        tokens: the vocabulary, with ``[UNK]``.
-        segmenter: text to words; jieba's dictionary by default.
-
-    Returns:
-        Counts of all tokens of the vocabulary, zeros included.
-
-    Example:
-        >>> count_tokens(["天气，天"], ["[UNK]", "天气", "天"])
-        Counter({'[UNK]': 1, '天气': 1, '天': 1})
-    """
-    names = list(tokens)
-    splitter = _splitter(names, segmenter)
-    counts = [0] * len(names)
-    for text in tqdm(texts, desc="counting tokens", unit=" texts", delay=5):
-        for identifier in splitter.ids(text):
-            counts[identifier] += 1
-    return Counter(dict(zip(names, counts, strict=True)))
-
-
 def base_tokens(tokenizer: Any) -> list[str]:
     """A character or subword tokenizer's tokens in BERT's notation: the ``base`` of a word vocabulary for its model.
 
@@ -205,31 +181,20 @@ def from_sentencepiece(pieces: Iterable[str]) -> list[str]:
     return list(tokens)
 
 
-def _splitter(tokens: Iterable[str], segmenter: Segmenter | None) -> WordSplitter:
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    return WordSplitter(vocabulary, vocabulary["[UNK]"], segmenter or RjiebaSegmenter())
-
-
 def _cutting(tokens: Iterable[str], segmenter: Segmenter | None) -> Segmenter:
-    return cutting_its_words(_splitter(tokens, segmenter), SPECIAL_TOKENS).segmenter
+    return cutting_its_words(splitter_for(tokens, segmenter), SPECIAL_TOKENS).segmenter
 
 
 def _numbered(tokens: list[str], segmenter: Segmenter | None, cut_vocabulary_words: bool) -> dict[str, int]:
     """Token to id; words that no text can become are named in a warning."""
     if not cut_vocabulary_words:
         warn_of_unreachable(
-            unreachable_tokens(_splitter(tokens, segmenter), SPECIAL_TOKENS),
+            unreachable_tokens(splitter_for(tokens, segmenter), SPECIAL_TOKENS),
             "leave them out, or let the segmenter cut them: cut_vocabulary_words=True, here and for WoBertTokenizer or"
             " wordify",
             stacklevel=4,
         )
     return {token: number for number, token in enumerate(tokens)}
-
-
-def _counting_characters(texts: Iterable[str], counts: Counter[str]) -> Iterable[str]:
-    for text in texts:
-        counts.update(text)
-        yield text
 
 
 def _stands_alone(character: str) -> bool:

@@ -259,6 +259,17 @@ def test_texts_without_characters_are_tagged_with_nothing(tokenizer: WoBertToken
     assert tag_texts(make_model(), tokenizer, ["", ""]) == [[], []]
 
 
+def test_batches_of_no_size_are_refused_and_parts_keep_their_modes(tokenizer: WoBertTokenizer) -> None:
+    model = make_model().train()
+    model.base_model.embeddings.eval()
+    before = [part.training for part in model.modules()]
+    tag_texts(model, tokenizer, ["北京"])
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size={size}: give a whole number at least 1"):
+            tag_texts(model, tokenizer, ["北京"], batch_size=size)
+    assert [part.training for part in model.modules()] == before
+
+
 def test_texts_that_are_no_strings_and_labels_that_are_not_bio_are_refused(tokenizer: WoBertTokenizer) -> None:
     model = make_model().train()
     with pytest.raises(TypeError, match="an example needs a string as its 'text', not NoneType"):

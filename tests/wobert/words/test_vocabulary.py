@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary, count_tokens, from_sentencepiece
+from nlpkit.wobert.words.token_counts import count_tokens
+from nlpkit.wobert.words.vocabulary import base_tokens, build_vocabulary, from_sentencepiece
 from nlpkit.wobert.words.vocabulary_file import check_vocabulary, read_vocabulary, write_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
