@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,8 +33,9 @@ from transformers import (
 )
 
 from nlpkit import TechniqueTrainer
-from nlpkit.files import only_writer, read_json, write_json, write_text
+from nlpkit.files import only_writer, read_json, write_text
 from nlpkit.losses import (
+    BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     DiceLoss,
     ExactLoss,
@@ -49,7 +50,6 @@ from nlpkit.losses import (
     SoftTruncationLoss,
     ZLPRLoss,
     balanced_accuracy,
-    class_priors,
     pool,
     posthoc_adjust,
     predictor,
@@ -61,10 +61,12 @@ from nlpkit.runs import (
     effects,
     parse_recipe_arguments,
     plot_effects,
+    run_arms,
     settle_facts,
     training_facts,
 )
 from nlpkit.sources import find_model
+from nlpkit.tasks.classification import ClassSet, LabelSet, score_labels
 from nlpkit.text_files import read_records
 from nlpkit.training import (
     EMA,
@@ -134,6 +136,7 @@ class Arm:
         decay: of the learning rate from a block to the next one down.
         passes: forward and backward passes of a row in a step.
         steps: of the base arm, how often.
+        bf16: whether it may, where the settings say so.
     """
 
     loss: Loss | None = None
@@ -142,6 +145,7 @@ class Arm:
     decay: float = 1.0
     passes: float = 1.0
     steps: float = 1.0
+    bf16: bool = True
 
 
 def technique(passes: float, make: Callable[[float], Technique], default: float) -> Callable[[Data], Arm]:
@@ -166,6 +170,12 @@ def priors_of(data: Data) -> Tensor:
     return data.priors
 
 
+def odds_of(data: Data) -> Tensor:
+    """How many rows lack a label for each that has it."""
+    priors = priors_of(data).clamp(min=1e-6)
+    return (1 - priors) / priors
+
+
 #: Arms by name; the number is the strength without which they are named. One more is one more line.
 ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
     "classes": {
@@ -175,11 +185,11 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "base x4": lambda data: Arm(steps=4),
         "label-smoothing": loss(lambda data: CrossEntropyLoss(label_smoothing=data.or_else(0.1))),
         "r-drop": technique(2, RDrop, 4.0),
-        "fgm": technique(2, FGM, 0.5),
-        "pgd": technique(4, PGD, 0.5),
-        "free-lb": technique(3, FreeLB, 0.5),
-        "gradient-penalty": technique(2, GradientPenalty, 1.0),
-        "vat": technique(3, lambda strength: VirtualAdversarial(epsilon=strength), 1.0),
+        "fgm": technique(2, FGM, 0.02),
+        "pgd": technique(4, PGD, 0.02),
+        "free-lb": technique(3, FreeLB, 0.02),
+        "gradient-penalty": lambda data: Arm(techniques=[GradientPenalty(data.or_else(1.0))], passes=2, bf16=False),
+        "vat": technique(3, lambda strength: VirtualAdversarial(epsilon=strength, xi=0.15), 0.02),
         "flooding": technique(1, Flooding, 0.1),
         "instance-flooding": technique(1, lambda level: Flooding(level, per="instance"), 0.1),
         "ema": technique(1, EMA, 0.99),
@@ -191,7 +201,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "soft-truncation": loss(lambda data: SoftTruncationLoss(data.or_else(1.0))),
         "logit-adjusted": loss(lambda data: LogitAdjustedLoss(priors_of(data), data.or_else(1.0))),
         "posthoc-adjusted": lambda data: Arm(
-            adjust=lambda logits: posthoc_adjust(logits, priors_of(data), data.or_else(1.0))
+            adjust=partial(posthoc_adjust, prior=priors_of(data), tau=data.or_else(1.0))
         ),
         "dice": loss(lambda data: DiceLoss()),
         "exact": loss(lambda data: ExactLoss(data.or_else(1.0))),
@@ -200,22 +210,32 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "base": lambda data: Arm(),
         "base x2": lambda data: Arm(steps=2),
         "base x4": lambda data: Arm(steps=4),
+        "base x16": lambda data: Arm(steps=16),
         "zlpr": loss(lambda data: ZLPRLoss(gamma=data.or_else(1.0))),
+        "pos-weight": loss(lambda data: BinaryCrossEntropyLoss(pos_weight=odds_of(data) ** data.or_else(0.5))),
         "focal": loss(lambda data: FocalLoss(data.or_else(2.0), multi_label=True)),
         "f1-weighted": loss(lambda data: F1WeightedLoss(data.or_else(0.9))),
         "soft-f1": loss(lambda data: SoftF1Loss(multi_label=True)),
         "logit-adjusted": loss(lambda data: LogitAdjustedLoss(priors_of(data), data.or_else(1.0), multi_label=True)),
         "r-drop": technique(2, RDrop, 4.0),
-        "fgm": technique(2, FGM, 0.5),
+        "fgm": technique(2, FGM, 0.02),
         "zlpr + r-drop": lambda data: Arm(loss=ZLPRLoss(), techniques=[RDrop(data.or_else(4.0))], passes=2),
-        "zlpr + fgm": lambda data: Arm(loss=ZLPRLoss(), techniques=[FGM(data.or_else(0.5))], passes=2),
+        "zlpr + fgm": lambda data: Arm(loss=ZLPRLoss(), techniques=[FGM(data.or_else(0.02))], passes=2),
     },
     "pairs": {
         "untrained": lambda data: Arm(steps=0),
-        "base": lambda data: Arm(loss=InfoNCELoss(data.or_else(0.05)), techniques=[SimCSE()]),
+        "base": lambda data: Arm(loss=InfoNCELoss(data.or_else(0.1)), techniques=[SimCSE()]),
         "flat-nce": lambda data: Arm(loss=FlatNCELoss(data.or_else(0.05)), techniques=[SimCSE()]),
         "simsiam": lambda data: Arm(loss=NonContrastiveLoss(predictor(data.dim)), techniques=[SimCSE()]),
     },
+}
+
+
+#: What each task's answers are scored by.
+METRICS = {
+    "classes": ["accuracy", "balanced accuracy"],
+    "labels": ["micro F1", "macro F1", "exact"],
+    "pairs": ["spearman"],
 }
 
 
@@ -229,53 +249,58 @@ class TechniquesArguments:
     task: str = field(
         default="classes", metadata={"help": "what rows have", "choices": ["classes", "labels", "pairs"]}
     )
-    metrics: list[str] = field(default_factory=lambda: ["accuracy"], metadata={"help": "to show; the first decides"})
+    metrics: list[str] = field(
+        default_factory=list, metadata={"help": "to show, of METRICS; the first decides; by default the task's first"}
+    )
     arms: list[str] = field(default_factory=lambda: ["base"], metadata={"help": "see ARMS; 'name=strength'"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "one run each"})
     parts: list[str] = field(default_factory=lambda: ["dev", "test"], metadata={"help": "to score"})
     model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     head_learning_rate: float = field(default=1e-3, metadata={"help": "of the head, which begins at random"})
+    rates: list[str] = field(
+        default_factory=list,
+        metadata={"help": "learning rates of an arm and its head where they are others: 'base=1e-4/5e-3'"},
+    )
     max_length: int = 48
 
 
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([TechniquesArguments, TechniquesTrainingArguments], argv)
-    refuse_repeats(settings)
+    settings.metrics = settings.metrics or METRICS[settings.task][:1]
+    refuse_unknown("metrics", settings.metrics, METRICS[settings.task])
+    refuse_unknown("parts", settings.parts, ["dev", "test"])
     for arm in settings.arms:
         split_arm(arm, settings.task)
+    rates = {arm: rates_of(arm, settings, args.learning_rate) for arm in settings.arms}
     output = Path(args.output_dir)
     with only_writer(output):
-        facts = asdict(settings) | {"arms": [], "seeds": [], "metrics": []} | training_facts(args)
+        facts = asdict(settings) | {"arms": [], "seeds": [], "metrics": [], "rates": []} | training_facts(args)
         settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/result.json")))
         task = {"classes": Classes, "labels": Labels, "pairs": Pairs}[settings.task](settings)
+        refuse_other_rates(output, rates)
         for arm in settings.arms:
             make_arm(arm, task, dim=2)
-        results: list[Row] = []
-        for seed in settings.seeds:
-            for arm in settings.arms:
-                results.append(run(arm, seed, task, settings, args))
-                write_report(with_finished(results, output), settings, output)
-    print(arm_table(with_finished(results, output), columns_of(settings)))
+        results = run_arms(
+            settings.arms,
+            settings.seeds,
+            output,
+            run=partial(run, task=task, settings=settings, args=args, rates=rates),
+            report=partial(write_report, settings=settings, output=output),
+        )
+    print((output / "table.md").read_text("utf-8"))
     return results
 
 
-def refuse_repeats(settings: TechniquesArguments) -> None:
-    """A run that is counted twice makes deviations too small.
+def refuse_unknown(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """What is only asked for once a model is trained is looked at before.
 
     Raises:
-        ValueError: an arm or a seed is named twice.
+        ValueError: one is not known.
     """
-    for kind, named in (("arms", settings.arms), ("seeds", settings.seeds)):
-        if len(set(named)) < len(named):
-            raise ValueError(f"{kind} name one twice: {', '.join(map(str, named))}")
-
-
-def with_finished(results: list[Row], output: Path) -> list[Row]:
-    """Runs of this call, and behind them those of earlier ones, of other arms or seeds."""
-    known = {(result["arm"], result["seed"]) for result in results}
-    found = [dict(read_json(file)) for file in sorted(output.glob("*/seed-*/result.json"))]
-    return [*results, *(result for result in found if (result["arm"], result["seed"]) not in known)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{kind}: {name!r} is none of {', '.join(known)}")
 
 
 def split_arm(text: str, task: str) -> tuple[str, float | None]:
@@ -293,6 +318,43 @@ def split_arm(text: str, task: str) -> tuple[str, float | None]:
         raise ValueError(f"the strength of arm {text!r} is no number") from None
 
 
+def rates_of(arm: str, settings: TechniquesArguments, rate: float) -> tuple[float, float]:
+    """Learning rates of an arm and of its head; plain training for longer has those of ``base``.
+
+    Raises:
+        ValueError: a rate is no number, or its arm is none that is run.
+    """
+    found = (rate, settings.head_learning_rate)
+    for text in settings.rates:
+        name, _, given = text.rpartition("=")
+        if name not in settings.arms:
+            raise ValueError(f"rates: {text!r} names no arm that is run; give ARM=RATE/RATE OF THE HEAD")
+        body, _, head = given.partition("/")
+        try:
+            own = (float(body), float(head))
+        except ValueError:
+            raise ValueError(f"rates: {text!r} has no two numbers; give ARM=RATE/RATE OF THE HEAD") from None
+        if name == arm or (name == "base" and arm.startswith("base x")):
+            found = own
+    return found
+
+
+def refuse_other_rates(output: Path, rates: dict[str, tuple[float, float]]) -> None:
+    """Runs of one arm at different rates are no seeds of one thing.
+
+    Raises:
+        ValueError: the folder holds a run of an arm at other rates.
+    """
+    for file in sorted(output.glob("*/seed-*/result.json")):
+        row = read_json(file)
+        now = rates.get(row["arm"])
+        if now is not None and tuple(row.get("rates", now)) != now:
+            raise ValueError(
+                f"{file.parent} was trained at the rates {row['rates']}, and {row['arm']!r} now has {list(now)}: give "
+                "another output_dir"
+            )
+
+
 def make_arm(text: str, task: Task, dim: int) -> Arm:
     """How an arm of a task trains a model whose states have a dimension.
 
@@ -307,24 +369,37 @@ def make_arm(text: str, task: Task, dim: int) -> Arm:
     return arm
 
 
-def run(text: str, seed: int, task: Task, settings: TechniquesArguments, args: TechniquesTrainingArguments) -> Row:
-    """Train and score one model, or read the scores of one that was finished."""
-    output = Path(args.output_dir) / text.replace(" ", "-") / f"seed-{seed}"
-    if (output / "result.json").is_file():
-        return dict(read_json(output / "result.json"))
+def run(
+    text: str,
+    seed: int,
+    output: Path,
+    task: Task,
+    settings: TechniquesArguments,
+    args: TechniquesTrainingArguments,
+    rates: dict[str, tuple[float, float]],
+) -> Row:
+    """Train and score one model."""
     set_seed(seed)  # before the model is made, for its head
     model = task.make_model()
     arm = make_arm(text, task, model.config.hidden_size)
     steps = round(args.max_steps * arm.steps)
-    rates = [LayerRates(arm.decay, settings.head_learning_rate)] if task.has_head else []
+    rate, head_rate = rates[text]
+    own = [LayerRates(arm.decay, head_rate)] if task.has_head else []
     trainer = TechniqueTrainer(
         model=model,
-        args=replace(args, seed=seed, output_dir=str(output), max_steps=max(1, steps)),
+        args=replace(
+            args,
+            seed=seed,
+            output_dir=str(output),
+            max_steps=max(1, steps),
+            learning_rate=rate,
+            bf16=args.bf16 and arm.bf16,
+        ),
         data_collator=task.collate,
         train_dataset=task.parts["train"],
         callbacks=[MetricsLog(output / "metrics.jsonl")],
         loss=arm.loss,
-        techniques=[*rates, *arm.techniques],
+        techniques=[*own, *arm.techniques],
     )
     begin = perf_counter()
     if steps:
@@ -332,16 +407,13 @@ def run(text: str, seed: int, task: Task, settings: TechniquesArguments, args: T
             trainer.train()
     seconds = perf_counter() - begin
     scores = {part: task.score(trainer, part, arm.adjust) for part in settings.parts}
-    result = {
-        "arm": text,
-        "seed": seed,
+    return {
         "steps": steps,
         "passes": arm.passes,
+        "rates": [rate, head_rate],
         **{f"{part} {metric}": value for part, found in scores.items() for metric, value in found.items()},
         "seconds": round(seconds, 1),
     }
-    write_json(output / "result.json", result)
-    return result
 
 
 class Task:
@@ -394,32 +466,37 @@ class Task:
         return found if adjust is None else adjust(found)
 
 
-class Classes(Task):
-    """One class per text."""
+class AnsweredTexts(Task):
+    """Texts with a class, or with any number of labels."""
+
+    answer_set: type[ClassSet] | type[LabelSet]
 
     def prepare(self) -> None:
-        """Number the classes, and count them."""
-        counts = Counter(str(row["label"]) for row in self.raw["train"])
-        self.names = {name: number for number, name in enumerate(sorted(counts))}
-        numbers = [self.names[str(row["label"])] for row in self.raw["train"]]
-        self.priors = class_priors(numbers, len(self.names))
+        """Number the answers, and count them."""
+        self.answers = self.answer_set.of(self.raw["train"])
+        self.priors = self.answers.priors
 
     def encode(self, rows: list[Row]) -> list[Row]:
-        """Classes that training lacks are -100, and cannot be found."""
-        labels = [self.names.get(str(row["label"]), -100) for row in rows]
-        encoded = self.tokens([row["text"] for row in rows])
+        """A number for the class, -100 where training lacks it, or one for each label."""
+        encoded, labels = self.tokens([row["text"] for row in rows]), self.answers.numbers(rows).tolist()
         return [{**row, "labels": label} for row, label in zip(encoded, labels, strict=True)]
 
     def make_model(self) -> Any:
-        """A classifier."""
+        """A classifier, whose head knows the answers by name."""
         return AutoModelForSequenceClassification.from_pretrained(
-            self.model, num_labels=len(self.names), dtype=torch.float32
+            self.model, dtype=torch.float32, **self.answers.config
         )
+
+
+class Classes(AnsweredTexts):
+    """One class per text."""
+
+    answer_set = ClassSet
 
     def score(
         self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
     ) -> dict[str, float]:
-        """Accuracy, of all rows and averaged over classes."""
+        """Accuracy, of all rows and averaged over classes; classes that training lacks cannot be found."""
         predicted = self.logits(trainer, part, adjust).argmax(dim=-1)
         labels = torch.tensor([row["labels"] for row in self.parts[part]])
         return {
@@ -428,52 +505,18 @@ class Classes(Task):
         }
 
 
-class Labels(Task):
+class Labels(AnsweredTexts):
     """Any number of labels per text; one applies where its logit is above 0."""
 
-    def prepare(self) -> None:
-        """Number the labels, and count them."""
-        counts = Counter(label for row in self.raw["train"] for label in row["labels"])
-        self.names = {name: number for number, name in enumerate(sorted(counts))}
-        self.priors = class_priors(self.hot(self.raw["train"]), len(self.names), multi_label=True)
-
-    def hot(self, rows: list[Row]) -> Tensor:
-        """1.0 where a label applies, shape ``(rows, labels)``."""
-        found = torch.zeros(len(rows), len(self.names))
-        for place, row in enumerate(rows):
-            for label in row["labels"]:
-                if label in self.names:
-                    found[place, self.names[label]] = 1.0
-        return found
-
-    def encode(self, rows: list[Row]) -> list[Row]:
-        """A number for each label."""
-        labels = self.hot(rows).tolist()
-        encoded = self.tokens([row["text"] for row in rows])
-        return [{**row, "labels": label} for row, label in zip(encoded, labels, strict=True)]
-
-    def make_model(self) -> Any:
-        """A classifier of independent labels."""
-        return AutoModelForSequenceClassification.from_pretrained(
-            self.model,
-            num_labels=len(self.names),
-            problem_type="multi_label_classification",
-            dtype=torch.float32,
-        )
+    answer_set = LabelSet
 
     def score(
         self, trainer: TechniqueTrainer, part: str, adjust: Callable[[Tensor], Tensor] | None
     ) -> dict[str, float]:
         """F1 of all labels together, and averaged over those that occur; rows that are right as a whole."""
         said = self.logits(trainer, part, adjust) > 0
-        truth = self.hot(self.raw[part]) > 0
-        hits, guesses, given = ((side.double().sum(dim=0)) for side in (said & truth, said, truth))
-        each = 2 * hits / (guesses + given).clamp(min=1)
-        return {
-            "micro F1": (2 * hits.sum() / (guesses + given).sum().clamp(min=1)).item(),
-            "macro F1": each[given > 0].mean().item(),
-            "exact": (said == truth).all(dim=1).double().mean().item(),
-        }
+        scores = score_labels(said, self.answers.numbers(self.raw[part]), self.answers.counts).scores
+        return {name: scores[name] for name in METRICS["labels"]}
 
 
 class Pairs(Task):
