@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -204,9 +202,7 @@ def main() -> None:
         },
         "steps": [asdict(profile) for profile in profiles],
         "epoch_seconds": {name: [round(time, 4) for time in times] for name, times in seconds.items()},
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
+        "machine": measured_on("bf16" if options.bf16 else "fp32", "peft"),
     }
     report["ratios"] = {name: round(ratio, 3) for name, ratio in report["ratios"].items()}  # type: ignore[attr-defined]
     for name, ratio in report["ratios"].items():  # type: ignore[attr-defined]

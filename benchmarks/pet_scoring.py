@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -19,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
@@ -146,8 +146,8 @@ def main() -> None:
                     f"{result['batch'] / row['seconds']:.0f}",
                 )
             console.print(table)
-    facts = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    Path(arguments.output).write_text(json.dumps(facts | {"results": results}, indent=1) + "\n", encoding="utf-8")
+    report = {"machine": measured_on("fp32"), "results": results}
+    Path(arguments.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -19,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
@@ -88,12 +88,7 @@ def main() -> None:
             results.append({"arithmetic": name, "dropout": dropout, **found})
             table.add_row(name, str(dropout), f"{found['ours']:.3f}", f"{found['usual']:.3f}", f"{found['ratio']:.2f}")
     Console().print(table)
-    facts = {
-        "machine": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "rows": ROWS,
-        "length": LENGTH,
-    }
+    facts = {"machine": measured_on("as named"), "rows": ROWS, "length": LENGTH}
     Path(arguments.output).write_text(json.dumps(facts | {"results": results}, indent=1) + "\n", encoding="utf-8")
 
 

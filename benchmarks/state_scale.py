@@ -17,14 +17,16 @@ from statistics import mean, stdev
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, get_linear_schedule_with_warmup
 
 from nlpkit import WoBertTokenizer, model_path
-from nlpkit.wobert import last_state_rms
-from recipes.character_tagging import TaggingArguments, read_part, tag_tokens
+from nlpkit.labels import align_labels, spans_to_bio
+from nlpkit.tasks.entities import read_entities
+from nlpkit.wobert import WoBertForTokenClassification, last_state_rms
 
 TEXTS, LONGEST, ROWS, STEPS, RATE = 600, 60, 16, 90, 5e-4
 
@@ -33,16 +35,17 @@ def last_loss(scale: float, seed: int, file: str) -> tuple[float, float]:
     """Loss of the last ten steps, and the root mean square of the states before the first."""
     folder = str(model_path("wobert-mini-zh"))
     tokenizer = WoBertTokenizer.from_pretrained(folder)
-    texts = [text for text in read_part(file, tokenizer, 512) if len(text["text"]) < LONGEST][:TEXTS]
+    texts = [text for text in read_entities(file) if len(text["text"]) < LONGEST][:TEXTS]
     torch.manual_seed(seed)
-    settings = TaggingArguments(train_file=file, dev_file=file, test_file=file, classify="tokens")
-    model, _, datasets, _ = tag_tokens(folder, tokenizer, {"train": texts}, settings)
+    names = ["O", *(f"{prefix}-{kind}" for kind in ("LOC", "ORG", "PER") for prefix in "BI")]
+    model = WoBertForTokenClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+    )  # fmt: skip
     with torch.no_grad():
         for parameter in model.bert.encoder.layer[-1].output.LayerNorm.parameters():
             parameter.mul_(scale)
-    rows: list[dict[str, Any]] = [
-        {name: row[name] for name in ("input_ids", "attention_mask", "labels")} for row in datasets["train"]
-    ]
+    rows = [labelled_tokens(text, tokenizer, names) for text in texts]
     collate = DataCollatorForTokenClassification(tokenizer)
     rms = last_state_rms(model, [dict(collate(rows[:64]))])
     model.train()
@@ -59,6 +62,13 @@ def last_loss(scale: float, seed: int, file: str) -> tuple[float, float]:
         optimizer.zero_grad()
         losses.append(loss.item())
     return mean(losses[-10:]), rms
+
+
+def labelled_tokens(example: dict[str, Any], tokenizer: WoBertTokenizer, names: list[str]) -> dict[str, Any]:
+    """Token ids with one label per token."""
+    encoded = tokenizer(example["text"], return_offsets_mapping=True, return_token_type_ids=False)
+    labels, _ = align_labels(spans_to_bio(example["spans"], len(example["text"])), encoded.pop("offset_mapping"))
+    return {**encoded, "labels": [-100 if label is None else names.index(label) for label in labels]}
 
 
 def main() -> None:
@@ -84,7 +94,8 @@ def main() -> None:
     for row in rows:
         table.add_row(f"{row['scale']:g}", f"{row['rms']:.3f}", f"{row['loss']:.3f} ± {row['std']:.3f}")
     Console().print(table)
-    arguments.out.write_text(json.dumps({"seeds": arguments.seeds, "rows": rows}, indent=1) + "\n", "utf-8")
+    report = {"machine": measured_on("fp32"), "seeds": arguments.seeds, "rows": rows}
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

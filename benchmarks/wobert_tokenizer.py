@@ -13,16 +13,15 @@ import gc
 import json
 import lzma
 import os
-import platform
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from transformers import BertTokenizer, RoFormerTokenizer
@@ -104,9 +103,7 @@ def main() -> None:
         "million_characters_per_second": {name: round(speed, 3) for name, speed in speeds.items()},
         "ratios": {name: round(ratio, 2) for name, ratio in ratios.items() if ratio != 1},
         "seconds": {name: [round(time, 3) for time in times] for name, times in seconds.items()},
-        "versions": {name: version(name) for name in ("transformers", "tokenizers", "rjieba")},
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        "machine": measured_on("none", "tokenizers", "rjieba"),
     }
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")

@@ -1,10 +1,11 @@
-"""What the shipped word-level Chinese BERT does, on text written for this demonstration, offline.
+"""What the shipped Chinese models do, on text written for this demonstration, offline.
 
     make demo
 
-Four parts: word against character tokens; filling masks; the sentiment of reviews without any training, read off the
+Five parts: word against character tokens; filling masks; the sentiment of reviews without any training, read off the
 probabilities of two words at a mask (PET's zero-shot, kexue.fm/archives/7764); words and a tree out of the impact that
-each character or word has on the others (perturbed masking, kexue.fm/archives/7476). Each text has its translation.
+each character or word has on the others (perturbed masking, kexue.fm/archives/7476); titles, written by a small mT5.
+Each text has its translation.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +73,15 @@ UNCUT = {
     "他们在图书馆讨论新的问题。": "They discuss new questions in the library.",
 }
 PARSED = {"老师": "teacher", "给": "to", "学生": "pupils", "讲": "tells", "历史": "history", "故事": "stories"}
+REPORTS = {
+    "本报讯 昨天下午，市图书馆新馆正式开放。新馆共有六层，藏书八十万册，市民凭身份证即可免费借书。": (
+        "The city library's new building opened yesterday: six floors, 800,000 books, free to borrow."
+    ),
+    "记者从气象台了解到，受冷空气影响，今天夜里到明天北方大部分地区将有大雪，专家提醒市民出行注意安全。": (
+        "Heavy snow in most of the north from tonight, the weather service says; take care on the roads."
+    ),
+}
+TITLE_MODEL, TITLE_PREFIX = "t5-mini-zh", "标题："
 PATTERN, PATTERN_IN_ENGLISH = "{review}总之，我很[MASK]。", "{review} In short, I am ＿＿."
 POSITIVE = {"满意": "satisfied", "喜欢": "fond of it", "高兴": "glad"}
 NEGATIVE = {"失望": "disappointed", "生气": "angry", "后悔": "sorry"}
@@ -78,7 +90,7 @@ console = Console(width=100, highlight=False)
 
 
 def main(argv: list[str]) -> None:
-    """Show the four parts."""
+    """Show the five parts."""
     ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args(argv)
     console.print("Loading PyTorch, transformers and the shipped model; this takes some seconds ...")
     start = time.monotonic()
@@ -99,6 +111,7 @@ def main(argv: list[str]) -> None:
     show_fillings(tokenizer, model)
     show_sentiment(tokenizer, model)
     show_words_and_tree(tokenizer, model)
+    show_titles(TITLE_MODEL)
 
 
 def show_tokens(words: WoBertTokenizer) -> None:
@@ -183,6 +196,34 @@ def show_words_and_tree(tokenizer: WoBertTokenizer, model: PreTrainedModel) -> N
     labelled = Sentence.of([f"{word} {meaning}" for word, meaning in PARSED.items()])
     parse = Parse(labelled, impact, eisner(impact))
     console.print(parse.drawing(), markup=False)
+
+
+def show_titles(name: str) -> None:
+    """Titles of short reports, by a small encoder-decoder: a shipped one's name, or a folder."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils import logging
+
+    import nlpkit
+
+    title = "5. A title for a report"
+    if not Path(name).is_dir():
+        try:
+            name = str(nlpkit.model_path(name))
+        except FileNotFoundError:
+            console.print(f"\n{title}: left out, since there is no models/{name} yet. Some hours make it:")
+            recipe = "recipes/mt5_pretrain.py recipes/configs/mt5_pretrain/mini_zh.yaml"
+            console.print(f"  python {recipe} --train_files 'TEXTS/*.txt'", soft_wrap=True)
+            console.print(f"  cp -r runs/{name}/model models/{name}")
+            return
+    logging.set_verbosity_error()  # it would say that the head is not tied, which is as it should be
+    tokenizer: Any = AutoTokenizer.from_pretrained(name)
+    model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype="float32")
+    table = Table(Column("report", min_width=60), "title", title=title, show_lines=True)
+    written = nlpkit.generate_texts(model, tokenizer, [TITLE_PREFIX + text for text in REPORTS], max_new_tokens=32)
+    for (text, translation), found in zip(REPORTS.items(), written, strict=True):
+        table.add_row(f"{text}\n[dim]{translation}[/dim]", escape(found))
+    console.print()
+    console.print(table)
 
 
 if __name__ == "__main__":

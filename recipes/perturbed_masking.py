@@ -5,9 +5,10 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
     python recipes/perturbed_masking.py recipes/configs/perturbed_masking/english_dependencies.yaml --max_sentences 300
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
-the best one of each group of decoders is scored on the test files. Impact matrices are kept in ``output_dir``, so that
-a run that is called again goes on where it was. ``results.jsonl`` holds one line per score, ``results.md`` the table,
-and ``layers.svg``, where matplotlib is installed, what each layer scores on dev.
+the best one of each group of decoders is scored on the test files, and so is the vote of all layers, for which nothing
+is chosen. With ``distortion`` constituents are also found by contextual distortion. What was measured is kept in
+``output_dir``, so that a run that is called again goes on where it was. ``results.jsonl`` holds one line per score,
+``results.md`` the table, and ``layers.svg``, where matplotlib is installed, what each layer scores on dev.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, set_seed
 
 import nlpkit.perturbed_masking as pm
-from nlpkit.files import only_writer, write_text
+from nlpkit.files import only_writer, whole_file, write_text
 from nlpkit.perturbed_masking.tasks import (
     Constituents,
     Decoder,
@@ -75,6 +76,9 @@ class EvaluationArguments:
     max_dev_sentences: int | None = field(default=400, metadata={"help": "at most this many of dev"})
     dev_every: int | None = field(
         default=None, metadata={"help": "where dev and test are one file: one sentence in this many is dev"}
+    )
+    distortion: bool = field(
+        default=False, metadata={"help": "constituents also by contextual distortion; four times the work of impact"}
     )
     batch_tokens: int | None = None
     bf16: bool = field(default=bf16_is_fast(), metadata={"help": "multiply in bf16; by default where it is faster"})
@@ -198,11 +202,15 @@ def evaluate(
         if row["group"] not in best or row[metric] > best[row["group"]][metric]:
             best[row["group"]] = row
     chosen = {group: pm.Measure(row["layer"], row["distance"], row["merge"]) for group, row in best.items()}
-    asked = list(dict.fromkeys(chosen.values()))
+    by_layer = [pm.Measure(layer) for layer in range(1, masking.encoder.layers + 1)]
+    voters = by_layer if task.votes([], []) and set(by_layer) <= set(every) else []
+    asked = list(dict.fromkeys([*chosen.values(), *voters]))
     # A sentence of several test files goes through the model once; the matrices of dev are there.
     tests = [example.sentence for name in data if name != "dev" for example in data[name]]
     distinct = list(dict.fromkeys(tests))
     of_test = dict(zip(distinct, measured("test", distinct, asked), strict=True))
+    if settings.distortion:
+        score_distortion(masking, model, data, results, Path(settings.output_dir, "distortion", model))
     for name, examples in data.items():
         of_data = of_dev if name == "dev" else [of_test[example.sentence] for example in examples]
         places = every if name == "dev" else asked
@@ -217,6 +225,9 @@ def evaluate(
                     matrices = [several[places.index(measure)] for several in of_data]
                     yield scored_row(task, examples, measure, decoder, matrices, row["learnt"], intervals=True)
 
+        if voters:
+            seats = [places.index(measure) for measure in voters]
+            results.add("vote", model, name, partial(vote_rows, task, examples, [one[seats] for one in of_data]))
         results.add("chosen", model, name, chosen_rows)
 
 
@@ -242,6 +253,66 @@ def scored_row(
     predictions = task.predict(decoder, examples, task.prepare(decoder, examples, matrices), learnt)
     setting = measure._asdict() | {"group": decoder.group, "decoder": decoder.name, "learnt": learnt}
     return setting | scores(task, examples, predictions, intervals)
+
+
+def vote_rows(task: AnyTask, examples: Examples, of_layers: list[Any]) -> Iterator[Row]:
+    """A row for every way in which all layers vote."""
+    for vote in task.votes(examples, of_layers):
+        row = {"layer": "all", "distance": "euclidean", "merge": "vectors", "group": "vote", "decoder": vote.name}
+        yield row | {"learnt": {}, "floor": vote.floor} | scores(task, examples, vote.answers, intervals=True)
+
+
+def score_distortion(
+    masking: pm.PerturbedMasking, model: str, data: dict[str, Examples], results: Results, folder: Path
+) -> None:
+    """Score contextual distortion: the layer that is best on dev, also with the best bonus, and the layers' vote."""
+    task = TASKS["constituents"]
+    tables = {
+        name: distortion_tables(masking, [example.sentence for example in examples], folder / name)
+        for name, examples in data.items()
+    }
+    layers = range(masking.encoder.layers)
+    options = [{"right_bonus": bonus} for bonus in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)]
+
+    def answers(name: str, layer: int, option: dict[str, float]) -> list[pm.Tree]:
+        return [pm.least_distorted(of_layers[layer], **option) for of_layers in tables[name]]
+
+    def dev_score(choice: tuple[int, dict[str, float]]) -> float:
+        return task.main_score(data["dev"], answers("dev", *choice))
+
+    published = max(((layer, options[0]) for layer in layers), key=dev_score)
+    leaning = max(((layer, option) for layer in layers for option in options), key=dev_score)
+
+    def rows(name: str) -> Iterator[Row]:
+        for title, (layer, option) in (("distortion", published), ("distortion, leaning", leaning)):
+            row = {"layer": layer + 1, "decoder": title, "learnt": option}
+            yield row | scores(task, data[name], answers(name, layer, option), intervals=True)
+        for title, option in (
+            ("distortion, every layer votes", published[1]),
+            ("leaning, every layer votes", leaning[1]),
+        ):
+            trees = zip(*(answers(name, layer, option) for layer in layers), strict=True)
+            row = {"layer": "all", "decoder": title, "learnt": option}
+            yield row | scores(task, data[name], list(map(pm.vote_on_constituents, trees)), intervals=True)
+
+    shared = {"distance": "squared euclidean", "merge": "vectors", "group": "distortion", "floor": "right branching"}
+    for name in data:
+        results.add("distortion", model, name, lambda name=name: (shared | row for row in rows(name)))  # type: ignore[misc]
+
+
+def distortion_tables(masking: pm.PerturbedMasking, sentences: Sequence[Any], folder: Path) -> list[Any]:
+    """The distortion tables of sentences, kept in files of a few sentences each, so that a killed run goes on."""
+    tables: list[Any] = []
+    for begin in range(0, len(sentences), 32):
+        part = sentences[begin : begin + 32]
+        path = folder / f"{begin:06}.npz"
+        if not path.is_file():
+            found = [one.tables for one in masking.iter_distortions(part)]
+            with whole_file(path) as draft, draft.open("wb") as file:
+                np.savez(file, *found)
+        with np.load(path) as kept:
+            tables += [kept[f"arr_{number}"] for number in range(len(part))]
+    return tables
 
 
 def baseline_rows(task: AnyTask, examples: Examples) -> Iterator[Row]:
@@ -281,11 +352,12 @@ def results_table(task: AnyTask, rows: list[Row], data: dict[str, Examples], set
         floors = {row["decoder"]: row[figures[0]] for row in shown if row["stage"] == "baseline"}
         for row in shown:
             cells, gain = ["none", "", "", "", row["decoder"]], ""
-            if row["stage"] == "chosen":
+            if row["stage"] != "baseline":
                 learnt = "".join(f" ({option} {value:.4g})" for option, value in row["learnt"].items())
                 cells = [row["model"], str(row["layer"]), row["distance"], row["merge"]]
                 cells.append(f"{row['decoder']}, {row['group']}{learnt}")
-                gain = f"{100 * (row[figures[0]] - floors[task.floors[row['group']]]):+.2f}"
+                floor = row.get("floor") or task.floors[row["group"]]
+                gain = f"{100 * (row[figures[0]] - floors[floor]):+.2f}"
             for figure in figures:
                 ends = [f"{100 * end:.1f}" for end in row["intervals"].get(figure, ())]
                 cells.append(f"{100 * row[figure]:.2f}" + (f" [{', '.join(ends)}]" if ends else ""))

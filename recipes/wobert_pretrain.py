@@ -5,6 +5,7 @@ loss. Every token is a word, so every mask is a whole-word mask.
 
     python recipes/wobert_pretrain.py recipes/configs/wobert_pretrain/mini_zh.yaml --learning_rate 3e-4
     accelerate launch --multi_gpu --num_processes 2 recipes/wobert_pretrain.py CONFIG.yaml
+    accelerate launch --use_fsdp --fsdp_version 2 --num_processes 2 recipes/wobert_pretrain.py CONFIG.yaml
 
 Call it again after an interruption, kill -9 included: it continues from the last checkpoint in ``output_dir`` and
 logs the losses that the uninterrupted run would have logged. See docs/pretraining.md.
@@ -15,7 +16,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from huggingface_hub import ModelCardData
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
-from nlpkit import __version__
 from nlpkit.data import (
     MaskedTokenCollator,
     Mixture,
@@ -34,9 +33,18 @@ from nlpkit.data import (
     find_text_files,
     number_for_evaluation,
     parse_shares,
+    spread_over_domains,
 )
-from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json, write_text
-from nlpkit.runs import MetricsLog, last_complete_checkpoint, parse_recipe_arguments, rows_per_step, settle_facts
+from nlpkit.runs import (
+    MetricsLog,
+    last_complete_checkpoint,
+    markdown_table,
+    model_card,
+    parse_recipe_arguments,
+    rows_per_step,
+    save_finished_model,
+    settle_facts,
+)
 from nlpkit.sources import find_model
 from nlpkit.training import MaskedLMTrainer, bf16_is_fast
 from nlpkit.wobert import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer, last_state_rms, rescale_last_states
@@ -152,11 +160,15 @@ def main(argv: list[str]) -> dict[str, float]:
 
     scale = 1.0
     if settings.rescale_states:
-        scale = rescale_last_states(model, last_state_rms(model, trainer.get_eval_dataloader()))
+        with trainer.unsharded():
+            rms = torch.tensor(last_state_rms(model, trainer.get_eval_dataloader()), device=args.device)
+        # One for all processes, each of which has seen rows of its own.
+        scale = rescale_last_states(model, float(trainer.accelerator.reduce(rms, "mean")))
     model.to(getattr(torch, settings.save_dtype)).float()  # the figures must be those of the saved weights
     final = trainer.evaluate(metric_key_prefix="final")
     metrics = {name.removeprefix("final_"): value for name, value in final.items() if name.startswith("final_")}
     facts = facts_for_card(settings, args, model, trainer.state.global_step)
+    gathered = trainer.whole_state_dict() if trainer.is_fsdp_enabled else None
     if trainer.is_world_process_zero():
         # As it was before training: dropout, and logits at all positions.
         model.config = WoBertConfig.from_pretrained(settings.model_path)
@@ -164,14 +176,16 @@ def main(argv: list[str]) -> dict[str, float]:
             "last hidden states": f"multiplied by {scale:g}, which the masked-LM head divides out again",
             "unknown held-out tokens": f"{unknown:.2%}",
         }
-        with whole_folder(Path(args.output_dir) / "model", replacing=WEIGHTS) as folder:
-            model.to(getattr(torch, settings.save_dtype)).save_pretrained(folder)
-            # transformers loads the dtype that is declared, and fp16 cannot be trained.
-            write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "float32"})
-            tokenizer.save_pretrained(folder)
-            write_json(folder / "results.json", metrics)
-            domains = {domain: shares.get(domain, 1.0) for domain in corpus.domains}
-            write_text(folder / "README.md", model_card(settings, facts, domains, metrics))
+        domains = {domain: shares.get(domain, 1.0) for domain in corpus.domains}
+        save_finished_model(
+            Path(args.output_dir) / "model",
+            model,
+            tokenizer,
+            dtype=settings.save_dtype,
+            metrics=metrics,
+            card=card_of(settings, facts, domains, metrics),
+            state_dict=gathered,
+        )
     return metrics
 
 
@@ -202,12 +216,7 @@ def held_out_rows(corpus: PackedCorpus, settings: WoBertArguments) -> list[dict[
     if settings.streaming:
         return number_for_evaluation(corpus.first_held_out_rows(settings.max_eval_rows))
     rows = corpus.dataset(held_out=True, num_proc=settings.num_proc, cache_dir=settings.cache_dir)
-    domains = np.array(rows["domain"])
-    chosen = []
-    for domain in range(len(corpus.domains)):
-        own = np.flatnonzero(domains == domain)
-        chosen.extend(own[np.linspace(0, len(own) - 1, min(len(own), settings.max_eval_rows)).astype(int)])
-    return number_for_evaluation(rows.select(chosen))
+    return number_for_evaluation(spread_over_domains(rows, settings.max_eval_rows))
 
 
 def unknown_share(rows: list[dict[str, Any]], tokenizer: WoBertTokenizer) -> float:
@@ -277,7 +286,7 @@ def facts_for_card(
     }
 
 
-def model_card(
+def card_of(
     settings: WoBertArguments,
     facts: Mapping[str, str | int | float],
     domains: Mapping[str, float],
@@ -291,20 +300,7 @@ def model_card(
         tags=["wobert", "fill-mask"],
         license=settings.license,
     )
-    results = []
-    for domain in (*domains, ""):
-        suffix = f"_{domain}" if domain else ""
-        targets, loss, accuracy = (metrics[f"{name}{suffix}"] for name in ("targets", "loss", "accuracy"))
-        label = [domain, f"{domains[domain]:g}"] if domain else ["**all**", ""]
-        results.append([*label, f"{targets:,.0f}", f"{loss:.3f}", f"{accuracy:.3f}"])
-    told = [[name, f"{fact:,}" if isinstance(fact, int) else f"{fact}"] for name, fact in facts.items()]
-    packages = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
-    return f"""---
-{header.to_yaml()}
----
-
-# {settings.model_name}
-
+    about = f"""\
 A masked language model whose tokens are Chinese words, made by nlpkit's `recipes/wobert_pretrain.py`.
 
 ## Use
@@ -317,27 +313,19 @@ fill = pipeline("fill-mask", model="path/to/{settings.model_name}")
 print(fill("酒店的服务态度很[MASK]。"))
 ```
 
-`import nlpkit` comes first: it registers the word tokenizer and the model with transformers.
-
-## Training
-
-{table(["fact", "value"], told)}
-
-## Held-out results
-
+`import nlpkit` comes first: it registers the word tokenizer and the model with transformers."""
+    rows = []
+    for domain in (*domains, ""):
+        suffix = f"_{domain}" if domain else ""
+        targets, loss, accuracy = (metrics[f"{name}{suffix}"] for name in ("targets", "loss", "accuracy"))
+        label = [domain, f"{domains[domain]:g}"] if domain else ["**all**", ""]
+        rows.append([*label, f"{targets:,.0f}", f"{loss:.3f}", f"{accuracy:.3f}"])
+    head = ["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"]
+    results = f"""\
 Masked tokens of text that was held out; with the same data, vocabulary and seed, the same tokens.
 
-{table(["domain", "share in training", "masked tokens", "loss (nats)", "accuracy"], results, numbers_from=1)}
-
-{f"## Sources and notices{chr(10) * 2}{settings.notice.strip()}{chr(10) * 2}" if settings.notice else ""}\
-Made with nlpkit {__version__}, {", ".join(f"{name} {version(name)}" for name in packages)}.
-"""
-
-
-def table(head: list[str], rows: list[list[str]], numbers_from: int = 2) -> str:
-    """A Markdown table, whose columns from a given one on hold numbers."""
-    rule = ["---" if column < numbers_from else "---:" for column in range(len(head))]
-    return "\n".join("| " + " | ".join(row).replace("|  |", "| |") + " |" for row in [head, rule, *rows])
+{markdown_table(head, rows, numbers_from=1)}"""
+    return model_card(settings.model_name, header, about=about, facts=facts, results=results, notice=settings.notice)
 
 
 if __name__ == "__main__":

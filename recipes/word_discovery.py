@@ -1,4 +1,4 @@
-"""Words that a masked LM finds in a corpus, and how many tokens they save in a word vocabulary of the same size.
+"""Words that a masked LM, or counts, find in a corpus, and how many tokens they save in a vocabulary of one size.
 
 Source: perturbed masking (kexue.fm/archives/7476) for the words, WoBERT (kexue.fm/archives/7758) for the vocabulary.
 
@@ -27,7 +27,9 @@ from nlpkit.data import find_text_files
 from nlpkit.files import only_writer, write_json, write_text
 from nlpkit.perturbed_masking import (
     Candidate,
+    CountedLinks,
     LinkedText,
+    LinkSource,
     Measure,
     PerturbedMasking,
     discover_words,
@@ -50,6 +52,8 @@ class DiscoveryArguments:
 
     files: list[str] = field(metadata={"help": "globs of .txt, .gz or .xz files, one paragraph per line"})
     output_dir: str = "runs/word_discovery"
+    source: str = field(default="impact", metadata={"help": "of the links", "choices": ["impact", "counts"]})
+    counts: str = field(default="counts-zh", metadata={"help": "folder of counted links, or the shipped ones"})
     model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped model, or repository on the Hub"})
     layer: int = field(default=-1, metadata={"help": "from 1; -1 is the last"})
     distance: str = "euclidean"
@@ -82,10 +86,11 @@ def discover(settings: DiscoveryArguments, output: Path) -> dict[str, Any]:
 
     measure = Measure(settings.layer, settings.distance)  # type: ignore[arg-type]
     masking = PerturbedMasking.from_pretrained(settings.model, measure=measure, overlong="split", bf16=settings.bf16)
+    source: LinkSource = masking if settings.source == "impact" else CountedLinks.from_pretrained(settings.counts)
     # What stands beyond the sentence adds little to a link, and costs the square of the length.
     sentences = [sentence for line in training for sentence in _END.split(line) if sentence.strip()]
     every = discover_words(
-        linked_texts(masking, sentences, strengths),
+        linked_texts(source, sentences, strengths),
         longest=settings.longest,
         min_count=settings.min_count,
         min_margin=-math.inf,
@@ -112,7 +117,7 @@ def discover(settings: DiscoveryArguments, output: Path) -> dict[str, Any]:
     return results
 
 
-def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) -> Iterator[LinkedText]:
+def linked_texts(source: LinkSource, texts: Sequence[str], path: Path) -> Iterator[LinkedText]:
     """Texts with the strengths of their links, kept in a file so that none is measured twice."""
     content = path.read_text("utf-8") if path.exists() else ""
     kept = content[: content.rfind("\n") + 1]  # an interrupted run leaves half a line
@@ -121,7 +126,7 @@ def linked_texts(masking: PerturbedMasking, texts: Sequence[str], path: Path) ->
         yield LinkedText(text, tuple(split_characters(text)), np.array(strengths))
     path.write_text(kept, "utf-8")
     with path.open("a", encoding="utf-8", buffering=1) as file:  # line by line, so that a kill costs little
-        for linked in masking.linked_texts(texts[len(measured) :]):
+        for linked in source.linked_texts(texts[len(measured) :]):
             rounded = linked.strengths.round(4)  # as they are read back
             file.write(json.dumps(rounded.tolist()) + "\n")
             yield replace(linked, strengths=rounded)

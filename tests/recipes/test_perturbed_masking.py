@@ -20,6 +20,7 @@ from nlpkit.perturbed_masking import (
     MeanWordLength,
     Measure,
     PerturbedMasking,
+    least_distorted,
     right_chain,
     score_heads,
 )
@@ -166,12 +167,42 @@ def test_constituents_of_one_file_in_two_parts(files: dict[str, str], tmp_path: 
     right = {row["data"]: row for row in rows if row["decoder"] == "right branching"}
     assert {data: row["sentences"] for data, row in right.items()} == {"dev": 2, "held out": 2}
     assert right["dev"]["mean f1"] == right["dev"]["mean f1 to 10 words"] == 2 / 3
+    assert not [row for row in rows if row["stage"] == "vote"]  # it takes every layer
     chosen = {(row["data"], row["group"]): row for row in rows if row["stage"] == "chosen"}
     groups = {"biased to the right", "biased to the right, as published", "unbiased", "leaning to the right"}
     assert set(chosen) == set(product(("dev", "held out"), groups))
     leaning = [chosen[data, "leaning to the right"]["learnt"] for data in ("dev", "held out")]
     assert leaning[0] == leaning[1] and set(leaning[0]) == {"right_bonus"}  # learnt on dev, kept for the test
     assert chosen["dev", "leaning to the right"]["f1"] >= right["dev"]["f1"]
+
+
+def test_distortion_is_tuned_on_dev_and_kept_on_disk(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = options(files, tmp_path, "constituents", "trees.mrg", "trees.mrg", "--random_twins", "false")
+    argv += ["--distances", "euclidean", "--merges", "vectors", "--distortion", "true"]
+    every = main(argv)
+    votes = [row for row in every if row["stage"] == "vote"]
+    assert [(row["data"], row["layer"]) for row in votes] == [("dev", "all"), ("held out", "all")]
+    rows = [row for row in every if row["stage"] == "distortion"]
+    assert len(rows) == 2 * 4 and {row["layer"] for row in rows} > {"all"}
+    masking = PerturbedMasking.from_pretrained(files["model"], device="cpu", show_progress=False)
+    examples = list(TASKS["constituents"].read(Path(files["trees.mrg"]), True))
+    published, leaning = rows[0], rows[1]
+    assert leaning["f1"] >= published["f1"]
+    sentences = [one.sentence for one in examples]
+    tables = [found.tables[0] for found in masking.iter_distortions(sentences, [published["layer"]])]
+    task = TASKS["constituents"]
+    assert published["f1"] == task.main_score(examples, [least_distorted(table) for table in tables])
+    assert votes[0]["f1"] == task.main_score(examples, masking.constituents(sentences))
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("all is on disk")
+
+    (tmp_path / "results.jsonl").unlink()
+    monkeypatch.setattr(PerturbedMasking, "iter_distortions", never)
+    again = [row for row in main(argv) if row["stage"] == "distortion"]
+    assert again == rows
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -74,6 +74,47 @@ def test_corpus_becomes_three_files_of_json_lines(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dev.jsonl", "test.jsonl", "train.jsonl"]
 
 
+def test_nested_names_are_kept_and_made_by_the_rule() -> None:
+    example = read_line(
+        "王/nr 小明/nr 、/w 乌叶海亚/nr 在/p 河北/ns 保定/ns 访问/v 中国/ns 国际/n 广播/vn 电台/n 记者/n 和/c 北京/ns "
+        "市委/nt 的/u 上海/ns 人民/n",
+        nested=True,
+    )
+    assert [(example["text"][start:end], label) for start, end, label in example["spans"]] == [
+        ("王小明", "PER"),
+        ("王", "SURNAME"),
+        ("小明", "GIVEN"),
+        ("乌叶海亚", "PER"),
+        ("河北", "LOC"),
+        ("河北保定", "ADDRESS"),
+        ("保定", "LOC"),
+        ("中国", "LOC"),
+        ("中国国际广播电台", "ORG"),
+        ("北京", "LOC"),
+        ("北京市委", "ORG"),
+        ("市委", "ORG"),
+        ("上海", "LOC"),
+    ]
+    flat = read_line("王/nr 小明/nr 在/p 北京/ns 大学/n")
+    assert {tuple(span) for span in flat["spans"]} == {(0, 3, "PER"), (4, 6, "LOC")}
+
+
+@pytest.mark.shared
+def test_the_corpus_has_nested_names(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(shared_data / "cws" / "pfr-199801.tagged.utf8.xz"), str(tmp_path), "--nested"])
+    rows = [json.loads(line) for line in (tmp_path / "dev.jsonl").read_text("utf-8").splitlines()]
+    spans = [span for row in rows for span in row["spans"]]
+    inner = [
+        span
+        for row in rows
+        for span in row["spans"]
+        if any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in row["spans"])
+    ]
+    assert len(spans) > 5000
+    assert 0.3 < len(inner) / len(spans) < 0.7
+    assert "train: " in capsys.readouterr().out
+
+
 def test_wrong_number_of_arguments_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["corpus.xz"])

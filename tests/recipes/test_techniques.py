@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from transformers import BertConfig, BertModel
 
 from nlpkit import WoBertTokenizer
 from nlpkit.runs import arm_table
+from nlpkit.text_files import read_records
 from recipes import technique_data
-from recipes.techniques import ARMS, main
+from recipes.techniques import ARMS, Data, main
 from tests.recipes.copies import help_of_a_copy
 
 PLACES, PEOPLE, VERBS = ["北京", "上海", "天津"], ["小王", "小李"], ["很高兴", "来了", "没来", "很生气"]
@@ -65,6 +68,25 @@ def test_every_arm_runs(options: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", ["classes"], indirect=True)
+def test_an_arm_may_have_rates_of_its_own(options: list[str], tmp_path: Path) -> None:
+    settings = [*options, "--seeds", "0", "--arms", "base", "base x2", "focal=1", "--learning_rate=1e-4"]
+    found = main([*settings, "--rates", "base=1e-3/1e-2"])
+    assert {row["arm"]: row["rates"] for row in found} == {
+        "base": [1e-3, 1e-2],
+        "base x2": [1e-3, 1e-2],
+        "focal=1": [1e-4, 1e-3],
+    }
+    logs = {row["arm"]: tmp_path / "runs" / row["arm"].replace(" ", "-") / "seed-0" / "metrics.jsonl" for row in found}
+    losses = [[json.loads(line) for line in log.read_text("utf-8").splitlines()] for log in logs.values()]
+    assert losses[0] != losses[1] != losses[2]
+    with pytest.raises(ValueError, match=r"now has \[0\.0001, 0\.001\]: give another output_dir"):
+        main(settings)
+    for wrong, told in (("vat=1/1", "names no arm that is run"), ("base=1e-3", "has no two numbers")):
+        with pytest.raises(ValueError, match=told):
+            main([*settings, "--rates", wrong])
+
+
+@pytest.mark.parametrize("options", ["classes"], indirect=True)
 def test_it_learns_and_finished_runs_are_kept(options: list[str], tmp_path: Path) -> None:
     settings = [*options, "--max_steps=150", "--learning_rate=2e-3", "--arms", "base", "r-drop=1", "--seeds"]
     first = main([*settings, "0"])
@@ -83,6 +105,15 @@ def test_it_learns_and_finished_runs_are_kept(options: list[str], tmp_path: Path
     assert written.count('"arm"') == 4  # those of the earlier calls are kept
     with pytest.raises(ValueError, match="made with other settings: max_steps was 150 and is now 151"):
         main([*settings, "0", "--max_steps=151"])
+
+
+def test_the_strength_of_an_adjustment_is_the_one_that_was_named() -> None:
+    data = Data(torch.tensor([0.9, 0.1]), dim=2, strength=0.5)
+    arm = ARMS["classes"]["posthoc-adjusted"](data)
+    assert data.has_strength and arm.adjust is not None
+    torch.testing.assert_close(
+        arm.adjust(torch.zeros(1, 2)), torch.tensor([[-0.5 * math.log(0.9), -0.5 * math.log(0.1)]])
+    )
 
 
 @pytest.mark.parametrize("options", ["classes"], indirect=True)
@@ -111,6 +142,10 @@ def test_it_runs_from_a_copy(tmp_path: Path) -> None:
         ("iflytek", "clue/iflytek"),
         ("lic2020", "longtail-multilabel/lic2020-event"),
         ("toutiao", "longtail-multilabel/toutiao"),
+        ("reuters", "longtail-multilabel/reuters-r52"),
+        ("csl", "longtail-multilabel/csl-category"),
+        ("thucnews", "longtail-multilabel/thucnews-titles"),
+        ("goemotions", "longtail-multilabel/goemotions"),
         ("stsb", "similarity-zh/stsb"),
     ],
 )
@@ -120,11 +155,40 @@ def test_public_sets_are_cut_without_a_text_in_two_parts(
     technique_data.main([name, str(shared_data / folder), str(tmp_path)])
     texts = {
         part: [
-            json.loads(line)["text"] for line in (tmp_path / f"{part}.jsonl").read_text("utf-8").split("\n") if line
+            json.loads(line)[side]
+            for line in (tmp_path / f"{part}.jsonl").read_text("utf-8").split("\n")
+            for side in (("text", "text_pair") if name == "stsb" else ("text",))
+            if line
         ]
         for part in ("train", "dev", "test")
     }
     assert all(len(found) > 300 for found in texts.values())
-    if name != "stsb":
-        assert not set(texts["train"]) & set(texts["dev"]) and not set(texts["dev"]) & set(texts["test"])
-        assert not set(texts["train"]) & set(texts["test"])
+    assert not set(texts["train"]) & set(texts["dev"]) and not set(texts["dev"]) & set(texts["test"])
+    assert not set(texts["train"]) & set(texts["test"])
+
+
+@pytest.mark.shared
+def test_every_class_is_trained_on_where_a_long_tail_is_cut(tmp_path: Path, shared_data: Path) -> None:
+    counts: dict[str, Counter[str]] = {}
+    for name, folder in (("reuters", "reuters-r52"), ("thucnews", "thucnews-titles")):
+        technique_data.main([name, str(shared_data / "longtail-multilabel" / folder), str(tmp_path / name)])
+        counts |= {
+            f"{name} {part}": Counter(row["label"] for _, row in read_records(tmp_path / name / f"{part}.jsonl"))
+            for part in ("train", "dev", "test")
+        }
+    assert counts["reuters train"].keys() == counts["reuters test"].keys() > counts["reuters dev"].keys()
+    assert list(counts["thucnews train"].values()) == sorted(counts["thucnews train"].values(), reverse=True)
+    assert len(counts["thucnews train"]) == 10 and counts["thucnews train"]["stocks"] == 8
+
+
+@pytest.mark.parametrize("options", ["classes"], indirect=True)
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--metrics", "acc"], "metrics: 'acc' is none of accuracy, balanced accuracy"),
+        (["--parts", "deev"], "parts: 'deev' is none of dev, test"),
+    ],
+)
+def test_what_is_asked_for_afterwards_is_looked_at_before(options: list[str], wrong: list[str], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        main([*options, *wrong])

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import yaml
 
-from recipes.wobert_pretrain import WoBertArguments, model_card
+from recipes.wobert_pretrain import WoBertArguments, card_of
 
 METRICS = {
     "loss": 2.5,
@@ -23,7 +23,7 @@ METRICS = {
 
 def card(**changes):
     settings = {"model_name": "tiny", "license": "mit", "notice": "Weights from *elsewhere*."} | changes
-    return model_card(
+    return card_of(
         WoBertArguments(model_path="start", train_files=["texts"], **settings),
         facts={"tokens seen": 1234567, "learning rate": "6e-4, linear", "dropout": 0.1},
         domains={"law": 1 / 3, "web": 2.0},

@@ -217,6 +217,35 @@ def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, laun
         assert logged(settings, name) == pytest.approx(values, rel=1e-4), name
 
 
+@pytest.mark.slow
+def test_two_processes_with_a_share_of_the_weights_each_equal_one(settings, tmp_path):
+    save_start_model(tmp_path / "start", dropout=0.0)
+    settings |= {"max_eval_rows": 7}
+    main(options(settings))
+    names = ("loss", "final_loss", "final_accuracy", "final_targets")
+    one = {name: logged(settings, name) for name in names}
+    learnt = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    settings |= {"output_dir": str(tmp_path / "two"), "per_device_train_batch_size": 4}
+    launcher = ["-m", "accelerate.commands.launch", "--use_fsdp", "--fsdp_version=2", "--num_processes=2"]
+    launcher += ["--main_process_port=0"]
+    finish(in_another_process(launcher, settings))
+    assert list((tmp_path / "two" / "checkpoint-12").glob("pytorch_model_fsdp*")), "nothing was sharded"
+    # As a kill between steps 9 and 10 leaves it.
+    for gone in ("checkpoint-12", "model"):
+        (tmp_path / "two" / gone).rename(tmp_path / gone)
+    begun = written_at(settings, "checkpoint-8")
+    finish(in_another_process(launcher, settings))
+    assert written_at(settings, "checkpoint-8") == begun, "the run began anew instead of going on"
+    for name, values in one.items():
+        assert logged(settings, name) == pytest.approx(values, rel=1e-4), name
+    for folder in (tmp_path / "model", tmp_path / "two" / "model"):
+        found = load_file(folder / "model.safetensors")
+        assert found.keys() == learnt.keys()
+        for name, tensor in learnt.items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-3, msg=name)
+        WoBertForMaskedLM.from_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -61,6 +61,14 @@ def test_words_and_ratios_are_written_and_the_run_resumes(
     assert 0 < resumed["tokens_per_character_with"] <= resumed["tokens_per_character_without"] < 1
 
 
+def test_links_may_come_from_counts(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("the model is for its vocabulary alone")
+
+    monkeypatch.setattr(PerturbedMasking, "linked_texts", never)
+    assert main([*options, "--source", "counts"])["candidates"] > 0
+
+
 def test_shipped_settings_are_read() -> None:
     path = Path(word_discovery.__file__).parent / "configs" / "word_discovery" / "reviews.yaml"
     (settings,) = parse_recipe_arguments([DiscoveryArguments], [str(path)])
