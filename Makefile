@@ -14,6 +14,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_CONVERT := $(VENV)/.installed-convert
 INSTALLED_BENCH := $(VENV)/.installed-bench
+INSTALLED_SITE := $(VENV)/.installed-site
 
 TOOLS := .[dev,eval,peft,viz]
 
@@ -24,7 +25,7 @@ SHORT := grep --line-buffered -E '^ *(Downloading|Using cached) .*\(|^Installing
 pip_install = { while sleep 5; do echo "  ..."; done & alive=$$!; trap 'kill $$alive' EXIT; $(PIP) $(1) | { $(SHORT); }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-convert check format bench docs clean
+.PHONY: help install demo test test-slow test-convert check format bench docs docs-site notebooks pictures clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -64,19 +65,24 @@ $(INSTALLED_BENCH): $(INSTALLED_DEV)
 	@$(call pip_install,-e '.[bench]')
 	@touch $@
 
+$(INSTALLED_SITE): $(INSTALLED_DEV)
+	@echo "Installing what makes the site (mkdocs-material, mkdocstrings, nbclient, about 40 MB) ..."
+	@$(call pip_install,-e '.[site]')
+	@touch $@
+
 install: $(INSTALLED_DEV) ## create .venv with the pinned versions of constraints.txt
 
-demo: $(INSTALLED) ## see the shipped word-level Chinese BERT at work
+demo: $(INSTALLED) ## see the shipped Chinese models at work
 	@$(BIN)/python recipes/demo.py
 
 test: $(INSTALLED_DEV) ## the tests that finish within minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
 test-slow: $(INSTALLED_DEV) ## the long ones: fuzzing at scale, recipes end to end
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
 
 test-convert: $(INSTALLED_CONVERT) ## the tests of conversion, those that TensorFlow reads checkpoints for included
-	$(BIN)/python -m pytest -q tests/wobert/conversion
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/wobert/conversion
 
 check: $(INSTALLED_DEV) ## lint, formatting, types and the import rules
 	$(BIN)/ruff check .
@@ -92,16 +98,30 @@ bench: $(INSTALLED_BENCH) ## measure against the peers, side by side; writes ben
 	$(BIN)/python benchmarks/wobert_tokenizer.py
 	$(BIN)/python benchmarks/pretraining_step.py
 	$(BIN)/python benchmarks/state_scale.py
+	$(BIN)/python benchmarks/vocabulary_pruning.py
 	$(BIN)/python benchmarks/pet_scoring.py
 	$(BIN)/python benchmarks/perturbed_masking.py
+	$(BIN)/python benchmarks/unilm_generation.py
+	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/ladder_side_tuning.py
+	$(BIN)/python benchmarks/entities_step.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/training_steps.py --mezo
 	$(BIN)/python benchmarks/training_steps.py --contrastive
 
 docs: $(INSTALLED_DEV) ## run every example in the documentation and compare what it prints
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' docs README.md tests/test_docs.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --doctest-glob='*.md' docs README.md tests/test_docs.py
+
+docs-site: $(INSTALLED_SITE) ## make the site of these pages, with the reference, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "Open site/index.html, or watch it while you write: $(BIN)/mkdocs serve"
+
+notebooks: $(INSTALLED_SITE) ## make the notebooks out of the tutorial and run them
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/make.py
+
+pictures: $(INSTALLED_DEV) ## draw the pictures of the site's home page by the library
+	$(BIN)/python docs/pictures/draw.py
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.mkdir(exist_ok=True)
         os.environ[name] = str(folder)
     tempfile.tempdir = None  # jieba keeps its cache where temporary files go
+
+
+@pytest.fixture(autouse=True)
+def no_graph_of_another_test() -> Iterator[None]:
+    """Forget compiled graphs: torch keeps eight of a function for the whole process, and refuses the ninth."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch"].compiler.reset()
 
 
 def _beside(variable: str, folder: str) -> Path | None:

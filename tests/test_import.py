@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import nlpkit
+from nlpkit import training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,3 +36,11 @@ def test_public_names_are_listed() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="No nlpkit attribute WoBertTokeniser"):
         nlpkit.WoBertTokeniser  # noqa: B018
+
+
+def test_what_help_names_can_be_imported_from_the_room() -> None:
+    public = {name: getattr(training, name) for name in dir(training)}
+    classes = [found for found in public.values() if isinstance(found, type)]
+    bases = {base for found in classes for base in found.__mro__ if base.__module__.startswith("nlpkit.training")}
+    assert {base.__name__ for base in bases} <= public.keys()
+    assert {"Technique", "Run", "Host", "Batch", "Items", "Terms"} <= public.keys()  # of the methods of a technique

@@ -27,8 +27,8 @@ REQUIREMENTS = {
 }
 #: What a source distribution needs so that `make check`, `make test`, `make docs` and `make bench` run from it.
 PARTS = """
-    .ci CONTRIBUTING.md LICENSE Makefile NOTICE README.md benchmarks constraints.txt docs models nlpkit pyproject.toml
-    recipes tests
+    .ci CONTRIBUTING.md LICENSE Makefile NOTICE README.md benchmarks constraints.txt docs mkdocs.yml models nlpkit
+    pyproject.toml recipes tests
 """.split()
 
 
@@ -52,7 +52,13 @@ def test_lower_bounds_are_the_versions_tested_together(name: str) -> None:
 
 @pytest.mark.parametrize("module", _EXTRAS)
 def test_hints_name_extras_that_there_are(module: str) -> None:
-    distributions = {"sklearn": "scikit-learn", "tensorflow": "tensorflow-cpu"}
+    distributions = {
+        "faiss": "faiss-cpu",
+        "rouge_score": "rouge-score",
+        "sentence_transformers": "sentence-transformers",
+        "sklearn": "scikit-learn",
+        "tensorflow": "tensorflow-cpu",
+    }
     wanted = distributions.get(module, module)
     assert wanted in [Requirement(line).name for line in EXTRAS[_EXTRAS[module]]]
 
