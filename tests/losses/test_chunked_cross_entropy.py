@@ -389,6 +389,7 @@ def _in_one_of_two(rank: int, name: str, folder: str) -> None:
     (2 * loss.average(passed(loss, parallel, **loss.inputs_of(batch)), batch["labels"], items)).backward()
     if rank == 0:
         torch.save({key: p.grad for key, p in model.named_parameters()}, f"{folder}/gradients")
+    del parallel  # where it goes with the group's last reference, torch 2.13 waits for a thread that waits for the GIL
     torch.distributed.destroy_process_group()
 
 
