@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def address() -> Iterator[str]:
         found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
         assert found
         yield found[0]
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # processes of a shell's background do not hear SIGINT
 
 
 @pytest.fixture(scope="module")
