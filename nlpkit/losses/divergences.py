@@ -18,6 +18,10 @@ class Divergence(NamedTuple):
     Args:
         directed: ``KL(p || q)`` of each item, in nats, shape ``(items,)``.
         symmetric: ``KL(p || q) + KL(q || p)``, likewise.
+
+    Example:
+        >>> softmax.directed(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]))
+        tensor([0.1201])
     """
 
     directed: Callable[[Tensor, Tensor], Tensor]

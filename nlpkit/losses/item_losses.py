@@ -82,7 +82,7 @@ def weights_of(labels: Tensor, counted: Tensor, class_weights: Tensor) -> Tensor
     """
     labels = whole(labels)
     if labels.device.type == "cpu":  # elsewhere a look would wait for the device
-        checked_indices(labels[counted], len(class_weights))
+        checked_indices(labels[counted], len(class_weights), "class_weights is for")
     labels, counted = labels.to(class_weights.device), counted.to(class_weights.device)
     return class_weights[labels.where(counted, 0)] * counted
 

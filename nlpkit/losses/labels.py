@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def signed(labels: Tensor) -> Tensor:
+def signed(labels: Tensor | None) -> Tensor:
     """Integers as ``torch.long``, among which -100 has a place; other labels as they are.
 
     ``labels != -100`` takes 156 in ``uint8`` for -100, and torch gathers by no 32-bit index.
@@ -81,16 +83,46 @@ def cells(logits: Tensor, labels: Tensor) -> Tensor:
     return checked_cells(labels)
 
 
-def checked_indices(labels: Tensor, classes: int) -> Tensor:
-    """Labels as ``torch.long``; a ``ValueError`` where they are fractions, or none of so many classes."""
+def checked_indices(labels: Tensor, classes: int, told_by: str = "there are") -> Tensor:
+    """Labels as ``torch.long``; a ``ValueError`` where they are fractions, or none of so many classes.
+
+    Args:
+        labels: any shape.
+        classes: how many.
+        told_by: what says so, for the message, where it is not the logits.
+    """
     labels = whole(labels)
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(
-            f"labels hold {int(labels[outside][0])}, but there are {classes} classes: give 0 to {classes - 1}, or "
+            f"labels hold {int(labels[outside][0])}, but {told_by} {classes} classes: give 0 to {classes - 1}, or "
             "-100 where there is no label"
         )
     return labels
+
+
+def label_tensor(labels: Sequence[Any] | np.ndarray | Tensor) -> Tensor:
+    """Labels of a list, an array or a column of pandas, whatever its index, as ``signed`` ones.
+
+    Args:
+        labels: numbers.
+
+    Returns:
+        A tensor of their shape.
+
+    Raises:
+        ValueError: they are names.
+
+    Example:
+        >>> label_tensor(["sport", "news"])
+        Traceback (most recent call last):
+        ValueError: labels hold names such as 'sport': give numbers from 0 on, as in model.config.label2id
+    """
+    given = labels if isinstance(labels, Tensor) else np.array(labels)
+    if not isinstance(given, Tensor) and given.dtype.kind in "OUS":
+        name = str(given.flat[0])
+        raise ValueError(f"labels hold names such as {name!r}: give numbers from 0 on, as in model.config.label2id")
+    return signed(torch.as_tensor(given))
 
 
 def whole(labels: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ class Loss(nn.Module):
     ``align_labels``), where labels and logits come from (``columns``, ``labels_of``, ``logits_of``).
 
     Note:
-        A ``Loss`` is what ``Trainer(compute_loss_func=...)`` takes, and right there too: the Trainer multiplies by the
-        number of processes, and its count of labels becomes one of items by ``labels_per_item``.
+        A ``Loss`` is what ``Trainer(compute_loss_func=...)`` takes, and right there or refused: the Trainer multiplies
+        by the number of processes, and its count of labels becomes one of items by ``labels_per_item``.
         ``TechniqueTrainer(loss=...)`` counts the items itself, by ``items``.
 
     Example:
@@ -151,7 +151,7 @@ class Loss(nn.Module):
     def forward(
         self,
         outputs: Any,
-        labels: Tensor,
+        labels: Tensor | None,
         *,
         mask: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -169,12 +169,19 @@ class Loss(nn.Module):
             The loss, shape ``()``; 0, attached to the graph, where no item counts.
 
         Raises:
-            ValueError: logits and labels are of different shapes.
+            ValueError: logits and labels are of different shapes; or labels are those of a plain Trainer that knows no
+                other column than ``labels``.
         """
+        if labels is None and self.columns != ("labels",):
+            raise ValueError(
+                f"{type(self).__name__} has its labels in {' and '.join(self.columns)}, and Trainer(compute_loss_func"
+                "=...) hands over the column labels alone: give the loss to TechniqueTrainer(loss=...)"
+            )
+        known = signed(labels)
         items: Tensor | float | None = num_items_in_batch
-        if items is not None and (per_item := self.labels_per_item(labels)) > 1:
+        if items is not None and (per_item := self.labels_per_item(known)) > 1:
             items = items / per_item
-        return self.average(outputs, labels, items, mask)
+        return self.average(outputs, known, items, mask)
 
     def labels_per_item(self, labels: Tensor) -> int:
         """Labels that make up one item: 1, or the classes of a multi-label row; raises where that cannot be told."""

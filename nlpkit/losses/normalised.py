@@ -69,21 +69,27 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: 
 
     Args:
         logits: scores, shape ``(batch, classes)``.
-        labels: targets in [0, 1], shape ``(batch, classes)``.
-        num_items_in_batch: cells of the whole optimizer step (what ``Trainer`` counts for such labels).
+        labels: targets in [0, 1], -100 where they are not known, shape ``(batch, classes)``.
+        num_items_in_batch: known cells of the whole optimizer step (what ``Trainer`` counts for such labels).
 
     Returns:
         The loss in nats per cell, shape ``()``.
 
     Raises:
         ValueError: labels are of another shape, or (on the CPU) beyond 0 and 1.
+
+    Example:
+        >>> binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, -100.0]])).item()
+        0.693...
     """
     scores = at_least_fp32(logits)
     refuse_other_cells(scores, labels)
+    known = signed(labels) != -100
     if labels.device.type == "cpu":  # elsewhere a look at labels would wait for the device
-        checked_shares(scores, labels)
-    total = binary_cross_entropies(scores, labels.to(scores.dtype)).sum()
-    return divide_by_items(total, torch.ones_like(labels, dtype=torch.bool), num_items_in_batch)
+        checked_shares(scores[known], labels[known])
+    targets = labels.to(scores.dtype).masked_fill(~known, 0.0)
+    total = binary_cross_entropies(scores, targets).masked_fill(~known, 0.0).sum()
+    return divide_by_items(total, known, num_items_in_batch)
 
 
 def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -91,14 +97,19 @@ def squared_error(predictions: Tensor, targets: Tensor, *, num_items_in_batch: T
 
     Args:
         predictions: shape ``(...)``.
-        targets: the same shape.
-        num_items_in_batch: targets of the whole optimizer step.
+        targets: the same shape, -100 where they are not known.
+        num_items_in_batch: known targets of the whole optimizer step.
 
     Returns:
         The loss in squared units of the target, shape ``()``.
 
     Raises:
         ValueError: shapes differ.
+
+    Example:
+        >>> squared_error(torch.zeros(2), torch.tensor([3.0, -100.0])).item()
+        9.0
     """
-    total = squared_errors(at_least_fp32(predictions), at_least_fp32(targets)).sum()
-    return divide_by_items(total, torch.ones_like(targets, dtype=torch.bool), num_items_in_batch)
+    known = targets != -100
+    errors = squared_errors(at_least_fp32(predictions), at_least_fp32(targets))
+    return divide_by_items(errors.masked_fill(~known, 0.0).sum(), known, num_items_in_batch)

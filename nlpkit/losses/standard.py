@@ -113,6 +113,8 @@ class CrossEntropyLoss(Loss):
 class BinaryCrossEntropyLoss(Loss):
     """Sigmoid cross-entropy of each cell of a label matrix, averaged over the cells.
 
+    Source: ``torch.nn.BCEWithLogitsLoss``, whose mean over a micro-batch becomes one over the whole step.
+
     Labels are shares from 0 to 1. A logit of -inf leaves a class out that does not apply.
 
     Args:

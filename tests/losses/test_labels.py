@@ -35,6 +35,7 @@ from nlpkit.losses import (
     chunked_cross_entropy,
     class_priors,
     cross_entropy,
+    exact_log_probability,
     log_balanced_cross_entropy,
     posthoc_adjust,
     smooth_accuracy,
@@ -195,6 +196,29 @@ def test_probabilities_in_place_of_logits_are_told_by_the_first_batch(make: Call
         assert loss(logits.softmax(-1), labels).isfinite()  # later batches are not looked at, which would take time
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        cross_entropy,
+        log_balanced_cross_entropy,
+        exact_log_probability,
+        smooth_accuracy,
+        lambda logits, labels: posthoc_adjust(logits, [0.2, 0.3, 0.5]),
+    ],
+)
+def test_functions_tell_probabilities_too(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    logits, labels = drawn(5, 3), torch.tensor([0, 1, 2, 1, 0])
+    assert function(logits, labels).isfinite().all()
+    with pytest.raises(ValueError, match="logits hold probabilities"):
+        function(logits.softmax(-1), labels)
+
+
+def test_too_few_weights_of_classes_are_not_put_down_to_labels() -> None:
+    loss = CrossEntropyLoss(class_weights=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"labels hold 2, but class_weights is for 2 classes: give 0 to 1"):
+        loss.items(torch.tensor([0, 2]))
+
+
 def test_one_row_tells_nothing_and_the_next_batch_is_looked_at() -> None:
     loss, chances = CrossEntropyLoss(), drawn(4, 3).softmax(-1)
     loss(chances[:1], torch.tensor([0]))
@@ -237,13 +261,6 @@ def test_logits_are_never_taken_for_probabilities(seed: int, rows: int, classes:
     refuse_probabilities(logits)
     refuse_probabilities(torch.nn.functional.one_hot(logits.argmax(-1), classes).float())
     refuse_probabilities(torch.full((rows, classes), 1 / classes))
-
-
-def test_functions_tell_probabilities_too() -> None:
-    chances, labels = drawn(4, 3).softmax(-1), torch.tensor([0, 1, 2, 0])
-    for function in (cross_entropy, smooth_accuracy, lambda logits, labels: posthoc_adjust(logits, [0.2, 0.3, 0.5])):
-        with pytest.raises(ValueError, match="logits hold probabilities"):
-            function(chances, labels)
 
 
 def test_messages_name_no_argument_that_a_loss_does_not_have() -> None:

@@ -16,6 +16,8 @@ from nlpkit.losses import (
     CrossEntropyLoss,
     FunctionLoss,
     Loss,
+    NonContrastiveLoss,
+    RowDiceLoss,
     SpanLoss,
     SquaredErrorLoss,
 )
@@ -94,7 +96,7 @@ def test_parts_of_a_weighted_step_add_up_by_their_weights() -> None:
         loss(logits, labels, num_items_in_batch=6)
     with pytest.raises(ValueError, match=r"class_weights has 3 weights, but logits are for 5 classes"):
         loss(drawn(6, 5), labels)
-    with pytest.raises(ValueError, match=r"labels hold 3, but there are 3 classes"):
+    with pytest.raises(ValueError, match=r"labels hold 3, but class_weights is for 3 classes"):
         loss.items(torch.tensor([3]))
     for wrong, message in ((2.0, r"is of shape \(\), which tells no"), ([1.0, -1.0], r"give finite weights >= 0")):
         with pytest.raises(ValueError, match=f"class_weights .*{message}"):
@@ -179,3 +181,34 @@ def test_what_does_not_fit_is_named() -> None:
 def test_logits_of_labelled_positions_alone_are_taken_as_they_come() -> None:
     logits, labels = drawn(2, 4, 5), token_labels()
     assert torch.equal(CrossEntropyLoss()(logits[labels != -100], labels), CrossEntropyLoss()(logits, labels))
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "message"),
+    [
+        (
+            RowDiceLoss(),
+            torch.zeros(2, 3).long(),
+            r"RowDiceLoss averages over rows, and num_items_in_batch counts tokens",
+        ),
+        (
+            NonContrastiveLoss(torch.nn.Identity()),
+            torch.tensor([0, 0, 1]),
+            r"averages over texts that have another view, and num_items_in_batch counts all that have a label",
+        ),
+        (SpanLoss(), None, r"SpanLoss has its labels in start_positions and end_positions, and Trainer\(compute_loss"),
+    ],
+    ids=["row dice", "views", "spans"],
+)
+def test_what_a_plain_trainer_counts_otherwise_is_refused(loss: Loss, labels: Tensor | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss(drawn(*(labels.shape if labels is not None else (2,)), 4), labels, num_items_in_batch=torch.tensor(9))
+
+
+def test_what_a_plain_trainer_counts_right_is_right() -> None:
+    embeddings, labels = drawn(4, 3), torch.tensor([5, 6, 6, 5])
+    loss = NonContrastiveLoss(torch.nn.Identity())
+    torch.testing.assert_close(loss(embeddings, labels, num_items_in_batch=4), loss(embeddings, labels))
+    cells = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    rows = RowDiceLoss(multi_label=True)
+    torch.testing.assert_close(rows(drawn(2, 3), cells, num_items_in_batch=6), rows(drawn(2, 3), cells))

@@ -56,6 +56,20 @@ def test_half_precision_is_summed_in_fp32_and_fp64_is_kept() -> None:
 
 
 @pytest.mark.parametrize("count", [None, 6, 12])
+def test_what_is_not_known_counts_for_nothing(count: int | None) -> None:
+    logits, known = torch.randn(2, 3), torch.tensor([[True, False, True], [True, True, False]])
+    targets = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]).masked_fill(~known, -100.0)
+    share = 1.0 if count is None else 4 / count
+    torch.testing.assert_close(
+        binary_cross_entropy(logits, targets, num_items_in_batch=count),
+        F.binary_cross_entropy_with_logits(logits[known], targets[known]) * share,
+    )
+    torch.testing.assert_close(
+        squared_error(logits, targets, num_items_in_batch=count), F.mse_loss(logits[known], targets[known]) * share
+    )
+
+
+@pytest.mark.parametrize("count", [None, 6, 12])
 def test_multi_label_and_regression_losses_are_torchs_means(count: int | None) -> None:
     logits, targets = torch.randn(2, 3), torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]])
     share = 1.0 if count is None else 6 / count

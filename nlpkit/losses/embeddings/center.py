@@ -116,14 +116,20 @@ class CenterLoss(LossAround):
     def average(
         self, outputs: Any, labels: Tensor, items: Tensor | float | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """As ``Loss.average``, both terms together."""
+        """As ``Loss.average``, both terms; a ``ValueError`` where ``items`` are weights of the task's classes."""
+        if items is not None and torch.is_grad_enabled() and getattr(self.task, "class_weights", None) is not None:
+            raise ValueError(
+                "CenterLoss divides distances by how many items there are, and the task's loss by the weights of "
+                "their classes: one number of items is not both; give the loss to TechniqueTrainer(loss=...), or call "
+                "terms(outputs, batch, items) with items_of(batch) summed over the step"
+            )
         loss = self.task.average(outputs, labels, items, mask)
         return loss + self._pull(outputs, labels, items, mask) if torch.is_grad_enabled() else loss
 
     def _pull(self, outputs: Any, labels: Tensor, items: Tensor | float | None, mask: Tensor | None) -> Tensor:
         labels, chosen = self._chosen(labels, mask)
         features = self._features(outputs, labels)[chosen]
-        classes = checked_indices(labels[chosen], self.num_classes)
+        classes = checked_indices(labels[chosen], self.num_classes, "num_classes gives")
         count = torch.as_tensor(len(classes) if items is None else items, device=features.device)
         if self.sums is None:
             distances = center_distances(features, self.centers, classes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,22 +9,7 @@ from torch.nn import functional as F
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.embeddings.embedding_loss import LONELY, EmbeddingLoss, Pooling, partners
 from nlpkit.losses.gathering import sum_over_processes
-
-
-def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
-    """Log-sum-exp over the last dimension where the mask is true; -inf, without gradient, where it nowhere is.
-
-    Example:
-        >>> masked_logsumexp(torch.zeros(2, 3), torch.tensor([[True, True, False], [False] * 3])).tolist()
-        [0.693..., -inf]
-    """
-    if not scores.shape[-1]:
-        return scores.sum(dim=-1) - torch.inf
-    kept = torch.where(mask, scores, -torch.inf)
-    peak = kept.detach().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
-    total = (kept - peak).exp().sum(dim=-1)
-    some = total > 0
-    return torch.where(some, torch.where(some, total, 1.0).log() + peak.squeeze(-1), -torch.inf)
+from nlpkit.masked import masked_logsumexp
 
 
 def _over_positives(values: Tensor, anchors: Tensor, positives: Tensor) -> Tensor:
@@ -164,9 +147,9 @@ class ContrastiveLoss(EmbeddingLoss):
         self.margin = checked_number("margin", margin, least=0)
         self.symmetric = symmetric
 
-    @abstractmethod
     def of_anchors(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """The loss of each anchor, shape ``(anchors,)``, given scores and masks of shape ``(anchors, candidates)``."""
+        raise NotImplementedError(f"{type(self).__name__} must define of_anchors(scores, positives, negatives)")
 
     def counts(self, positives: Tensor, negatives: Tensor) -> Tensor:
         """Which anchors the loss is averaged over, shape ``(anchors,)``: those that have a positive and a negative."""
@@ -202,6 +185,8 @@ class ContrastiveLoss(EmbeddingLoss):
 class InfoNCELoss(ContrastiveLoss):
     """``info_nce`` over the texts of a batch.
 
+    Source: arXiv 1807.03748, equation 4; over dropout's two views of a text, SimCSE, arXiv 2104.08821, equation 1.
+
     Example:
         >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> InfoNCELoss(temperature=1.0)(embeddings, torch.tensor([0, 0, 1, 1])).item()
@@ -216,6 +201,8 @@ class InfoNCELoss(ContrastiveLoss):
 class FlatNCELoss(ContrastiveLoss):
     """``flat_nce`` over the texts of a batch: for small batches, and half precision.
 
+    Source: FlatNCE, arXiv 2107.01152; decoupled, arXiv 2110.06848; see ``flat_nce``.
+
     Example:
         >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> FlatNCELoss(temperature=1.0)(embeddings, torch.tensor([0, 0, 1, 1])).item()
@@ -229,6 +216,8 @@ class FlatNCELoss(ContrastiveLoss):
 
 class SupervisedContrastiveLoss(ContrastiveLoss):
     """``supervised_contrastive`` over the texts of a batch, whose labels are classes.
+
+    Source: arXiv 2004.11362, equation 2.
 
     Example:
         >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

@@ -71,6 +71,15 @@ class NonContrastiveLoss(PooledLoss):
         labels = labels[self._chosen(labels, mask)[1]]
         return _views(labels).any(dim=1).sum()
 
+    def labels_per_item(self, labels: Tensor) -> int:
+        """As ``PooledLoss``; a ``ValueError`` where a text has no other view, since it is counted as a label."""
+        if self.items(labels) < self.valid(labels).sum():
+            raise ValueError(
+                "NonContrastiveLoss averages over texts that have another view, and num_items_in_batch counts all "
+                "that have a label: give the loss to TechniqueTrainer(loss=...), or each text two views in its batch"
+            )
+        return super().labels_per_item(labels)
+
     def terms(self, outputs: Any, batch: Mapping[str, Any], items: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As ``Loss.terms``, with the target's embeddings where there is one."""
         (target,) = self._target

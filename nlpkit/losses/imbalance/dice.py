@@ -9,7 +9,6 @@ from torch import Tensor
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.batch_loss import BatchLoss
 from nlpkit.losses.imbalance.overlap import OverlapLoss, mean_of_classes
-from nlpkit.losses.loss import Loss
 
 Absent = Literal["skip", "count"]
 
@@ -41,7 +40,21 @@ def dice(probabilities: Tensor, targets: Tensor, alpha: float, smoothing: float,
     return losses.mean(-1) if absent == "count" else mean_of_classes(losses, targets.sum(-2) > 0)
 
 
-class DiceLoss(OverlapLoss, BatchLoss):
+class _OfDice(OverlapLoss):
+    """A loss with the settings of ``dice``."""
+
+    def __init__(
+        self, alpha: float = 0.0, *, smoothing: float = 1.0, absent: Absent = "skip", multi_label: bool = False
+    ) -> None:
+        super().__init__(multi_label)
+        if absent not in ("skip", "count"):
+            raise ValueError(f"absent={absent!r}: give 'skip' or 'count'")
+        self.alpha = checked_number("alpha", alpha, least=0, hint="0 weighs all items alike")
+        self.smoothing = checked_number("smoothing", smoothing, above=0, hint="an empty class divides by it")
+        self.absent: Absent = absent
+
+
+class DiceLoss(_OfDice, BatchLoss):
     """One minus the Dice coefficient of each class over a batch, averaged over classes.
 
     Source: arXiv 1911.02855 for its use in NLP. One sum over the batch stands above the line and one below, for each
@@ -61,7 +74,7 @@ class DiceLoss(OverlapLoss, BatchLoss):
 
     Note:
         A function of a whole batch, see ``BatchLoss``: begin with cross-entropy, and prefer large batches.
-        ``RowDiceLoss`` is over each row; without ``alpha`` and smoothing this is ``SoftF1Loss``.
+        ``RowDiceLoss`` is over each row; without ``alpha``, as ``smoothing`` goes to 0, this is ``SoftF1Loss``.
 
     Example:
         >>> import torch
@@ -69,20 +82,12 @@ class DiceLoss(OverlapLoss, BatchLoss):
         0.126...
     """
 
-    def __init__(
-        self, alpha: float = 0.0, *, smoothing: float = 1.0, absent: Absent = "skip", multi_label: bool = False
-    ) -> None:
-        super().__init__(multi_label)
-        _check(alpha, smoothing, absent)
-        self.alpha, self.smoothing = alpha, smoothing
-        self.absent: Absent = absent
-
     def value(self, logits: Tensor, labels: Tensor) -> Tensor:
         """A fraction, shape ``()``."""
         return dice(*self.probabilities_and_targets(logits, labels), self.alpha, self.smoothing, self.absent)
 
 
-class RowDiceLoss(OverlapLoss, Loss):
+class RowDiceLoss(_OfDice):
     """One minus the Dice coefficient of each row, averaged over rows, so that rows do not depend on each other.
 
     Args:
@@ -96,22 +101,14 @@ class RowDiceLoss(OverlapLoss, Loss):
         ValueError: an argument is out of its range, or labels are of the other kind.
 
     Note:
-        An item is a row with at least one label, which ``Trainer(compute_loss_func=...)`` does not count for tokens:
-        use ``TechniqueTrainer``.
+        An item is a row with at least one label, which ``Trainer(compute_loss_func=...)`` does not count for tokens,
+        and is refused: use ``TechniqueTrainer``.
 
     Example:
         >>> import torch
         >>> RowDiceLoss()(torch.zeros(1, 3, 2), torch.tensor([[0, 1, -100]])).item()
         0.333...
     """
-
-    def __init__(
-        self, alpha: float = 0.0, *, smoothing: float = 1.0, absent: Absent = "skip", multi_label: bool = False
-    ) -> None:
-        super().__init__(multi_label)
-        _check(alpha, smoothing, absent)
-        self.alpha, self.smoothing = alpha, smoothing
-        self.absent: Absent = absent
 
     def valid(self, labels: Tensor) -> Tensor:
         """Rows with at least one label."""
@@ -121,16 +118,18 @@ class RowDiceLoss(OverlapLoss, Loss):
             )
         return (labels != -100).any(-1)
 
+    def labels_per_item(self, labels: Tensor) -> int:
+        """The classes of a row; with class indices of its tokens not known, and a ``ValueError``."""
+        if not self.multi_label:
+            raise ValueError(
+                "RowDiceLoss averages over rows, and num_items_in_batch counts tokens: give the loss to "
+                "TechniqueTrainer(loss=...), which counts rows, or call average(outputs, labels, items=rows)"
+            )
+        return super().labels_per_item(labels)
+
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Fractions, shape ``(rows,)``."""
         probabilities, targets = self.probabilities_and_targets(logits, labels)
         if self.multi_label:
             probabilities, targets = probabilities.unsqueeze(-1), targets.unsqueeze(-1)
         return dice(probabilities, targets, self.alpha, self.smoothing, self.absent)
-
-
-def _check(alpha: float, smoothing: float, absent: str) -> None:
-    checked_number("alpha", alpha, least=0, hint="0 weighs all items alike")
-    checked_number("smoothing", smoothing, above=0, hint="an empty class divides by it")
-    if absent not in ("skip", "count"):
-        raise ValueError(f"absent={absent!r}: give 'skip' or 'count'")

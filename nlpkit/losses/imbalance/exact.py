@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.divergences import Divergence, softmax
-from nlpkit.losses.labels import class_indices
+from nlpkit.losses.labels import class_indices, refuse_probabilities
 from nlpkit.losses.loss import Loss
 
 
@@ -34,7 +34,8 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
         logarithm is beyond the range of the dtype.
 
     Raises:
-        ValueError: ``sigma`` or ``nodes`` cannot be used, or labels are no class indices.
+        ValueError: ``sigma`` or ``nodes`` cannot be used, labels are no class indices, or (on the CPU) logits are
+            surely probabilities.
 
     Note:
         ``nodes`` times the memory and time of the logits.
@@ -45,6 +46,12 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
         >>> [round(value, 4) for value in p.tolist()]
         [0.6337, 0.1831, 0.1831]
     """
+    if logits.device.type == "cpu":  # elsewhere a look would wait for the device
+        refuse_probabilities(logits)
+    return _log_probability(logits, labels, sigma, nodes)
+
+
+def _log_probability(logits: Tensor, labels: Tensor, sigma: float, nodes: int) -> Tensor:
     _check(sigma, nodes)
     chosen = class_indices(logits, labels).unsqueeze(-1)
     hopeless = torch.isneginf(logits.gather(-1, chosen))
@@ -52,7 +59,7 @@ def exact_log_probability(logits: Tensor, labels: Tensor, sigma: float = 1.0, no
     largest_number = torch.finfo(logits.dtype).max
     ahead = (logits.gather(-1, chosen) - logits) / sigma
     if logits.dtype != torch.float64 and (ahead < -math.sqrt(largest_number)).any():  # whose squares are infinite
-        wide = exact_log_probability(logits.double(), labels, sigma, nodes).to(logits.dtype)
+        wide = _log_probability(logits.double(), labels, sigma, nodes).to(logits.dtype)
         return wide.masked_fill(hopeless.squeeze(-1) | torch.isneginf(wide), -torch.inf)
     hopeless = hopeless | (ahead.amin(-1, keepdim=True) < -math.sqrt(largest_number))
     ahead = ahead.masked_fill(hopeless, 0.0).clamp(max=largest_number)  # of classes that are masked by -inf
@@ -106,7 +113,7 @@ class ExactLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Probabilities of an error, or nats, shape ``(items,)``."""
-        right = exact_log_probability(logits, labels, self.sigma, self.nodes)
+        right = _log_probability(logits, labels, self.sigma, self.nodes)
         if self.log:
             return -right
         # The slope of expm1 is its result plus 1, which rounds to 0 where the label has hardly a chance.

@@ -16,13 +16,16 @@ from nlpkit.losses.labels import checked_weights
 
 
 def focal(margin: Tensor, gamma: float) -> Tensor:
-    """``-(1 - p)^gamma log p`` of labels with probability ``p = sigmoid(margin)``.
+    """``-(1 - p)^gamma log p`` of labels with probability ``p = sigmoid(margin)``, of margins and not of logits.
+
+    Source: arXiv 1708.02002, equation 4.
 
     Both factors are computed from the logarithms of ``p`` and ``1 - p``, so that the value and its gradient are right
     where ``p`` rounds to 1.
 
     Args:
-        margin: as ``margins`` gives them, any shape.
+        margin: the label's logit less the logsumexp of the others; of a cell its logit, with the sign of the label.
+            Any shape.
         gamma: 0 is cross-entropy.
 
     Returns:

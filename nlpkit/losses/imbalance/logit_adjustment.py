@@ -18,10 +18,11 @@ from nlpkit.losses.labels import (
     checked_cells,
     checked_indices,
     class_indices,
+    label_tensor,
     one_per_label,
     refuse_probabilities,
-    signed,
 )
+from nlpkit.losses.last_layer import last_layer, refuse_folded
 from nlpkit.losses.loss import at_least_fp32
 
 Prior = Sequence[float] | Tensor
@@ -31,6 +32,8 @@ def class_priors(
     labels: Sequence[Any] | Tensor, num_labels: int, smoothing: float = 1.0, *, multi_label: bool = False
 ) -> Tensor:
     """How often each class occurs in training labels.
+
+    Source: counts as in arXiv 2007.07314, section 3; with one added to each, Laplace's rule of succession.
 
     Args:
         labels: class indices, of any shape; with ``multi_label`` 0 and 1, shape ``(rows, num_labels)``. -100 counts
@@ -52,11 +55,7 @@ def class_priors(
     """
     checked_number("num_labels", num_labels, least=1, whole=True)
     checked_number("smoothing", smoothing, least=0, hint="1 leaves no class without a probability")
-    if not isinstance(labels, Tensor) and len(labels) and isinstance(labels[0], str):
-        raise ValueError(
-            f"labels hold names such as {labels[0]!r}: give numbers from 0 on, as in model.config.label2id"
-        )
-    given = signed(torch.as_tensor(labels))
+    given = label_tensor(labels)
     if multi_label:
         if given.dim() != 2 or given.shape[1] != num_labels:
             raise ValueError(f"labels are of shape {tuple(given.shape)}; multi_label=True needs (rows, {num_labels})")
@@ -210,7 +209,7 @@ def fold_priors(
         layer: that linear layer; ``None`` means the only one of as many outputs outside the backbone.
 
     Raises:
-        ValueError: the prior is none; ``tau`` is not finite; priors are folded in already; or there is not just one
+        ValueError: the prior is none; ``tau`` is not finite; something is folded in already; or there is not just one
             such layer with a bias.
 
     Example:
@@ -222,36 +221,18 @@ def fold_priors(
         (tensor([0.1054, 2.3026]), [0.8999999761581421, 0.10000000149011612])
     """
     checked_number("tau", tau)
-    config: Any = getattr(model, "config", None)
-    if getattr(config, "class_priors", None) is not None:
-        raise ValueError(
-            "priors are folded into this model already (config.class_priors): fold into the model as trained"
-        )
+    refuse_folded(model)
     shift = log_priors(prior, multi_label=multi_label)
-    last = _last_layer(model, len(shift)) if layer is None else layer
+    last = last_layer(model, len(shift)) if layer is None else layer
     if last.bias is None:
         raise ValueError(
             "the last layer has no bias that could hold the priors: adjust logits by posthoc_adjust instead"
         )
     last.bias.sub_(tau * _fitting(shift, last.bias))
+    config: Any = getattr(model, "config", None)
     if config is not None:
         config.class_priors = torch.as_tensor(prior).tolist()
         config.class_priors_tau = tau
-
-
-def _last_layer(model: nn.Module, classes: int) -> nn.Linear:
-    backbone = f"{getattr(model, 'base_model_prefix', '')}."
-    found = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes and not name.startswith(backbone)
-    ]
-    if len(found) != 1:
-        raise ValueError(
-            f"{type(model).__name__} has {len(found)} linear layers of {classes} outputs outside its backbone: name "
-            "the one whose output are the logits, layer=model.classifier, or check that prior has one entry per class"
-        )
-    return found[0]
 
 
 def _fitting(shift: Tensor, logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.checked_number import checked_number
-from nlpkit.losses.labels import checked_indices, signed
+from nlpkit.losses.labels import checked_indices, label_tensor
 
 
 def balanced_accuracy(predicted: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) -> float:
@@ -73,7 +73,7 @@ def _hits(
     predicted: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor, classes: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Items found and items there are, of each class."""
-    right, found = (signed(torch.as_tensor(given)).flatten() for given in (labels, predicted))
+    right, found = (label_tensor(given).flatten() for given in (labels, predicted))
     known = right != -100
     if len(right) != len(found) or not known.any():
         raise ValueError(f"{len(right)} labels, {int(known.sum())} of them known, and {len(found)} predicted ones")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from nlpkit.losses.last_layer import last_layer, refuse_folded
 from nlpkit.losses.multi_label.zlpr import ZLPRLoss
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def fold_zlpr(model: PreTrainedModel, loss: ZLPRLoss | None = None, *, head: nn.Linear | None = None) -> None:
+def fold_zlpr(model: PreTrainedModel, loss: ZLPRLoss | None = None, *, layer: nn.Linear | None = None) -> None:
     """Make a classifier that was trained by ZLPR give logits whose sigmoid is the probability, once and in place.
 
     Source: kexue.fm/archives/9064: the probability is ``sigmoid(2s)``. The factor goes into the last linear layer, and
@@ -24,11 +25,11 @@ def fold_zlpr(model: PreTrainedModel, loss: ZLPRLoss | None = None, *, head: nn.
     Args:
         model: a sequence classifier of transformers, after training.
         loss: it was trained by, for its scale and learned threshold; ``None`` means ``ZLPRLoss()``.
-        head: the last linear layer; ``None`` finds the only one outside of the encoder with an output per class.
+        layer: the last linear layer; ``None`` finds the only one outside of the encoder with an output per class.
 
     Raises:
-        ValueError: the model has been folded before, the last layer is not found, or it has no bias for a learned
-            threshold to go into.
+        ValueError: something has been folded into the model before, the last layer is not found, or it has no bias
+            for a learned threshold to go into.
 
     Note:
         Twice the logits are exact in every precision: probabilities above 0.5 belong to logits above the threshold.
@@ -44,9 +45,8 @@ def fold_zlpr(model: PreTrainedModel, loss: ZLPRLoss | None = None, *, head: nn.
         (True, 'multi_label_classification')
     """
     loss = ZLPRLoss() if loss is None else loss
-    if getattr(model.config, "zlpr_folded", False):
-        raise ValueError("the model's logits are those of probabilities already (config.zlpr_folded): fold it once")
-    layer = _last_layer(model) if head is None else head
+    refuse_folded(model)
+    layer = last_layer(model, int(model.config.num_labels or 0)) if layer is None else layer
     threshold = torch.as_tensor(loss.threshold)
     bias: Tensor | None = layer.bias
     if bias is not None:
@@ -59,21 +59,3 @@ def fold_zlpr(model: PreTrainedModel, loss: ZLPRLoss | None = None, *, head: nn.
     layer.weight.mul_(2 * loss.gamma)
     model.config.problem_type = "multi_label_classification"
     model.config.zlpr_folded = True
-
-
-def _last_layer(model: PreTrainedModel) -> nn.Linear:
-    encoder: set[Tensor] = set() if model.base_model is model else set(model.base_model.parameters())
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module.out_features == model.config.num_labels
-        and module.weight not in encoder
-    }
-    if len(found) != 1:
-        raise ValueError(
-            f"{type(model).__name__} has {len(found) or 'no'} linear layers with an output for each of its "
-            f"{model.config.num_labels} classes ({', '.join(found) or 'none'}): name the last one, head=model.<name>; "
-            f"of a model of PEFT, call merge_and_unload() first"
-        )
-    return next(iter(found.values()))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlpkit.losses.labels import checked_indices, signed, whole
+from nlpkit.losses.labels import checked_indices, refuse_probabilities, signed, whole
 from nlpkit.losses.loss import Loss, at_least_fp32
 from nlpkit.losses.multi_label.log_sums import keep_finite_, log_one_plus_sum
 
@@ -24,7 +24,8 @@ def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         Nats, shape ``(...)``; 0 where no token has a class.
 
     Raises:
-        ValueError: labels are of another shape, or no classes; or a token's class has a logit of -inf.
+        ValueError: labels are of another shape, or no classes; a token's class has a logit of -inf; or (on the CPU)
+            logits are surely probabilities.
 
     Note:
         The cross-entropy of one token alone; of two classes ``zlpr`` of the difference of their logits, with tokens
@@ -35,6 +36,12 @@ def log_balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         1.791...
     """
     _refuse_other_than_classes(logits, labels)
+    if logits.device.type == "cpu":  # elsewhere a look would wait for the device
+        refuse_probabilities(logits)
+    return _of_sequences(logits, labels)
+
+
+def _of_sequences(logits: Tensor, labels: Tensor) -> Tensor:
     logits, labels = at_least_fp32(logits), signed(labels)
     target = F.one_hot(labels.clamp(min=0), logits.shape[-1]).bool()
     losing = torch.where(target, -torch.inf, logits)  # -inf has no part in the sum, and takes no gradient
@@ -80,7 +87,8 @@ class LogBalancedLoss(Loss):
 
     def values(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sequence in nats, shape ``(sequences,)``."""
-        return log_balanced_cross_entropy(logits, labels)
+        _refuse_other_than_classes(logits, labels)
+        return _of_sequences(logits, labels)
 
     def labels_per_item(self, labels: Tensor) -> int:
         """Not known: raises a ``ValueError``."""

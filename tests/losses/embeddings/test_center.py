@@ -176,7 +176,12 @@ def test_what_does_not_fit_is_named() -> None:
         CenterLoss(CrossEntropyLoss(), 3, 2)(outputs, LABELS)
     with pytest.raises(ValueError, match=r"features are of shape \(4, 2\), and dim=7 with labels of shape \(4,\)"):
         CenterLoss(CrossEntropyLoss(), 3, 7, features=lambda outputs: outputs["features"])(outputs, LABELS)
-    with pytest.raises(ValueError, match="labels hold 1, but there are 1 classes"):
+    with pytest.raises(ValueError, match="labels hold 1, but num_classes gives 1 classes"):
         CenterLoss(CrossEntropyLoss(), 1, 2, features=lambda outputs: outputs["features"])(outputs, LABELS)
     with pytest.raises(ValueError, match="weight=-1: give a finite number at least 0"):
         CenterLoss(CrossEntropyLoss(), 3, 2, -1)
+    weighted = CenterLoss(
+        CrossEntropyLoss(class_weights=[1.0, 2.0, 3.0]), 3, 2, features=lambda outputs: outputs["features"]
+    )
+    with pytest.raises(ValueError, match=r"one number of items is not both; give the loss to TechniqueTrainer"):
+        weighted.average(outputs, LABELS, torch.tensor(5.0))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -98,6 +99,10 @@ def test_priors_are_counted() -> None:
     assert class_priors([0, 0, 1, -100], 3, smoothing=0.5).tolist() == pytest.approx([2.5 / 4.5, 1.5 / 4.5, 0.5 / 4.5])
     cells = class_priors([[1, 0, -100], [1, 0, 1]], 3, multi_label=True)
     assert cells.tolist() == pytest.approx([3 / 4, 1 / 4, 2 / 3])
+    column = pd.Series([0, 0, 1, -100], index=[7, 8, 9, 3])
+    assert torch.equal(class_priors(column, 3), class_priors(column.tolist(), 3))
+    with pytest.raises(ValueError, match=r"labels hold names such as 'sport': give numbers from 0 on"):
+        class_priors(pd.Series(["sport", "news"], index=[5, 6]), 2)
 
 
 def small(cls: Any = BertForSequenceClassification, config: Any = BertConfig, **settings: Any) -> Any:
@@ -126,7 +131,7 @@ def test_folded_priors_are_saved_with_the_model(make: Any, tmp_path: Path) -> No
 def test_models_without_one_last_bias_are_refused_unchanged() -> None:
     model = small()
     before = model.classifier.bias.clone()
-    with pytest.raises(ValueError, match="has 0 linear layers of 2 outputs outside its backbone"):
+    with pytest.raises(ValueError, match="has no linear layers of 2 outputs outside of its encoder"):
         fold_priors(model, [0.5, 0.5])
     with pytest.raises(ValueError, match="prior has 2 classes, but logits are for 3"):
         fold_priors(model, [0.5, 0.5], layer=model.classifier)

@@ -111,7 +111,7 @@ def test_rows_do_not_depend_on_each_other() -> None:
     rows = [DiceLoss(1.0)(logits[n], labels[n]) for n in range(2)]
     torch.testing.assert_close(loss(logits, labels), (rows[0] + rows[1]) / 2, **EXACT)
     assert loss.items(labels) == 2 and loss.scope == "row"
-    halves = sum(loss(logits[n : n + 1], labels[n : n + 1], num_items_in_batch=2) for n in range(3))
+    halves = sum(loss.average(logits[n : n + 1], labels[n : n + 1], 2) for n in range(3))
     torch.testing.assert_close(halves, loss(logits, labels), **EXACT)
     cells = (drawn(3, 4) > 0).long()
     cells[0, 0] = -100

@@ -11,7 +11,7 @@ import transformers
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, pipeline
 
-from nlpkit.losses import ZLPRLoss, fold_zlpr, zlpr_probabilities
+from nlpkit.losses import ZLPRLoss, class_priors, fold_priors, fold_zlpr, zlpr_probabilities
 from tests.contract.cases import small_config
 from tests.contract.stock_heads import stock
 
@@ -88,19 +88,25 @@ def test_it_is_done_once(tmp_path: Path) -> None:
     fold_zlpr(model)
     model.save_pretrained(tmp_path)
     for folded in (model, BertForSequenceClassification.from_pretrained(tmp_path)):
-        with pytest.raises(ValueError, match=r"logits are those of probabilities already .*: fold it once"):
+        with pytest.raises(ValueError, match=r"logits are those of probabilities already .*: fold into it once"):
             fold_zlpr(folded)
+        with pytest.raises(ValueError, match=r"config.zlpr_folded"):
+            fold_priors(folded, class_priors([0, 1], model.config.num_labels))
+    other = bert()
+    fold_priors(other, class_priors([0, 1], other.config.num_labels))
+    with pytest.raises(ValueError, match=r"priors are folded into this model already .*: fold into it once"):
+        fold_zlpr(other)
 
 
 def test_what_cannot_be_folded_is_named() -> None:
     wide = stock("RobertaForSequenceClassification", **small_config(num_labels=16))()
     with pytest.raises(
-        ValueError, match=r"has 2 linear layers .* 16 classes \(classifier.dense, classifier.out_proj\)"
+        ValueError, match=r"has 2 linear layers of 16 outputs .* encoder \(classifier.dense, classifier.out_proj\)"
     ):
         fold_zlpr(wide)
-    fold_zlpr(wide, head=wide.classifier.out_proj)
+    fold_zlpr(wide, layer=wide.classifier.out_proj)
     bare = transformers.BertModel(BertConfig(**small_config()))
-    with pytest.raises(ValueError, match=r"BertModel has no linear layers with an output for each of its 5 classes"):
+    with pytest.raises(ValueError, match=r"BertModel has no linear layers of 5 outputs outside of its encoder"):
         fold_zlpr(bare)
     without_bias, loss = (
         stock("LlamaForSequenceClassification", **_DECODER, pad_token_id=0)(),
