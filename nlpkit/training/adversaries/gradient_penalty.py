@@ -14,7 +14,7 @@ from nlpkit.checked_number import checked_number
 from nlpkit.training.adversaries.adversary import Adversary, Site
 from nlpkit.training.adversaries.moves import Moves, stretched
 from nlpkit.training.differences import refuse_coarse_numbers, twin_passes
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, total
 
@@ -108,14 +108,14 @@ class GradientPenalty(Adversary):
         if self.exact or self._ratio > 0:
             return
         for batch in batches:
-            drawn = SameDropout(self._trainer.args.device)
+            drawn = RandomState()
             self._note(*self._gradient(self.probe(partial(run.loss, batch), model, batch), items))
             drawn.again()
         self._settle()
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then moved along the gradient; or the penalty's own gradient."""
-        with twin_passes(self._trainer.args.device) as again:
+        with twin_passes() as again:
             if self.exact:
                 loss = run(batch)
                 again()

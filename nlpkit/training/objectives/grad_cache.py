@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nlpkit.losses.batch_loss import BatchLoss
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique, Terms
 
 
@@ -56,11 +56,11 @@ class GradCache(Technique):
     def begin(self, run: Run, model: nn.Module, batches: Sequence[Batch], items: Items) -> None:
         """Run the step without graph, and find the gradient at each output."""
         loss = self._loss()
-        self._states: list[list[Tensor]] = []
+        self._states: list[RandomState] = []
         parts: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad():
             for batch in batches:
-                self._states.append(_random_state())
+                self._states.append(RandomState())
                 parts.append(loss.items_of_batch(run.forward(batch), batch))
         outputs = torch.cat([part for part, _ in parts]).requires_grad_()
         with torch.enable_grad():
@@ -74,7 +74,7 @@ class GradCache(Technique):
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The micro-batch with the dropout that it had before."""
         self._place += 1
-        with _replayed(self._states[self._place]):
+        with self._states[self._place].replayed():
             return run(batch)
 
     def terms(self, terms: Terms, outputs: Any, batch: Batch, items: Items) -> Terms:
@@ -106,18 +106,3 @@ class GradCache(Technique):
             if gradient is not None:
                 scaled = gradient * self._trainer.args.world_size
                 parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled
-
-
-def _random_state() -> list[Tensor]:
-    devices = [torch.cuda.get_rng_state(number) for number in range(torch.cuda.device_count())]
-    return [torch.get_rng_state(), *devices]
-
-
-@contextmanager
-def _replayed(state: list[Tensor]) -> Iterator[None]:
-    """Random numbers as they were at that state; afterwards as if there had been no pass."""
-    with torch.random.fork_rng():
-        torch.set_rng_state(state[0])
-        for number, device_state in enumerate(state[1:]):
-            torch.cuda.set_rng_state(device_state, number)
-        yield

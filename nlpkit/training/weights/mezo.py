@@ -12,6 +12,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 from nlpkit.training.weights.directions import MovedReads, direction
 
@@ -104,12 +105,12 @@ class MeZO(Technique):
         """Two forward passes for each direction; returns the mean of their losses."""
         model.train()
         slopes, losses = [], []
-        random = _RandomState(self._trainer.args.device)
+        drawn = RandomState()
         trained = {parameter: number for parameter, number in self._numbers.items() if parameter.requires_grad}
         for number in range(self.directions):
             sides = []
             for length in (self.epsilon, -self.epsilon):
-                random.restore()
+                drawn.again()
                 reads = MovedReads(trained, self._seed(number), length)
                 with _without_graph(model, [*model.parameters(), *trained]), reads:
                     sides.append(run.loss(batch).detach())
@@ -166,17 +167,3 @@ def _without_graph(model: nn.Module, parameters: Iterable[nn.Parameter]) -> Iter
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-
-
-class _RandomState:
-    """Where the random numbers of this process stood, so that dropout can be the same again."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-    def restore(self) -> None:
-        torch.set_rng_state(self._cpu)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state(self._cuda, self._device)
