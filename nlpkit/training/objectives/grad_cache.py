@@ -65,9 +65,10 @@ class GradCache(Technique):
         outputs = torch.cat([part for part, _ in parts]).requires_grad_()
         with torch.enable_grad():
             share = loss.joint(outputs, torch.cat([labels for _, labels in parts]))
-            gradients = torch.autograd.grad(share, [outputs, *self._parameters(loss)], allow_unused=True)
-        self._gradients = gradients[0].split([len(part) for part, _ in parts])
-        self._add_to_loss(loss, gradients[1:])
+            own = [parameter for parameter in loss.parameters() if parameter.requires_grad]
+            at_outputs, *at_own = torch.autograd.grad(share, [outputs, *own], allow_unused=True)
+        self._gradients = at_outputs.split([len(part) for part, _ in parts])
+        self._own = [(p, gradient) for p, gradient in zip(own, at_own, strict=True) if gradient is not None]
         self._part = share.detach() / len(batches)
         self._place = -1
 
@@ -81,6 +82,8 @@ class GradCache(Technique):
         """Has the value of the loss, shared out evenly, and the gradient that is held."""
         logits, _ = self._loss().items_of_batch(outputs, batch)
         carrier = (logits * self._gradients[self._place]).sum()
+        if self._place == 0:  # those of the loss's own parameters are of the step: any one micro-batch can take them
+            carrier = carrier + sum((parameter * gradient).sum() for parameter, gradient in self._own)
         return {"loss": carrier + (self._part - carrier).detach()} | terms
 
     def _loss(self) -> BatchLoss:
@@ -96,13 +99,3 @@ class GradCache(Technique):
                 "under accumulation as it is"
             )
         return loss
-
-    def _parameters(self, loss: nn.Module) -> list[nn.Parameter]:
-        return [parameter for parameter in loss.parameters() if parameter.requires_grad]
-
-    def _add_to_loss(self, loss: nn.Module, gradients: Sequence[Tensor | None]) -> None:
-        """Parameters of the loss get their gradient here; the Trainer averages it over processes."""
-        for parameter, gradient in zip(self._parameters(loss), gradients, strict=True):
-            if gradient is not None:
-                scaled = gradient * self._trainer.args.world_size
-                parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled

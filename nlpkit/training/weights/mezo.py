@@ -12,6 +12,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
+from nlpkit.training.precision import refuse_scaled_gradients
 from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 from nlpkit.training.weights.directions import MovedReads, direction
@@ -51,7 +52,7 @@ class MeZO(Technique):
 
     Raises:
         ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch; the
-            loss is computed without a trained parameter, or writes to one.
+            loss is computed without a trained parameter, or writes to one; or gradients are scaled (fp16).
 
     Note:
         Beside inference it holds a moved copy of the weight that is being read (of an embedding, of the rows that
@@ -84,6 +85,9 @@ class MeZO(Technique):
         """Refuses what wants gradients."""
         host: Any = trainer
         self._trainer = host
+        refuse_scaled_gradients(
+            "MeZO", host, "it makes no gradients, and the scaler needs some; train in fp32 or bf16"
+        )
         for other in host.techniques:
             wraps = type(other).step is not Technique.step or other.joins_micro_batches
             if wraps and other is not self:
