@@ -51,7 +51,8 @@ class MeZO(Technique):
         directions: tried in each step; their estimates are averaged.
 
     Raises:
-        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch; the
+        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch,
+            or turns gradients round (``Flooding``, per instance too: the values of the loss stay as they are); the
             loss is computed without a trained parameter, or writes to one; or gradients are scaled (fp16).
 
     Note:
@@ -91,7 +92,10 @@ class MeZO(Technique):
         for other in host.techniques:
             wraps = type(other).step is not Technique.step or other.joins_micro_batches
             if wraps and other is not self:
-                raise ValueError(f"MeZO takes no gradients: {type(other).__name__} cannot act beside it")
+                raise ValueError(
+                    f"MeZO takes no gradients: {type(other).__name__} cannot act beside it, since it acts on "
+                    "gradients or on the passes that make them, not on the value of the loss"
+                )
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
