@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Host
 
 
@@ -34,24 +34,21 @@ _TWINS: ContextVar[tuple[_Choices, ...]] = ContextVar("twin passes that run, out
 
 
 @contextmanager
-def twin_passes(device: torch.device) -> Iterator[Callable[[], None]]:
+def twin_passes() -> Iterator[Callable[[], None]]:
     """Within, a second pass draws the dropout of the first, and what is given to ``kept_choice`` is that of the first.
-
-    Args:
-        device: whose dropout it is.
 
     Yields:
         A function to call between the two.
 
     Example:
-        >>> with twin_passes(torch.device("cpu")) as again:
+        >>> with twin_passes() as again:
         ...     first = kept_choice(torch.tensor(1.0))
         ...     again()
         ...     second = kept_choice(torch.tensor(-1.0))
         >>> first.item(), second.item()
         (1.0, 1.0)
     """
-    drawn, choices = SameDropout(device), _Choices()
+    drawn, choices = RandomState(), _Choices()
 
     def again() -> None:
         drawn.again()

@@ -1,4 +1,4 @@
-"""Dropout of a model: setting it, and drawing the same of it again."""
+"""Dropout of a model: setting it, and refusing passes that do without."""
 
 from __future__ import annotations
 
@@ -136,26 +136,3 @@ class PassesDiffer:
                 f"{self._technique}: both passes are equal but for rounding, so the model has no dropout: "
                 f"{self._way_out}"
             )
-
-
-class SameDropout:
-    """Lets further passes draw the dropout of the one that follows its making.
-
-    Example:
-        >>> drawn = SameDropout(torch.device("cpu"))
-        >>> first = torch.rand(2)
-        >>> drawn.again()
-        >>> bool((torch.rand(2) == first).all())
-        True
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._state = torch.get_rng_state()
-        self._device_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-    def again(self) -> None:
-        """Draw from the same start."""
-        torch.set_rng_state(self._state)
-        if self._device_state is not None:
-            torch.cuda.set_rng_state(self._device_state, self._device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
+
+from nlpkit.training.task_loss.stock_losses import with_head
 
 #: Queries and values, or the one projection that holds them, by the names that transformers' models give them.
 LORA_TARGETS = (
@@ -42,6 +45,34 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     return pooler + head
 
 
+def head_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters of ``head_modules``.
+
+    Args:
+        model: with a head or without, a ladder, or PEFT's wrapper around a model.
+    """
+    inner = with_head(model)
+    return {parameter for name in head_modules(inner) for parameter in inner.get_submodule(name).parameters()}
+
+
+def split_by_rate(
+    groups: Sequence[dict[str, Any]], rate_of: Callable[[nn.Parameter, float], float]
+) -> list[dict[str, Any]]:
+    """An optimizer's groups in parts that each have one learning rate.
+
+    Args:
+        groups: with the rate ``"lr"``; they are not changed.
+        rate_of: the rate of a parameter, given that of its group.
+    """
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        by_rate: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            by_rate.setdefault(rate_of(parameter, group["lr"]), []).append(parameter)
+        parts += [{**group, "params": own, "lr": rate} for rate, own in by_rate.items()]
+    return parts
+
+
 def lora_targets(model: PreTrainedModel) -> list[str]:
     """Names of a model's query and value projections, or of one that holds them.
 
@@ -70,7 +101,8 @@ def lora_targets(model: PreTrainedModel) -> list[str]:
 def give_head_its_own_rate(model: nn.Module, optimizer: Optimizer, rate: float) -> None:
     """Move the parameters of the head to groups of their own, with another learning rate.
 
-    A head begins at random and often needs a higher rate than the pretrained weights under it.
+    A head begins at random and often needs a higher rate than the pretrained weights under it. ``LayerRates(1.0,
+    head_rate=rate)`` does so as a technique, for models with blocks.
 
     Args:
         model: a model with a head, a ladder, or PEFT's wrapper around a model.
@@ -94,14 +126,9 @@ def give_head_its_own_rate(model: nn.Module, optimizer: Optimizer, rate: float) 
         >>> [(len(group["params"]), group["lr"]) for group in optimizer.param_groups]
         [(21, 0.0001), (2, 0.001)]
     """
-    plain: Any = model
-    if hasattr(plain, "get_base_model"):  # PEFT's wrapper
-        plain = plain.get_base_model()
-    head = {parameter for name in head_modules(plain) for parameter in plain.get_submodule(name).parameters()}
+    head = head_parameters(model)
     if not any(parameter in head for group in optimizer.param_groups for parameter in group["params"]):
-        raise ValueError(f"the optimizer trains no head of {type(plain).__name__} that begins at random")
-    for group in list(optimizer.param_groups):
-        moved = [parameter for parameter in group["params"] if parameter in head]
-        if moved:
-            group["params"] = [parameter for parameter in group["params"] if parameter not in head]
-            optimizer.add_param_group({**group, "params": moved, "lr": rate})
+        raise ValueError(f"the optimizer trains no head of {type(with_head(model)).__name__} that begins at random")
+    parts = split_by_rate(optimizer.param_groups, lambda parameter, usual: rate if parameter in head else usual)
+    # The Trainer logs the rate of the first group.
+    optimizer.param_groups = sorted(parts, key=lambda part: part["params"][0] in head)

@@ -19,6 +19,22 @@ class MaskedLMTrainer(MetricsByDomain, TechniqueTrainer):
 
     Raises:
         ValueError: on training, the model's parameters are fp16.
+
+    Example:
+        >>> import torch
+        >>> from tempfile import TemporaryDirectory
+        >>> from transformers import BertConfig, BertForMaskedLM, TrainingArguments
+        >>> model = BertForMaskedLM(BertConfig(
+        ...     vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+        >>> rows = [{"input_ids": torch.tensor([2, 4, 3]), "labels": torch.tensor([-100, 5, -100]), "domain": n % 2}
+        ...         for n in range(8)]
+        >>> with TemporaryDirectory() as folder:
+        ...     arguments = TrainingArguments(folder, use_cpu=True, report_to=[], disable_tqdm=True)
+        ...     trainer = MaskedLMTrainer(model=model, args=arguments, eval_dataset=rows, domain_names=["law", "news"])
+        ...     found = trainer.evaluate()
+        {'eval_...
+        >>> found["eval_targets"], found["eval_targets_law"], found["eval_targets_news"]
+        (8, 4, 4)
     """
 
     def __init__(self, *, domain_names: Sequence[str], **kwargs: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -71,3 +73,28 @@ def refuse_fp16_training(model: nn.Module) -> None:
             f"{type(model).__name__} cannot be trained in float16 ({half[0]!r}{others}): load it with "
             'from_pretrained(folder, dtype="float32"), or call model.float() first'
         )
+
+
+def refuse_scaled_gradients(technique: str, trainer: Any, way_out: str) -> None:
+    """Refuse mixed precision in fp16, in which gradients are scaled, for what takes their size or makes none.
+
+    Args:
+        technique: for the message.
+        trainer: with its accelerator, which ``fp16=True`` or ``accelerate launch`` gives a scaler.
+        way_out: why, and what to do, for the message.
+
+    Raises:
+        ValueError: gradients are scaled.
+    """
+    if trainer.accelerator.scaler is not None:
+        raise ValueError(f"{technique} cannot be trained with in fp16: {way_out}")
+
+
+def loss_scale(trainer: Any) -> float:
+    """By what losses are multiplied before a backward pass so that small gradients do not round to 0: 1 but in fp16.
+
+    Args:
+        trainer: with its accelerator.
+    """
+    scaler = trainer.accelerator.scaler
+    return 1.0 if scaler is None else float(scaler.get_scale())

@@ -16,6 +16,33 @@ class TechniqueSeq2SeqTrainer(TechniquesMixin, Seq2SeqTrainer):
     """``transformers.Seq2SeqTrainer``, with ``loss=`` and ``techniques=`` of ``TechniqueTrainer``.
 
     It takes ``optimizer_cls_and_kwargs=`` as the Trainer does, which ``Seq2SeqTrainer`` does not.
+
+    Args:
+        *args: as for ``Seq2SeqTrainer``.
+        optimizer_cls_and_kwargs: the class of the optimizer, and its settings, instead of ``optimizers``.
+        **kwargs: as for ``Seq2SeqTrainer`` and ``TechniqueTrainer``.
+
+    Raises:
+        ValueError: both are given; or as ``TechniqueTrainer``.
+
+    Example:
+        >>> import torch
+        >>> from tempfile import TemporaryDirectory
+        >>> from transformers import Seq2SeqTrainingArguments, T5Config, T5ForConditionalGeneration
+        >>> from nlpkit.training import EMA
+        >>> model = T5ForConditionalGeneration(T5Config(
+        ...     vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, decoder_start_token_id=0))
+        >>> rows = [{"input_ids": torch.tensor([2, 5, 3]), "labels": torch.tensor([5, 1])}] * 8
+        >>> with TemporaryDirectory() as folder:
+        ...     arguments = Seq2SeqTrainingArguments(
+        ...         folder, max_steps=2, per_device_train_batch_size=4, predict_with_generate=True,
+        ...         use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no",
+        ...         disable_tqdm=True)
+        ...     trainer = TechniqueSeq2SeqTrainer(model, arguments, train_dataset=rows, techniques=[EMA(0.9)])
+        ...     _ = trainer.train()
+        ...     trainer.predict(rows).predictions.shape
+        {'train_runtime': ...
+        (8, 20)
     """
 
     # Checked on transformers 5.23.0: where it generates, `prediction_step` takes the loss from `label_smoother`, if

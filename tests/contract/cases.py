@@ -66,21 +66,21 @@ def wobert(class_name: str, config_name: str = "WoBertConfig", **settings: Any) 
 
 
 @cache
-def saved_backbone(class_name: str) -> TemporaryDirectory[str]:
+def saved_backbone(plain: Callable[[], PreTrainedModel]) -> TemporaryDirectory[str]:
     """A plain model on disk, from where a ladder finds its backbone again."""
     folder: TemporaryDirectory[str] = TemporaryDirectory()
-    wobert(class_name)().save_pretrained(folder.name)
+    plain().save_pretrained(folder.name)
     return folder
 
 
-def beside(class_name: str) -> Callable[[], PreTrainedModel]:
-    """Makes a ladder without dropout beside a model of that class of nlpkit."""
+def beside(plain: Callable[[], PreTrainedModel]) -> Callable[[], PreTrainedModel]:
+    """Makes a ladder without dropout beside a plain model."""
 
     def make() -> PreTrainedModel:
         from nlpkit.ladder_side_tuning import LadderConfig, get_ladder_model
 
-        backbone = wobert(class_name)()
-        backbone.config.name_or_path = saved_backbone(class_name).name
+        backbone = plain()
+        backbone.config.name_or_path = saved_backbone(plain).name
         ladder: PreTrainedModel = get_ladder_model(backbone, LadderConfig(reduction=2, dropout=0.0))
         return ladder.train()
 
@@ -396,6 +396,10 @@ CASES = [
         load="pet.MultiLabelClassifier.from_pretrained",
     ),
     Case(
-        "ladder", beside("WoBertForTokenClassification"), tagged_rows, pad_tokens, load="LadderModel.from_pretrained"
+        "ladder",
+        beside(wobert("WoBertForTokenClassification")),
+        tagged_rows,
+        pad_tokens,
+        load="LadderModel.from_pretrained",
     ),
 ]

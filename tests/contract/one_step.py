@@ -20,8 +20,20 @@ from nlpkit.training import TechniqueTrainer
 from tests.contract.cases import CASES, Case
 from tests.contract.stock_heads import HEADS
 
+
+class Fp16Trainer(TechniqueTrainer):
+    """Mixed precision in fp16, which accelerate refuses on CPUs: gradients are scaled, autocast leaves fp64 alone."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        self.args.mixed_precision = "fp16"
+        self.accelerator.state._shared_state["_mixed_precision"] = "fp16"
+        self.accelerator.native_amp = True
+        self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+
+
 #: By name: the Trainer of transformers, and the one of nlpkit, for every case that a test may want in two processes.
-TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer}
+TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer, "fp16": Fp16Trainer}
 
 
 @contextmanager
@@ -38,9 +50,15 @@ def what_lives_left_alone() -> Iterator[None]:
 
 
 def gradient(
-    case: Case, batch_size: int, accumulation: int, trainer: str = "plain", settings: Any = None, **arguments: Any
+    case: Case,
+    batch_size: int,
+    accumulation: int,
+    trainer: str = "plain",
+    settings: Any = None,
+    dtype: torch.dtype = torch.float64,
+    **arguments: Any,
 ) -> dict[str, Tensor]:
-    """The fp64 gradient of one step over the case's eight rows, read off a step of plain SGD with rate 1.
+    """The gradient of one step over the case's eight rows, in fp64, read off a step of plain SGD with rate 1.
 
     The Trainer's settings may be a function of the model that is trained.
     """
@@ -53,7 +71,6 @@ def gradient(
             learning_rate=1.0,
             lr_scheduler_type="constant",
             optim="sgd",
-            max_grad_norm=0.0,
             use_cpu=True,
             report_to=[],
             save_strategy="no",
@@ -61,9 +78,9 @@ def gradient(
             remove_unused_columns=False,
             train_sampling_strategy="sequential",
             ddp_find_unused_parameters=False,
-            **arguments,
+            **{"max_grad_norm": 0.0, **arguments},
         )
-        model = case.model().double()
+        model = case.model().to(dtype)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         TRAINERS[trainer](
             model,

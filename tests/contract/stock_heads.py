@@ -17,6 +17,7 @@ from tests.contract.cases import (
     Case,
     Row,
     answered_rows,
+    beside,
     classified_rows,
     masked_rows,
     pad_tokens,
@@ -143,6 +144,12 @@ HEADS = [
     Case("BertForMaskedLM", stock("BertForMaskedLM", **small_config()), masked_rows, pad_tokens),
     Case("BertForTokenClassification", stock("BertForTokenClassification", **small_config()), tagged_rows, pad_tokens),
     Case("BertForTokenClassification-urpe", tagging_with_urpe, tagged_rows, pad_tokens),
+    Case(
+        "BertForTokenClassification-ladder",
+        beside(stock("BertForTokenClassification", **small_config())),
+        tagged_rows,
+        pad_tokens,
+    ),
     Case(
         "BertForSequenceClassification",
         stock("BertForSequenceClassification", **small_config()),

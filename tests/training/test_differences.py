@@ -7,15 +7,13 @@ from torch import Tensor
 
 from nlpkit.training.differences import kept_choice, twin_passes
 
-CPU = torch.device("cpu")
-
 
 def choices(*numbers: float) -> list[float]:
     return [kept_choice(torch.tensor(number)).item() for number in numbers]
 
 
 def test_the_second_pass_has_dropout_and_choices_of_the_first() -> None:
-    with twin_passes(CPU) as again:
+    with twin_passes() as again:
         first = torch.rand(3), choices(1, 2)
         again()
         second = torch.rand(3), choices(-1, -2)
@@ -26,12 +24,12 @@ def test_the_second_pass_has_dropout_and_choices_of_the_first() -> None:
 
 def test_of_twins_within_twins_all_are_as_the_first() -> None:
     def inner(*numbers: float) -> tuple[list[float], list[float]]:
-        with twin_passes(CPU) as again:
+        with twin_passes() as again:
             first = choices(*numbers)
             again()
             return first, choices(*(-number for number in numbers))
 
-    with twin_passes(CPU) as again:
+    with twin_passes() as again:
         first = inner(1, 2)
         again()
         second = inner(3, 4)
@@ -41,7 +39,7 @@ def test_of_twins_within_twins_all_are_as_the_first() -> None:
 def test_a_pass_that_fails_leaves_nothing() -> None:
     made: list[Tensor] = []
     try:
-        with twin_passes(CPU) as again:
+        with twin_passes() as again:
             made.append(kept_choice(torch.tensor(1.0)))
             again()
             raise ArithmeticError

@@ -18,7 +18,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from nlpkit.training.dropout import PassesDiffer, SameDropout, set_dropout
+from nlpkit.training.dropout import PassesDiffer, set_dropout
+from nlpkit.training.random_state import RandomState
 from tests.contract.stock_heads import _DECODER
 
 
@@ -31,7 +32,7 @@ def test_models_without_dropout_by_default_get_some(cls: type[PreTrainedModel], 
     assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
     give_back = set_dropout(model, 0.3)
     assert not torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
-    drawn = SameDropout(torch.device("cpu"))
+    drawn = RandomState()
     first = model(input_ids=ids).logits
     drawn.again()
     assert torch.equal(model(input_ids=ids).logits, first)

@@ -15,6 +15,7 @@ from nlpkit.checked_number import checked_number
 from nlpkit.training.adversaries.moves import Call, MatrixMoves, Moves, RowMoves, Start, moving, no_move, squares
 from nlpkit.training.adversaries.slots import Slots
 from nlpkit.training.adversaries.tokens import TokenFinder, refuse_several_texts
+from nlpkit.training.precision import loss_scale
 from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 
@@ -173,8 +174,11 @@ class Adversary(Technique):
         with self.moving(model, batch, moves) as calls:
             value = loss()
             leaves = [call.move for call in calls]
-            found = torch.autograd.grad(value, leaves, allow_unused=True) if leaves and value.requires_grad else ()
-        return self.gathered(calls, found or [None] * len(calls))
+            if not leaves or not value.requires_grad:
+                return self.gathered(calls, [None] * len(calls))
+            scale = loss_scale(self._trainer)
+            found = torch.autograd.grad(value * scale, leaves, allow_unused=True)
+        return self.gathered(calls, [None if gradient is None else gradient / scale for gradient in found])
 
     def reach(self, moves: Moves, length: float) -> Tensor | float:
         """A length in units of what is moved: one per row, one for a matrix, or one for all."""

@@ -11,7 +11,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from nlpkit.training.adversaries.adversary import Site
 from nlpkit.training.adversaries.noise import row_contents, row_noise
 from nlpkit.training.adversaries.steps import SteppingAdversary
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Items, Run
 
 
@@ -83,7 +83,7 @@ class FreeLB(SteppingAdversary):
 
         total = torch.zeros((), device=self._trainer.args.device)
         moving = self.moving(model, batch, start)
-        drawn = SameDropout(self._trainer.args.device)
+        drawn = RandomState()
         for _ in range(self.steps):
             drawn.again()
             with moving as calls:

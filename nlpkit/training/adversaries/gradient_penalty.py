@@ -14,7 +14,8 @@ from nlpkit.checked_number import checked_number
 from nlpkit.training.adversaries.adversary import Adversary, Site
 from nlpkit.training.adversaries.moves import Moves, stretched
 from nlpkit.training.differences import refuse_coarse_numbers, twin_passes
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.precision import refuse_scaled_gradients
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Batch, Host, Items, Run, total
 
@@ -82,11 +83,9 @@ class GradientPenalty(Adversary):
                 f"GradientPenalty(exact=True) differentiates twice, which {attention} attention cannot: call "
                 "model.set_attn_implementation('eager') before training, or leave exact=True out"
             )
-        if trainer.args.fp16:
-            raise ValueError(
-                "GradientPenalty needs the size of gradients, which fp16 scales: train in fp32, or in bf16 with "
-                "exact=True"
-            )
+        refuse_scaled_gradients(
+            self.title, trainer, "it needs the size of gradients; train in fp32, or in bf16 with exact=True"
+        )
         if not self.exact:
             refuse_coarse_numbers(
                 self.title,
@@ -108,14 +107,14 @@ class GradientPenalty(Adversary):
         if self.exact or self._ratio > 0:
             return
         for batch in batches:
-            drawn = SameDropout(self._trainer.args.device)
+            drawn = RandomState()
             self._note(*self._gradient(self.probe(partial(run.loss, batch), model, batch), items))
             drawn.again()
         self._settle()
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then moved along the gradient; or the penalty's own gradient."""
-        with twin_passes(self._trainer.args.device) as again:
+        with twin_passes() as again:
             if self.exact:
                 loss = run(batch)
                 again()

@@ -15,7 +15,7 @@ from nlpkit.training.adversaries.adversary import Adversary, Site
 from nlpkit.training.adversaries.moves import Start, stretched, unit
 from nlpkit.training.adversaries.noise import row_contents, row_noise
 from nlpkit.training.comparison import Comparison
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Host, Items, Run, Terms
 
 
@@ -104,7 +104,7 @@ class VirtualAdversarial(Adversary):
 
     def step(self, run: Run, model: nn.Module, batch: Batch, items: Items) -> Tensor:
         """The batch as it is, then moved."""
-        drawn = SameDropout(self._trainer.args.device)
+        drawn = RandomState()
         if self._is_moved_behind():
             with torch.no_grad():
                 self._clean = self._comparison.predictions(run.forward(batch), batch)

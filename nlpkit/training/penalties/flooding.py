@@ -40,7 +40,8 @@ class Flooding(Technique):
         adversary raises is the flooded loss, so that below the level it moves a row to where its loss is lower still;
         per step it raises the loss as it is. ``GradientPenalty`` and ``ImplicitGradient``, which take the difference
         of two passes, keep the signs of the first. Costs nothing. Logs hold the loss as it is, not ``|L - b| + b``.
-        Per step, gradients are turned round after clipping, which does not see their sign.
+        Per step, gradients are turned round after clipping, which does not see their sign. ``MeZO``, which has
+        values of the loss and no gradients, would not see it at all, per instance either, and refuses it.
 
     Example:
         >>> Flooding(0.1, per="micro-batch").scope

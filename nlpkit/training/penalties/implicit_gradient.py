@@ -61,7 +61,7 @@ class ImplicitGradient(Technique):
             raise ValueError("ImplicitGradient penalises gradients of the model, and this loss has parameters, too")
         parameters = [p for p in model.parameters() if p.requires_grad]
         before = _take_gradients(parameters)
-        with twin_passes(self._trainer.args.device) as again:
+        with twin_passes() as again:
             loss = run(batch)
             plain = _take_gradients(parameters)
             norm = torch.stack([gradient.norm() for gradient in plain]).norm()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nlpkit import losses
 from nlpkit.losses.function_loss import FunctionLoss
 from nlpkit.losses.loss import Loss
-from nlpkit.training.dropout import SameDropout
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.task_loss.stock_losses import predicts_next_token, with_head
 from nlpkit.training.technique import Batch, Items
 
@@ -76,7 +76,7 @@ def _refuse_own_function(given: Any) -> None:
 def _refuse_undivided(loss: FunctionLoss, outputs: Any, batch: Batch, items: Tensor) -> bool:
     """Whether the function has shown that it halves as the items double, with the random numbers of one call."""
     labels = loss.labels_of(batch)
-    drawn = SameDropout(labels.device)
+    drawn = RandomState()
     values = []
     for number in (items, 2 * items):
         values.append(float(loss.average(outputs, labels, number)))

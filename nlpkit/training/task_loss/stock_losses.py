@@ -33,16 +33,14 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
     Args:
         model: any model with a head that transformers' Auto classes know, or a subclass of one, such as a ladder, or
             with a method ``own_loss()`` that returns its ``Loss``; PEFT's wrapper around one.
-        label_smoothing: of the losses over classes.
+        label_smoothing: for softmax over classes of sequences, tokens and words.
 
     Returns:
         The loss.
 
     Raises:
-        ValueError: the head is not known; the message says how to give its loss.
-
-    Note:
-        Label smoothing is for softmax over classes of sequences, tokens and words; other losses are as they are.
+        ValueError: the head is not known; the message says how to give its loss. Or the loss has no softmax over
+            classes that could be smoothed.
 
     Example:
         >>> from transformers import BertConfig, BertForMaskedLM
@@ -51,16 +49,15 @@ def stock_loss(model: nn.Module, label_smoothing: float = 0.0) -> Loss:
         CrossEntropyLoss()
     """
     inner = with_head(model)
-    if hasattr(inner, "own_loss"):
-        return _smoothed(inner.own_loss(), label_smoothing)
-    kind = _kind(inner)
-    if kind == "span":
-        return SpanLoss()
-    if kind == "sequence":
-        return _sequence_loss(inner, label_smoothing)
-    if kind is not None:
-        return CrossEntropyLoss(shift=kind == "next token", label_smoothing=label_smoothing)
-    raise ValueError(f"the loss of {type(inner).__name__} is not known: {_WAY_OUT}")
+    loss: Loss = inner.own_loss() if hasattr(inner, "own_loss") else _listed_loss(inner)
+    if label_smoothing:
+        if not isinstance(loss, CrossEntropyLoss):
+            raise ValueError(
+                f"label_smoothing_factor={label_smoothing} is for softmax over classes, and the loss of "
+                f"{type(inner).__name__} is {loss}: leave it out"
+            )
+        loss.label_smoothing = label_smoothing
+    return loss
 
 
 def agrees_with_head(loss: Loss, outputs: Any, batch: Mapping[str, Any], head: str) -> bool:
@@ -140,10 +137,16 @@ _WAY_OUT = (
 )
 
 
-def _smoothed(loss: Loss, label_smoothing: float) -> Loss:
-    if isinstance(loss, CrossEntropyLoss) and label_smoothing:
-        loss.label_smoothing = label_smoothing
-    return loss
+def _listed_loss(model: Any) -> Loss:
+    """The loss of a head that transformers' Auto classes list."""
+    kind = _kind(model)
+    if kind == "span":
+        return SpanLoss()
+    if kind == "sequence":
+        return _sequence_loss(model)
+    if kind is not None:
+        return CrossEntropyLoss(shift=kind == "next token")
+    raise ValueError(f"the loss of {type(model).__name__} is not known: {_WAY_OUT}")
 
 
 def _kind(model: Any) -> str | None:
@@ -162,10 +165,10 @@ def _names(table: str) -> set[str]:
     return names
 
 
-def _sequence_loss(model: Any, label_smoothing: float) -> Loss:
+def _sequence_loss(model: Any) -> Loss:
     kind = model.config.problem_type
     if kind == "regression" or (kind is None and model.config.num_labels == 1):
         return SquaredErrorLoss()
     if kind == "multi_label_classification":
         return BinaryCrossEntropyLoss()
-    return CrossEntropyLoss(label_smoothing=label_smoothing)
+    return CrossEntropyLoss()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from nlpkit.checked_number import checked_number
-from nlpkit.training.heads import head_modules
+from nlpkit.training.heads import head_parameters, split_by_rate
 from nlpkit.training.task_loss.stock_losses import with_head
 from nlpkit.training.technique import Technique
 from nlpkit.training.weights.depths import depths
@@ -56,27 +56,21 @@ class LayerRates(Technique):
     def groups(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Each group in parts, by the rates of its parameters."""
         found, top = depths(model)
-        names = {parameter: name for name, parameter in model.named_parameters()}
-        head = self._head(model)
-        parts: list[dict[str, Any]] = []
-        for group in groups:
-            by_rate: dict[float, list[Any]] = {}
-            for parameter in group["params"]:
-                name = names.get(parameter)  # a loss has parameters of its own
-                rate = group["lr"] * self.decay ** (0 if name is None else top - found[name])
-                rate = self.head_rate if self.head_rate is not None and parameter in head else rate
-                by_rate.setdefault(rate, []).append(parameter)
-                if name is not None:
-                    self.rates[name] = rate
-            parts += [{**group, "params": own, "lr": rate} for rate, own in by_rate.items()]
+        names = {parameter: name for name, parameter in model.named_parameters()}  # a loss has others of its own
+        of_head = {} if self.head_rate is None else dict.fromkeys(self._head(model), self.head_rate)
+
+        def rate_of(parameter: nn.Parameter, usual: float) -> float:
+            depth = found[names[parameter]] if parameter in names else top
+            return of_head.get(parameter, usual * self.decay ** (top - depth))
+
+        parts = split_by_rate(groups, rate_of)
+        self.rates = {names[p]: part["lr"] for part in parts for p in part["params"] if p in names}
         # The Trainer logs the rate of the first group.
         return sorted(parts, key=lambda part: -part["lr"])
 
     def _head(self, model: nn.Module) -> set[nn.Parameter]:
-        if self.head_rate is None:
-            return set()
-        inner = with_head(model)
-        head = {parameter for name in head_modules(inner) for parameter in inner.get_submodule(name).parameters()}
+        head = head_parameters(model)
         if not head:
-            raise ValueError(f"LayerRates: {type(inner).__name__} has no head that begins at random, for head_rate=")
+            name = type(with_head(model)).__name__
+            raise ValueError(f"LayerRates: {name} has no head that begins at random, for head_rate=")
         return head

@@ -12,6 +12,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
+from nlpkit.training.precision import refuse_scaled_gradients
+from nlpkit.training.random_state import RandomState
 from nlpkit.training.technique import Batch, Host, Items, Run, Technique
 from nlpkit.training.weights.directions import MovedReads, direction
 
@@ -49,8 +51,9 @@ class MeZO(Technique):
         directions: tried in each step; their estimates are averaged.
 
     Raises:
-        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch; the
-            loss is computed without a trained parameter, or writes to one.
+        ValueError: ``epsilon`` or ``directions`` is not positive; another technique wraps the passes of a batch,
+            or turns gradients round (``Flooding``, per instance too: the values of the loss stay as they are); the
+            loss is computed without a trained parameter, or writes to one; or gradients are scaled (fp16).
 
     Note:
         Beside inference it holds a moved copy of the weight that is being read (of an embedding, of the rows that
@@ -83,10 +86,16 @@ class MeZO(Technique):
         """Refuses what wants gradients."""
         host: Any = trainer
         self._trainer = host
+        refuse_scaled_gradients(
+            "MeZO", host, "it makes no gradients, and the scaler needs some; train in fp32 or bf16"
+        )
         for other in host.techniques:
             wraps = type(other).step is not Technique.step or other.joins_micro_batches
             if wraps and other is not self:
-                raise ValueError(f"MeZO takes no gradients: {type(other).__name__} cannot act beside it")
+                raise ValueError(
+                    f"MeZO takes no gradients: {type(other).__name__} cannot act beside it, since it acts on "
+                    "gradients or on the passes that make them, not on the value of the loss"
+                )
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -104,12 +113,12 @@ class MeZO(Technique):
         """Two forward passes for each direction; returns the mean of their losses."""
         model.train()
         slopes, losses = [], []
-        random = _RandomState(self._trainer.args.device)
+        drawn = RandomState()
         trained = {parameter: number for parameter, number in self._numbers.items() if parameter.requires_grad}
         for number in range(self.directions):
             sides = []
             for length in (self.epsilon, -self.epsilon):
-                random.restore()
+                drawn.again()
                 reads = MovedReads(trained, self._seed(number), length)
                 with _without_graph(model, [*model.parameters(), *trained]), reads:
                     sides.append(run.loss(batch).detach())
@@ -166,17 +175,3 @@ def _without_graph(model: nn.Module, parameters: Iterable[nn.Parameter]) -> Iter
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-
-
-class _RandomState:
-    """Where the random numbers of this process stood, so that dropout can be the same again."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-    def restore(self) -> None:
-        torch.set_rng_state(self._cpu)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state(self._cuda, self._device)

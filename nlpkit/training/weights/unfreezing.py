@@ -35,8 +35,8 @@ class Unfreezing(Technique):
         beginning, and leaves alone those without gradients. What is trained follows from the step alone, so that a
         resumed run goes on as it was; after training, however it ended, all is as it was before. On several processes
         it needs ``ddp_find_unused_parameters`` to be on, as it is by default without gradient checkpointing.
-        Techniques that need the embeddings' gradient from the beginning, such as ``FGM``, must be put at a higher
-        module (``at=``).
+        Adversaries such as ``FGM`` move the output of frozen embeddings, too; their backward passes then go through
+        frozen blocks.
 
     Example:
         >>> Unfreezing(every=0.1, unit="training").name

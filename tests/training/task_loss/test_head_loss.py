@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from nlpkit import TechniqueSeq2SeqTrainer
+from nlpkit.losses import ZLPRLoss
 from nlpkit.training import TechniqueTrainer
 from tests.contract.cases import classified_rows, token_ids
 from tests.training.runs import small_model, trainer
@@ -28,11 +29,11 @@ from tests.training.runs import small_model, trainer
 IDS = torch.arange(8 * 6).view(8, 6) % 30 + 5
 
 
-def train(folder: Path, model: Any, rows: list[Any]) -> list[float]:
+def train(folder: Path, model: Any, rows: list[Any], **settings: Any) -> list[float]:
     """Losses of four steps of two rows, in their order."""
     args = TrainingArguments(
         str(folder), max_steps=4, per_device_train_batch_size=2, use_cpu=True, report_to=[], logging_steps=1,
-        train_sampling_strategy="sequential", save_strategy="no", remove_unused_columns=False,
+        train_sampling_strategy="sequential", save_strategy="no", remove_unused_columns=False, **settings,
     )  # fmt: skip
     run = TechniqueTrainer(model, args, train_dataset=rows, data_collator=default_data_collator)
     run.train()
@@ -67,6 +68,19 @@ class WithATerm(BertForTokenClassification):
         if outputs.loss is not None:
             outputs.loss = outputs.loss * (torch.nan if self.begins_with_nan else 1) + 7
             self.begins_with_nan = False
+        return outputs
+
+
+class WithOwnLoss(BertForSequenceClassification):
+    """Any number of classes, by a threshold."""
+
+    def own_loss(self) -> ZLPRLoss:
+        return ZLPRLoss()
+
+    def forward(self, *args: Any, labels: Tensor | None = None, **kwargs: Any) -> Any:
+        outputs = super().forward(*args, **kwargs)
+        if labels is not None:
+            outputs.loss = self.own_loss()(outputs.logits, labels)
         return outputs
 
 
@@ -126,6 +140,23 @@ def test_tuples_beside_what_is_generated(tmp_path: Path) -> None:
         metrics = TechniqueSeq2SeqTrainer(model, args).predict(rows).metrics  # type: ignore[arg-type]
         losses.append((metrics or {})["test_loss"])
     assert losses[0] == losses[1]
+
+
+HEADS_WITHOUT_SOFTMAX = [
+    (BertForQuestionAnswering, {"num_labels": 2}, {"start_positions": 0, "end_positions": 1}, r"SpanLoss\(\)"),
+    (BertForSequenceClassification, {"num_labels": 1}, {"labels": 0.5}, r"SquaredErrorLoss\(\)"),
+    (BertForSequenceClassification, {"num_labels": 3}, {"labels": [0.0, 1.0, 0.0]}, r"BinaryCrossEntropyLoss\(\)"),
+    (WithOwnLoss, {"num_labels": 3}, {"labels": [0.0, 1.0, 0.0]}, r"ZLPRLoss\(\)"),
+]
+
+
+@pytest.mark.parametrize(("cls", "settings", "labels", "loss"), HEADS_WITHOUT_SOFTMAX)
+def test_what_has_no_softmax_is_not_smoothed(cls: Any, settings: Any, labels: Any, loss: str, tmp_path: Path) -> None:
+    """The plain Trainer ignores the factor, warns, or fails within, by the kind of head."""
+    model = small_model(cls, **settings)
+    told = rf"label_smoothing_factor=0.1 is for softmax over classes, and the loss of {cls.__name__} is {loss}: leave"
+    with pytest.raises(ValueError, match=told):
+        train(tmp_path, model, [{"input_ids": ids, **labels} for ids in IDS], label_smoothing_factor=0.1)
 
 
 class Counting(BertForSequenceClassification):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpkit.losses import CenterLoss, ChunkedCrossEntropyLoss, CrossEntropyLoss, Loss
-from nlpkit.training import FGM, LayerRates, MeZO, Technique, Unfreezing, WeightScaleInvariant
+from nlpkit.training import FGM, Flooding, LayerRates, MeZO, Technique, Unfreezing, WeightScaleInvariant
 from nlpkit.training.weights.directions import CHUNK, MovedReads, direction, moved
 from nlpkit.training.weights.mezo import projected_gradient
 from tests.contract.cases import pad_tokens, small_config, tagged_rows
@@ -290,6 +290,11 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
         MeZO(0)
     with pytest.raises(ValueError, match=r"MeZO takes no gradients: FGM cannot act beside it"):
         trainer(tmp_path, [FGM(), MeZO()])
+    for per in ("step", "instance", "micro-batch"):
+        with pytest.raises(
+            ValueError, match=r"Flooding cannot act beside it, since it acts on gradients or on the pas"
+        ):
+            trainer(tmp_path, [Flooding(0.1, per=per), MeZO()])  # type: ignore[arg-type]
     model = small_bert()
     model.unused = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"computed without unused.weight, unused.bias: set requires_grad_"):

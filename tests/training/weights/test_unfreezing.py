@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from nlpkit.training import EMA, Unfreezing
+from nlpkit.training import EMA, FGM, Unfreezing
 from tests.training.runs import same_weights, small_model, trainer, whole_and_resumed
 
 
@@ -91,6 +91,17 @@ def test_after_an_interruption_the_next_run_begins_as_the_first_did(tmp_path: Pa
     run.train()
     assert not any(torch.equal(parameter, before[name]) for name, parameter in run.model.named_parameters())
     assert all(parameter.requires_grad for parameter in run.model.parameters())
+
+
+def test_adversaries_move_the_output_of_frozen_embeddings(tmp_path: Path) -> None:
+    losses = []
+    for others in ([], [FGM(0.5, include_clean=False)]):
+        run = trainer(tmp_path, [Unfreezing(0.25, "training"), *others], steps=1)
+        before = run.model.bert.embeddings.word_embeddings.weight.detach().clone()
+        run.train()
+        assert torch.equal(run.model.bert.embeddings.word_embeddings.weight, before)
+        losses.append(run.state.log_history[0]["loss"])
+    assert losses[1] > losses[0]
 
 
 def test_a_smaller_batch_is_found_with_all_that_is_trained(tmp_path: Path) -> None:
