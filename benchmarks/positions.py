@@ -42,14 +42,14 @@ def with_urpe(name: str) -> PreTrainedModel:
 
 
 def headlines(results: dict[str, Any]) -> list[Headline]:
-    rows = []
+    told: dict[str, bool] = {}
     for name, report in results["reports"].items():
         for case in report["cases"]:
             if case["marks"] == "none":
-                told = "told apart" if case["gap"] > case["noise"] else "not told apart"
-                what = f"positions of one repeated token, {name}, {case['stack']}"
-                rows.append(Headline(what, "", f"{told}; linear probe {100 * case['accuracy']:.0f} %"))
-    return rows
+                told[name if case["stack"] == "model" else f"{name}'s {case['stack']}"] = case["gap"] > case["noise"]
+    names = ", ".join(name for name, apart in told.items() if apart)
+    figure = f"{sum(told.values())} of {len(told)}: {names}"
+    return [Headline("encoders and decoders that tell positions of one repeated token apart", "", figure)]
 
 
 def main() -> None:
