@@ -121,13 +121,13 @@ def headlines(results: dict[str, Any]) -> list[Headline]:
     ]
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     parser = options_of(__doc__, "retrieval.json", rounds=3, bf16=False)
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--dimension", type=int, default=384)
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
-    given = parser.parse_args(argv)
+    given = parser.parse_args()
     if given.way:
         search_once(given.way, given.points, given.queries, given.dimension)
         return
@@ -140,4 +140,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

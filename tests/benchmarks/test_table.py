@@ -16,6 +16,12 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+#: What can be run; the rest is imported by them.
+SCRIPTS = sorted(
+    path.stem for path in BENCHMARKS.glob("*.py") if 'if __name__ == "__main__":' in path.read_text("utf-8")
+)
+
+
 @pytest.fixture(scope="module")
 def run_all() -> Iterator[ModuleType]:
     """The program, imported as the scripts import each other; afterwards none of them is found any more."""
@@ -51,10 +57,26 @@ def test_every_results_file_belongs_to_one_script(run_all: ModuleType) -> None:
 
 
 def test_every_script_is_run_or_named(run_all: ModuleType) -> None:
-    scripts = {
-        path.stem for path in BENCHMARKS.glob("*.py") if 'if __name__ == "__main__":' in path.read_text("utf-8")
-    }
-    assert scripts == {"run_all", *run_all.ELSEWHERE, *(benchmark.script for benchmark in run_all.BENCHMARKS)}
+    assert set(SCRIPTS) == {"run_all", *run_all.ELSEWHERE, *(benchmark.script for benchmark in run_all.BENCHMARKS)}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_says_how_it_is_used(
+    script: str, run_all: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        import_module(script).main()
+    assert ended.value.code == 0
+    used = capsys.readouterr().out
+    assert f"python benchmarks/{script}.py" in used
+    repeats = {each.script: each.repeats for each in run_all.BENCHMARKS}.get(script, False)
+    assert ("--rounds" in used) == repeats
+    assert "--out " in used or script in ("run_all", "techniques")
+
+
+def test_a_script_that_cannot_run_says_its_status(run_all: ModuleType) -> None:
+    assert run_all.run(run_all.Benchmark("no_such_script", 1), 1) == "status 2"
 
 
 def test_all_together_take_less_than_25_minutes(run_all: ModuleType) -> None:
