@@ -94,21 +94,8 @@ format: $(INSTALLED_DEV) ## rewrite the files as `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED_BENCH) ## measure against the peers, side by side; writes benchmarks/results/
-	$(BIN)/python benchmarks/wobert_tokenizer.py
-	$(BIN)/python benchmarks/pretraining_step.py
-	$(BIN)/python benchmarks/state_scale.py
-	$(BIN)/python benchmarks/vocabulary_pruning.py
-	$(BIN)/python benchmarks/pet_scoring.py
-	$(BIN)/python benchmarks/perturbed_masking.py
-	$(BIN)/python benchmarks/unilm_generation.py
-	$(BIN)/python benchmarks/retrieval.py
-	$(BIN)/python benchmarks/ladder_side_tuning.py
-	$(BIN)/python benchmarks/entities_step.py
-	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/training_steps.py
-	$(BIN)/python benchmarks/training_steps.py --mezo
-	$(BIN)/python benchmarks/training_steps.py --contrastive
+bench: $(INSTALLED_BENCH) ## measure against the peers, side by side, in 25 minutes; writes benchmarks/results/
+	$(BIN)/python benchmarks/run_all.py
 
 docs: $(INSTALLED_DEV) ## run every example in the documentation and compare what it prints
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --doctest-glob='*.md' docs README.md tests/test_docs.py

@@ -5,26 +5,26 @@
 
 Each seed fits to other 1,500 reviews and asks about 500 more beside 300 texts of each other part of ``corpus-zh``, all
 cut to 64 characters, so that none is told by its length. The score is the area under the curve: how often a text of
-another kind stands out more than a review. Embeddings are means of last states. Nothing was tuned.
+another kind stands out more than a review. Embeddings are means of last states. Nothing was tuned. A round is a seed.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
-from machine import measured_on
+from report import Headline, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from nlpkit.files import write_json
 from nlpkit.probes import EmbeddingDensity
 from nlpkit.sources import find_model
 from nlpkit.tasks.similarity import sentence_encoder
@@ -62,18 +62,35 @@ def density(hidden: int, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
     return score
 
 
+def summary(parts: dict[str, list[float]]) -> str:
+    """Mean over the other kinds, and the deviation over seeds."""
+    means = [100 * mean(one) for one in zip(*parts.values(), strict=True)]
+    return f"{mean(means):.1f} ± {stdev(means) if len(means) > 1 else 0.0:.1f}"
+
+
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    what = f"texts of eight other kinds told from reviews, area under the curve, {results['model']}"
+    network, *rivals = reversed(results["auc"])
+    return [
+        Headline(f"{what}: {network}", way, f"{summary(results['auc'][network])} / {summary(results['auc'][way])}")
+        for way in rivals
+    ]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, "probes/density-wobert-mini-zh.json", rounds=5, bf16=False)
     parser.add_argument("--model", default="wobert-mini-zh")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=None)
     options = parser.parse_args()
+    if options.out == parser.get_default("out"):
+        options.out = options.out.with_name(f"density-{Path(options.model).name}.json")
     encoder = sentence_encoder(find_model(options.model), max_length=LENGTH, device="cpu")
     reviews = torch.as_tensor(encoder.encode(texts_of("reviews", 4000), show_progress_bar=True)).double()
     others = {part: torch.as_tensor(encoder.encode(texts_of(part, 300))).double() for part in OTHERS}
-
     scores: dict[str, dict[str, list[float]]] = {}
-    for seed in range(options.seeds):
+    seeds = iter(range(options.rounds))
+
+    def fit() -> None:
+        seed = next(seeds)
         order = torch.randperm(len(reviews), generator=torch.Generator().manual_seed(seed))
         known, own = reviews[order[:1500]], reviews[order[1500:2000]]
         ways = {"cosine with the mean": from_centre, "distance to the 5th nearest": farthest,
@@ -86,20 +103,14 @@ def main() -> None:
                 stands_out = [0] * len(own) + [1] * len(embeddings)
                 scores.setdefault(way, {}).setdefault(part, []).append(roc_auc_score(stands_out, -numbers))
                 begin += len(embeddings)
-    name = Path(options.model).name
-    output = options.output or ROOT / "benchmarks" / "results" / "probes" / f"density-{name}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, {"measured_on": measured_on("fp32", "sentence-transformers"), "model": name, "auc": scores})
+
+    turns = take_turns({"fit": fit}, options.rounds, Budget(options.budget), "fitting", warm_up=False)
     table = Table("way", *OTHERS, "mean")
     for way, parts in scores.items():
-        means = [mean(one) for one in zip(*parts.values(), strict=True)]
-        deviation = stdev(means) if len(means) > 1 else 0.0
-        table.add_row(
-            way,
-            *(f"{100 * mean(parts[part]):.1f}" for part in OTHERS),
-            f"{100 * mean(means):.1f} ± {100 * deviation:.1f}",
-        )
+        table.add_row(way, *(f"{100 * mean(parts[part]):.1f}" for part in OTHERS), summary(parts))
     Console(width=140).print(table)
+    found = {"model": Path(options.model).name, "seeds": list(range(turns.rounds)), "auc": scores}
+    write_report(options, found, "fp32", "sentence-transformers")
 
 
 if __name__ == "__main__":

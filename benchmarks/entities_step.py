@@ -5,28 +5,26 @@
 The shipped encoder under each head, random ids and entities of three types; a step is forward, backward and fused
 AdamW. Each round takes one step of every head, in another order; the first round warms up. Ratios are of the fastest
 steps, by the clock and by the processor's time, which other work on the machine changes less. ``head`` is the head
-alone, on states that are given: what is left of the difference where the encoder costs nothing.
+alone, on states that are given: what is left of the difference where the encoder costs nothing. The committed figures
+are of ``--no-bf16`` on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from machine import measured_on
+from machine import arithmetic
+from report import Headline, bar, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 from torch import Tensor
 
-from nlpkit.files import write_json
 from nlpkit.tasks.entities import EntityModel
 
-ROOT = Path(__file__).resolve().parent.parent
 HEADS = ("crf", "global_pointer", "efficient_global_pointer", "softmax")
 TYPES = ["LOC", "ORG", "PER"]
 #: How many times as fast as the CRF's step that of GlobalPointer is to be.
@@ -50,28 +48,33 @@ def batch_of(head: str, options: argparse.Namespace) -> dict[str, Tensor]:
     return batch | {"labels": labels}
 
 
-def whole_step(model: EntityModel, batch: dict[str, Tensor]) -> Callable[[], None]:
+def whole_step(model: EntityModel, batch: dict[str, Tensor], bf16: bool) -> Callable[[], None]:
     """A step of the encoder and its head."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def run() -> None:
-        model(**batch).loss.backward()
+        with arithmetic(bf16):
+            loss = model(**batch).loss
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return run
 
 
-def head_step(model: EntityModel, batch: dict[str, Tensor]) -> Callable[[], None]:
+def head_step(model: EntityModel, batch: dict[str, Tensor], bf16: bool) -> Callable[[], None]:
     """The head and its loss alone, forward and backward."""
     states = torch.randn(*batch["input_ids"].shape, model.config.encoder.hidden_size, requires_grad=True)
     units = batch["attention_mask"].bool()
     field = "scores" if model.config.scores_spans else "chain"
 
     def run() -> None:
-        scored: Any = model.head(states, units)
-        output = {field: scored} if field == "scores" or model.config.head == "crf" else {"logits": scored.emissions}
-        model.own_loss().terms(output, batch, {})["loss"].backward()
+        with arithmetic(bf16):
+            scored: Any = model.head(states, units)
+            whole = field == "scores" or model.config.head == "crf"
+            output = {field: scored} if whole else {"logits": scored.emissions}
+            loss = model.own_loss().terms(output, batch, {})["loss"]
+        loss.backward()
         states.grad = None
 
     return run
@@ -85,46 +88,49 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         model = EntityModel.from_pretrained(
             "wobert-mini-zh", types=TYPES, head=head, dtype=torch.float32, attn_implementation="eager"
         ).train()
-        steps["step"][head] = whole_step(model, batch_of(head, options))
-        steps["head"][head] = head_step(model, batch_of(head, options))
+        steps["step"][head] = whole_step(model, batch_of(head, options), options.bf16)
+        steps["head"][head] = head_step(model, batch_of(head, options), options.bf16)
     found: dict[str, Any] = {}
-    for part, runs in steps.items():
-        seconds: dict[str, list[tuple[float, float]]] = {head: [] for head in HEADS}
-        for turn in range(1 + options.rounds):
-            for head in random.Random(turn).sample(HEADS, len(HEADS)):
-                begin = perf_counter(), process_time()
-                runs[head]()
-                if turn:
-                    seconds[head].append((perf_counter() - begin[0], process_time() - begin[1]))
-        best = {head: tuple(min(column) for column in zip(*taken, strict=True)) for head, taken in seconds.items()}
-        found[part] = {
-            head: {
-                "seconds": round(clock, 4),
-                "cpu_seconds": round(cpu, 4),
-                "as_fast_as_crf": round(best["crf"][0] / clock, 3),
-                "as_fast_as_crf_by_cpu": round(best["crf"][1] / cpu, 3),
+    for (part, runs), budget in Budget(options.budget).shared(steps.items()):
+        turns = take_turns(runs, options.rounds, budget, part, shuffled=True)
+        crf = turns.fastest("crf")
+        found |= turns.facts() | {part: {}}
+        for head in HEADS:
+            own = turns.fastest(head)
+            found[part][head] = {
+                "seconds": round(own.clock, 4),
+                "cpu_seconds": round(own.processor, 4),
+                "as_fast_as_crf": round(crf.clock / own.clock, 3),
+                "as_fast_as_crf_by_cpu": round(crf.processor / own.processor, 3),
             }
-            for head, (clock, cpu) in best.items()
-        }
     return found
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    rows = []
+    for part, name in (("step", "a training step"), ("head", "head and loss alone")):
+        for head in HEADS[1:]:
+            own = results[part][head]
+            figure = f"{own['as_fast_as_crf']:.2f}x as fast, {own['as_fast_as_crf_by_cpu']:.2f}x by processor time"
+            asked = bar(own["as_fast_as_crf"], least=BAR) if (part, head) == ("step", "global_pointer") else ""
+            rows.append(Headline(f"{name}, {head.replace('_', ' ')}", "CRF", figure, asked))
+    return rows
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, "entities_step.json", rounds=8)
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "entities_step.json")
     options = parser.parse_args()
     found = measure(options)
     table = Table("part", "head", "seconds", "as fast as the CRF", "by the processor's time")
-    for part, heads in found.items():
-        for head, row in heads.items():
+    for part in ("step", "head"):
+        for head, row in found[part].items():
             ratios = (f"{row['as_fast_as_crf']:.2f}x", f"{row['as_fast_as_crf_by_cpu']:.2f}x")
             table.add_row(part, head, f"{row['seconds']:.4f}", *ratios)
     Console().print(table)
-    shape = {"rows": options.rows, "length": options.length, "rounds": options.rounds, "types": len(TYPES)}
-    write_json(options.out, {"shape": shape, "bar": BAR, **found, "measured_on": measured_on("fp32")})
+    shape = {"rows": options.rows, "length": options.length, "types": len(TYPES)}
+    write_report(options, {"shape": shape, "bar": BAR, **found})
 
 
 if __name__ == "__main__":

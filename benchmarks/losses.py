@@ -1,42 +1,38 @@
 """Each loss against the formula that one would write in torch, and against peers: time, memory, and who is right.
 
     python benchmarks/losses.py                            # writes benchmarks/results/losses.json
-    python benchmarks/losses.py --only zlpr                # measures some of them again
-    python benchmarks/losses.py --shrink 16 --output /tmp/small.json    # at a 16th of the size
+    python benchmarks/losses.py --only zlpr --out zlpr.json             # some of them
+    python benchmarks/losses.py --shrink 16 --out small.json            # at a 16th of the size
 
 Time is that of a forward and a backward pass in fp32, peak memory that of the tensors they make
 (`nlpkit.probes.peak_bytes`); ways take turns (A B A B ...), and figures are medians and ratios. Errors are the worst
 ones of value and gradient at logits whose label is ahead of the rest, or behind them, by up to 20, in fp32 and bf16;
 of a gradient the largest difference within a row, over its largest entry. They are against a plain formula in fp64 on
 the same rounded inputs, which at these gaps is right to 1e-7 itself. Peers that are not installed have a row that says
-so.
+so. The committed figures are of ``--budget 600``.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import loss_inputs as drawn
 import plain_losses as plain
 import torch
 from loss_inputs import TAU, Inputs
-from machine import measured_on
+from report import Headline, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from nlpkit.files import read_json, write_json
 from nlpkit.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -60,7 +56,6 @@ from nlpkit.losses import (
 from nlpkit.losses.embeddings.center import center_distances
 from nlpkit.probes import peak_bytes
 
-ROOT = Path(__file__).resolve().parent.parent
 GAPS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 BEHIND = GAPS[:4]  # for losses that are 0 ahead, or at 0
 #: The loss of inputs; ``None`` is a peer that is not installed.
@@ -224,25 +219,20 @@ def nan_max(first: float, second: Tensor) -> float:
     return torch.tensor(first, dtype=torch.float64).maximum(second.double()).item()  # NaN where either is
 
 
-def measure(case: Case, rounds: int, shrink: int) -> dict[str, Any]:
+def measure(case: Case, rounds: int, shrink: int, budget: Budget) -> dict[str, Any]:
     """Seconds, peak bytes and errors of each way."""
     torch.manual_seed(0)
     inputs, ways = case.real(shrink), {name: way for name, way in case.ways.items() if way is not None}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Any] = dict.fromkeys(case.ways)
     for name, way in ways.items():
         peak = peak_bytes(lambda way=way: run(way, inputs, torch.float32), torch.device("cpu"))  # type: ignore[misc]
         found[name] = {"peak_bytes": peak}
         for dtype in (torch.float32, torch.bfloat16):
             found[name][str(dtype).removeprefix("torch.")] = errors(case, way, dtype)
-    for turn in range(rounds + 1):
-        gc.collect()
-        for name, way in ways.items():
-            begin = perf_counter()
-            run(way, inputs, torch.float32)
-            seconds[name] += [perf_counter() - begin] if turn else []  # the first turn warms up
-    for name, times in seconds.items():
-        found[name] |= {"seconds": round(median(times), 5), "all_seconds": [round(time, 5) for time in times]}
+    turns = take_turns({name: partial(run, way, inputs, torch.float32) for name, way in ways.items()}, rounds, budget)
+    for name, seconds in turns.medians().items():
+        found[name] |= {"seconds": round(seconds, 5), "all_seconds": [round(time, 5) for time in turns.clock(name)]}
+        found[name] |= turns.facts()
     return found
 
 
@@ -259,29 +249,33 @@ def add_rows(table: Table, case: Case, found: dict[str, Any]) -> None:
         table.add_row(case.name if way is ours else "", name, times, peak, *shown)
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    rows = []
+    for name, ways in results["losses"].items():
+        ours = next(iter(ways.values()))
+        for other, theirs in ways.items():
+            if theirs is not None and theirs is not ours:
+                time, memory = ours["seconds"] / theirs["seconds"], ours["peak_bytes"] / theirs["peak_bytes"]
+                against = "plain formula" if other == "plain" else other
+                rows.append(Headline(f"loss: {name}", against, f"{time:.2f}x the time, {memory:.2f}x the memory"))
+    return rows
+
+
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, "losses.json", rounds=9, bf16=False)
     parser.add_argument("--only", default="", help="losses whose name holds this")
-    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--shrink", type=int, default=1, help="divides rows (and words, and lengths of drawn.spans)")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "losses.json")
     options = parser.parse_args()
 
     table = Table("loss", "way", "time (/ ours)", "peak (/ ours)", "errors in fp32", "errors in bf16")
     results = {}
-    for case in tqdm([case for case in cases() if options.only.lower() in case.name.lower()], unit="loss"):
-        results[case.name] = measure(case, options.rounds, options.shrink)
+    chosen = [case for case in cases() if options.only.lower() in case.name.lower()]
+    for case, budget in tqdm(Budget(options.budget).shared(chosen), total=len(chosen), unit="loss"):
+        results[case.name] = measure(case, options.rounds, options.shrink, budget)
         add_rows(table, case, results[case.name])
     Console(width=150).print(table)
-    if options.only and options.output.exists():
-        results = read_json(options.output)["losses"] | results
-    report = {
-        "shrink": options.shrink,
-        "losses": {case.name: results[case.name] for case in cases() if case.name in results},
-        "machine": measured_on("fp32, and bf16 for errors", *PEERS),
-    }
-    write_json(options.output, report)
+    write_report(options, {"shrink": options.shrink, "losses": results}, "fp32, and bf16 for errors", *PEERS)
 
 
 if __name__ == "__main__":

@@ -55,3 +55,8 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def arithmetic(bf16: bool) -> torch.autocast:
+    """Autocast to bf16, or none."""
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=bf16)

@@ -8,18 +8,18 @@ they cannot do is a matter of the architecture. Behind them the shipped model, a
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from machine import measured_on
+from report import Headline, options_of, write_report
 from rich.console import Console
+from tqdm import tqdm
 from transformers import AutoModel, PreTrainedModel
 
 from nlpkit.compat import quiet_loading
-from nlpkit.files import write_json
 from nlpkit.probes import PositionReport, add_urpe, plot_positions, position_identifiability, position_table
 from nlpkit.sources import find_model
 
@@ -41,26 +41,33 @@ def with_urpe(name: str) -> PreTrainedModel:
     return model
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    told: dict[str, bool] = {}
+    for name, report in results["reports"].items():
+        for case in report["cases"]:
+            if case["marks"] == "none":
+                told[name if case["stack"] == "model" else f"{name}'s {case['stack']}"] = case["gap"] > case["noise"]
+    names = ", ".join(name for name, apart in told.items() if apart)
+    figure = f"{sum(told.values())} of {len(told)}: {names}"
+    return [Headline("encoders and decoders that tell positions of one repeated token apart", "", figure)]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, "probes/positions.json", rounds=None, bf16=False)
     parser.add_argument("--model", action="append", default=["wobert-mini-zh"])
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "probes" / "positions.json")
     options = parser.parse_args()
-    reports: dict[str, PositionReport] = {
-        name: position_identifiability(small_model(name, vocabulary=VOCABULARY)) for name in ALL
-    }
-    for name in ("t5", "llama"):
-        reports[f"{name} with URPE"] = position_identifiability(with_urpe(name))
-    trained = []
-    for name in options.model:
-        with quiet_loading():
-            loaded = AutoModel.from_pretrained(find_model(name), dtype="float32")
-        trained.append(Path(name).name)
-        reports[trained[-1]] = position_identifiability(loaded)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    found = {name: asdict(report) for name, report in reports.items()}
-    write_json(options.output, {"measured_on": measured_on("fp64"), "reports": found})
-    plot_positions(reports, options.output.with_suffix(".svg"), layers_of=trained)
+    reports: dict[str, PositionReport] = {}
+    for name in tqdm([*ALL, *(f"{name} with URPE" for name in ("t5", "llama")), *options.model], unit="model"):
+        if name.endswith(" with URPE"):
+            reports[name] = position_identifiability(with_urpe(name.partition(" ")[0]))
+        elif name in ALL:
+            reports[name] = position_identifiability(small_model(name, vocabulary=VOCABULARY))
+        else:
+            with quiet_loading():
+                loaded = AutoModel.from_pretrained(find_model(name), dtype="float32")
+            reports[Path(name).name] = position_identifiability(loaded)
+    write_report(options, {"reports": {name: asdict(report) for name, report in reports.items()}}, "fp64")
+    plot_positions(reports, options.out.with_suffix(".svg"), layers_of=[Path(name).name for name in options.model])
     Console(width=140).print(position_table(reports))
 
 

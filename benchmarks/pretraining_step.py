@@ -4,28 +4,25 @@
 
 Ours: the head at masked positions only, plain attention on CPUs, our collator, fused AdamW. The usual one: logits
 everywhere, torch's fused attention, transformers' collator, AdamW one parameter after another. Both in the arithmetic
-that the recipe chooses on this machine, and in fp32. Steps in turns (A B A B ...), medians and ratios.
+that the recipe chooses on this machine, and in fp32 (``--no-bf16``: in fp32 alone). Steps in turns (A B A B ...),
+medians and ratios.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import torch
-from machine import measured_on
+from machine import arithmetic
+from report import Headline, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from nlpkit import WoBertForMaskedLM, model_path
 from nlpkit.data import MaskedTokenCollator
-from nlpkit.training import bf16_is_fast
 
 ROWS, LENGTH, MASKED = 24, 128, 0.25
 
@@ -50,7 +47,7 @@ def training_step(ours: bool, bf16: bool, dropout: float) -> Callable[[], None]:
     rows = [{"input_ids": row} for row in ids]
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with arithmetic(bf16):
             loss = model(**collate(rows)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -60,36 +57,41 @@ def training_step(ours: bool, bf16: bool, dropout: float) -> Callable[[], None]:
     return step
 
 
-def measure(bf16: bool, dropout: float, rounds: int) -> dict[str, float]:
+def measure(bf16: bool, dropout: float, rounds: int, budget: Budget) -> dict[str, Any]:
     """Median seconds of a step, ours and the usual one, and their ratio."""
-    steps = {"ours": training_step(True, bf16, dropout), "usual": training_step(False, bf16, dropout)}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 2):
-        for name, step in steps.items():
-            start = perf_counter()
-            step()
-            if turn >= 2:
-                times[name].append(perf_counter() - start)
-    seconds = {name: median(found) for name, found in times.items()}
-    return {**seconds, "ratio": seconds["usual"] / seconds["ours"]}
+    turns = take_turns({"ours": training_step(True, bf16, dropout), "usual": training_step(False, bf16, dropout)},
+                       rounds, budget)  # fmt: skip
+    seconds = turns.medians()
+    return {**turns.facts(), **seconds, "ratio": seconds["usual"] / seconds["ours"]}
+
+
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    return [
+        Headline(
+            f"pre-training step in {row['arithmetic']}, dropout {row['dropout']:g}",
+            "transformers' collator, logits everywhere, fused attention",
+            f"{row['ratio']:.2f}x as fast",
+        )
+        for row in results["results"]
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", default="benchmarks/results/pretraining_step.json")
-    arguments = parser.parse_args()
+    options = options_of(__doc__, "pretraining_step.json", rounds=9).parse_args()
     table = Table("arithmetic", "dropout", "ours, s", "usual, s", "usual / ours")
     results = []
-    for bf16 in dict.fromkeys([bf16_is_fast(), False]):
-        for dropout in (0.0, 0.1):
-            found = measure(bf16, dropout, arguments.rounds)
-            name = "bf16 autocast" if bf16 else "fp32"
-            results.append({"arithmetic": name, "dropout": dropout, **found})
-            table.add_row(name, str(dropout), f"{found['ours']:.3f}", f"{found['usual']:.3f}", f"{found['ratio']:.2f}")
+    cases = [(bf16, dropout) for bf16 in dict.fromkeys([options.bf16, False]) for dropout in (0.0, 0.1)]
+    for (bf16, dropout), budget in Budget(options.budget).shared(cases):
+        found = measure(bf16, dropout, options.rounds, budget)
+        name = "bf16 autocast" if bf16 else "fp32"
+        results.append({"arithmetic": name, "dropout": dropout, **found})
+        table.add_row(name, str(dropout), f"{found['ours']:.3f}", f"{found['usual']:.3f}", f"{found['ratio']:.2f}")
     Console().print(table)
-    facts = {"machine": measured_on("as named"), "rows": ROWS, "length": LENGTH}
-    Path(arguments.output).write_text(json.dumps(facts | {"results": results}, indent=1) + "\n", encoding="utf-8")
+    write_report(
+        options,
+        {"rows": ROWS, "length": LENGTH, "results": results},
+        "bf16 autocast and fp32" if options.bf16 else "fp32",
+    )
 
 
 if __name__ == "__main__":

@@ -1,32 +1,31 @@
 """Hubness by dimension, the memory of a search among 100,000 points, and faiss beside the exact search.
 
     python benchmarks/retrieval.py                        # writes benchmarks/results/retrieval.json
-    python benchmarks/retrieval.py --points 20000 --queries 512 --output /tmp/small.json
+    python benchmarks/retrieval.py --points 20000 --queries 64 --out small.json
 
 Hubness is of 2,000 normal points, k = 10, Euclidean; means and deviations over five seeds. Memory is the most that a
 process has resident during a search above what it had with the embeddings in hand: blocks of scores are alike however
 many queries there are, so that the search of all points for all others takes as much, and 12 bytes more for each
-neighbour that is found. Ways to search take turns, and ratios are of medians; the machine was shared where the results
-were committed.
+neighbour that is found. Ways to search take turns, and ratios are of medians. The committed figures are of
+``--queries 1024`` on a machine that was shared.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import subprocess
 import sys
-from pathlib import Path
-from statistics import mean, median, stdev
-from time import perf_counter
+from functools import partial
+from statistics import mean, stdev
 from typing import Any
 
 import torch
-from machine import measured_on
-from resident_memory import resident
+from report import Headline, options_of, write_report
+from resident_memory import peak_of
+from rounds import Budget, take_turns
+from tqdm import tqdm
 
-from nlpkit.files import write_json
 from nlpkit.tasks.similarity import (
     CSLS,
     InvertedSoftmax,
@@ -39,7 +38,6 @@ from nlpkit.tasks.similarity import (
     nearest_neighbours,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 WAYS = {
     "metric alone": None,
     "CSLS": CSLS(),
@@ -56,14 +54,13 @@ def drawn(points: int, dimension: int, seed: int = 0) -> torch.Tensor:
 
 def growth() -> list[dict[str, Any]]:
     rows = []
-    for dimension in DIMENSIONS:
+    for dimension in tqdm(DIMENSIONS, "hubness", unit="dimension"):
         reports = [hubness(drawn(2000, dimension, seed), metric="euclidean") for seed in range(5)]
         row: dict[str, Any] = {"dimension": dimension}
         for name in ("skewness", "antihubs", "hubs", "gini"):
             values = [getattr(report, name) for report in reports]
             row |= {name: round(mean(values), 4), f"{name}_deviation": round(stdev(values), 4)}
         rows.append(row)
-        print(row)
     return rows
 
 
@@ -71,60 +68,76 @@ def search_once(way: str, points: int, queries: int, dimension: int) -> None:
     """Print the memory of one search, as JSON; run in a process of its own."""
     index, asking = drawn(points, dimension), drawn(queries, dimension, 1)
     Retriever(index[:100], WAYS[way], references=asking[:20]).search(asking[:20])  # what is loaded at first use
-    gc.collect()
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the most that was resident
-    begin = perf_counter()
-    Retriever(index, WAYS[way], references=asking).search(asking)
-    seconds = perf_counter() - begin
-    print(json.dumps({"way": way, "bytes": resident("VmHWM") - before, "embeddings": before, "seconds": seconds}))
+    found = peak_of(lambda: Retriever(index, WAYS[way], references=asking).search(asking))
+    print(json.dumps({"way": way, "bytes": found["above"], "embeddings": found["before"]}))
 
 
 def memory(points: int, queries: int, dimension: int) -> list[dict[str, Any]]:
     rows = []
-    for way in WAYS:
+    for way in tqdm(WAYS, "memory", unit="way"):
         command = [sys.executable, __file__, "--way", way, "--points", str(points), "--queries", str(queries)]
         found = subprocess.run([*command, "--dimension", str(dimension)], check=True, capture_output=True, text=True)
         rows.append(json.loads(found.stdout.splitlines()[-1]))
-        print(rows[-1])
     return rows
 
 
-def engines(points: int, queries: int, dimension: int) -> dict[str, Any]:
+def engines(points: int, queries: int, dimension: int, rounds: int, budget: Budget) -> dict[str, Any]:
     index, asking = drawn(points, dimension), drawn(queries, dimension, 1)
-    times: dict[str, list[float]] = {"exact": [], "faiss": []}
-    found = {}
-    for _ in range(3):
-        for name, engine in (("exact", exact_search), ("faiss", faiss_search)):
-            begin = perf_counter()
-            found[name] = nearest_neighbours(index, asking, engine=engine)
-            times[name].append(perf_counter() - begin)
-    same = (found["exact"].places == found["faiss"].places).double().mean().item()
-    ratio = median(times["exact"]) / median(times["faiss"])
-    return {"points": points, "queries": queries, "exact_over_faiss": round(ratio, 2), "same_places": same}
+    calls = {
+        name: partial(nearest_neighbours, index, asking, engine=engine)
+        for name, engine in (("exact", exact_search), ("faiss", faiss_search))
+    }
+    same = (calls["exact"]().places == calls["faiss"]().places).double().mean().item()
+    turns = take_turns(calls, rounds, budget, "searching")
+    seconds = turns.medians()
+    ratio = round(seconds["exact"] / seconds["faiss"], 2)
+    return {"points": points, "queries": queries, **turns.facts(), "exact_over_faiss": ratio, "same_places": same}
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    points, queries, dimension = results["shape"]
+    engines, (plain, *corrected) = results["engines"], results["memory"]
+    return [
+        Headline(
+            f"exact search, {engines['queries']} queries among {engines['points']:,} points of {dimension}",
+            "faiss",
+            f"{engines['exact_over_faiss']:.2f}x the time, {100 * engines['same_places']:g} % of places alike",
+        ),
+        *(
+            Headline(
+                f"search with {way['way']}, {queries} queries among {points:,} points of {dimension}: peak memory",
+                "the metric alone",
+                f"{way['bytes'] / 1e6:.0f} MB, {way['bytes'] / plain['bytes']:.2f}x",
+            )
+            for way in corrected
+        ),
+        Headline(
+            "hubness of 2,000 normal points, skewness of neighbours' counts: "
+            + ", ".join(str(row["dimension"]) for row in results["growth"])
+            + " dimensions",
+            "",
+            ", ".join(f"{row['skewness']:.2f}" for row in results["growth"]),
+        ),
+    ]
+
+
+def main() -> None:
+    parser = options_of(__doc__, "retrieval.json", rounds=3, bf16=False)
     parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=1024)
+    parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--dimension", type=int, default=384)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "retrieval.json")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
-    given = parser.parse_args(argv)
+    given = parser.parse_args()
     if given.way:
         search_once(given.way, given.points, given.queries, given.dimension)
         return
     shape = (given.points, given.queries, given.dimension)
-    results = {
-        "measured_on": measured_on("fp32", "faiss-cpu"),
-        "growth": growth(),
-        "shape": shape,
-        "memory": memory(*shape),
-        "engines": engines(min(given.points, 20_000), given.queries // 4, given.dimension),
-    }
-    write_json(given.output, results)
+    found = {"growth": growth(), "shape": shape, "memory": memory(*shape)}
+    few = (min(given.points, 20_000), min(given.queries, 256), given.dimension)
+    found["engines"] = engines(*few, given.rounds, Budget(given.budget))
+    print(json.dumps(found, indent=1))
+    write_report(given, found, "fp32", "faiss-cpu")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -26,6 +26,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import torch
+from machine import measured_on
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -36,7 +37,7 @@ from nlpkit import model_path
 from nlpkit.data import MaskedTokenCollator
 from nlpkit.files import write_json
 from nlpkit.text_files import read_lines
-from nlpkit.training import fast_arithmetic, fast_attention
+from nlpkit.training import bf16_is_fast, fast_arithmetic, fast_attention
 from nlpkit.wobert import WordModel, build_vocabulary, wordify
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
 from nlpkit.wobert.wordifying.paired_texts import mean_states, read_batches, read_pairs
@@ -258,7 +259,10 @@ def main() -> None:
     results = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
     done = {(cell["arm"], cell["seed"], cell.get("steps", 0)) for cell in results}
 
+    facts = measured_on("bf16 autocast" if bf16_is_fast() else "fp32")
+
     def keep(cell: dict[str, Any]) -> None:
+        cell["measured_on"] = facts
         results.append(cell)
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(cell, ensure_ascii=False) + "\n")

@@ -1,7 +1,7 @@
 """What docs/scale.md calculates with: the cost of a byte of text, of a kept tap, and of a token of a pass or a step.
 
     python benchmarks/scale_arithmetic.py        # under three minutes; writes benchmarks/results/scale_arithmetic.json
-    python benchmarks/scale_arithmetic.py --small --output FILE                        # seconds, to see that it works
+    python benchmarks/scale_arithmetic.py --small --out FILE                           # seconds, to see that it works
 
 Everything is measured on one thread, in seconds of the processor, so that figures are per core, and at two sizes: the
 slope comes from the first, predicts the second, and the ratio of measured to predicted stands beside it
@@ -10,32 +10,27 @@ slope comes from the first, predicts the second, and the ratio of measured to pr
 
 from __future__ import annotations
 
-import argparse
-import gc
 import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import torch
-from machine import measured_on
-from scale_formulas import figures, tables
+from report import Headline, options_of, write_report
+from rounds import Budget, take_turns
+from scale_formulas import TASKS, figures, tables
 from scale_texts import SIZES, in_a_process
 from tqdm import tqdm
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForSequenceClassification
 
-from nlpkit.files import write_json
 from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model
 from nlpkit.ladder_side_tuning.taps.caching import estimate_tap_bytes
 from nlpkit.probes import lora, saved_activation_bytes
 from nlpkit.training import bf16_is_fast, fast_arithmetic, fast_attention
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDTHS, LAYERS, KEPT, ROWS, LENGTH, REDUCTION = (512, 1024), 4, 2, 8, 128, 8
-ROUNDS = 3
 
 
 def make_model(width: int) -> Any:
@@ -86,19 +81,6 @@ def stepping(model: Any, batch: dict[str, Any]) -> Callable[[], None]:
     return step
 
 
-def seconds_of(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The least of some calls of each, in turns, after one that does not count: what else runs only ever adds."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            gc.collect()
-            begin = process_time()
-            call()
-            if turn:
-                times[name].append(process_time() - begin)
-    return {f"{name}_seconds": min(found) for name, found in times.items()}
-
-
 @torch.no_grad()
 def run(model: Any, batch: dict[str, Any]) -> None:
     """A pass without gradients."""
@@ -113,7 +95,7 @@ def fill(ladder: LadderModel, rows: list[dict[str, Any]], folder: Path, dtype: s
         return sum(path.stat().st_size for path in Path(own).glob("*.safetensors"))
 
 
-def training_at(width: int, rounds: int, folder: Path) -> dict[str, float]:
+def training_at(width: int, rounds: int, budget: Budget, folder: Path) -> dict[str, float]:
     """Seconds and bytes of a batch of one width, through the model, beside it, and from kept taps."""
     rows = make_rows()
     batch = collate(rows)
@@ -146,7 +128,8 @@ def training_at(width: int, rounds: int, folder: Path) -> dict[str, float]:
         "live_ladder": stepping(live, batch),
         "lora": stepping(through, batch),
     }
-    return found | seconds_of(calls, rounds)
+    turns = take_turns(calls, rounds, budget, f"training, {width} wide")
+    return found | {f"{name}_seconds": turns.fastest(name).processor for name in calls} | turns.facts()
 
 
 def weights_at(width: int, folder: Path) -> dict[str, float]:
@@ -168,36 +151,37 @@ def weights_at(width: int, folder: Path) -> dict[str, float]:
     return found
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    texts = results["figures"]["1 TB of text"]
+    return [
+        Headline(name, "", f"{texts[task]['MB per second and core']:.3g} MB per second and core")
+        for task, name in TASKS.items()
+    ]
+
+
 def main() -> None:
     """Measure everything, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, "scale_arithmetic.json", rounds=3, bf16=False)
     parser.add_argument("--small", action="store_true", help="tiny sizes, whose figures mean nothing")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "scale_arithmetic.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    share, widths, rounds = (0.02, (128, 256), 1) if options.small else (1, WIDTHS, ROUNDS)
+    share, widths = (0.02, (128, 256)) if options.small else (1, WIDTHS)
     texts = {
         name: [in_a_process(name, size * share) for size in SIZES[name]]
         for name in tqdm(SIZES, desc="working on texts", unit="task")
     }
     with tempfile.TemporaryDirectory() as folder:
-        training = [training_at(width, rounds, Path(folder)) for width in tqdm(widths, desc="training")]
         weights = [weights_at(width, Path(folder)) for width in tqdm(widths, desc="loading")]
+        training = [
+            training_at(width, options.rounds, budget, Path(folder))
+            for width, budget in Budget(options.budget).shared(widths)
+        ]
     shape = {"layers": LAYERS, "kept": KEPT, "rows": ROWS, "length": LENGTH, "reduction": REDUCTION}
     found = figures(texts, training, weights, shape)
-    write_json(
-        options.output,
-        {
-            "figures": found,
-            "texts": texts,
-            "training": training,
-            "weights": weights,
-            "shape": shape,
-            "load_average": os.getloadavg(),
-            "machine": measured_on("bf16" if bf16_is_fast() else "fp32", "peft", "bitsandbytes"),
-        },
-    )
-    print(*("\n".join(lines) for lines in tables(found)), f"{options.output} is written", sep="\n\n")
+    precision = "bf16" if bf16_is_fast() else "fp32"
+    measured = {"figures": found, "texts": texts, "training": training, "weights": weights, "shape": shape}
+    write_report(options, {**measured, "load_average": os.getloadavg()}, precision, "peft", "bitsandbytes")
+    print(*("\n".join(lines) for lines in tables(found)), sep="\n\n")
 
 
 if __name__ == "__main__":

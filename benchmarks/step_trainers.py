@@ -1,4 +1,4 @@
-"""The Trainers whose steps ``training_steps.py`` measures: a plain one of each kind, and one for each technique."""
+"""The Trainers that ``training_steps.py`` and its neighbours measure: plain ones, and one for each technique."""
 
 from __future__ import annotations
 
@@ -146,6 +146,7 @@ def trainer_of(folder: str, rows: int, length: int, callbacks: list[Any], made: 
         optim=made.pop("optim", "adamw_torch_fused"),
         learning_rate=made.pop("learning_rate", 1e-6),
         max_grad_norm=made.pop("max_grad_norm", 1.0),
+        bf16=made.pop("bf16", False),
         lr_scheduler_type="constant",
         train_sampling_strategy="sequential",
         remove_unused_columns=False,

@@ -4,46 +4,38 @@
 
 A T5 of mT5-small's shape with the vocabulary of a pruned one, 32,598 rows, random weights and random tokens: sources
 of 256 tokens, targets of 32, `TechniqueSeq2SeqTrainer` with fused AdamW, in the arithmetic that is fast here. Each
-round takes four steps of all ways, in another order, of which the first warms up. Ratios are of the fastest steps, by
-the clock and by the processor's time, which other work on the machine changes less; operations are those of matrix
-products, forward and backward, which nothing changes. Saved activations are what the loss keeps for its backward pass,
-weights and inputs left out (`nlpkit.probes.saved_activation_bytes`).
+round takes three steps of all ways, in another order, of which the first warms up. Ratios are of the fastest rounds,
+by the clock and by the processor's time, which other work on the machine changes less; operations are those of matrix
+products, forward and backward, which nothing changes. The committed figures are of ``--only levels --rows 4``. Saved
+activations are what the loss keeps for its backward pass, weights and inputs left out
+(`nlpkit.probes.saved_activation_bytes`).
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import random
 from collections.abc import Callable
-from itertools import pairwise
-from pathlib import Path
+from functools import partial
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from machine import measured_on
+from report import Headline, bar, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, StepClock, Taken, take_turns
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    PrinterCallback,
-    Seq2SeqTrainingArguments,
-    T5Config,
-    T5ForConditionalGeneration,
-    TrainerCallback,
-)
+from tqdm import tqdm
+from transformers import PrinterCallback, Seq2SeqTrainingArguments, T5Config, T5ForConditionalGeneration
 
 from nlpkit import TechniqueSeq2SeqTrainer
-from nlpkit.files import write_json
 from nlpkit.probes import saved_activation_bytes
 from nlpkit.teaforn import EmbeddingMixture, MultiToken, RandomReplacement, ScheduledSampling, TeaForN
-from nlpkit.training import Batch, Items, Run, Technique, bf16_is_fast, fast_attention
+from nlpkit.training import Batch, Items, Run, Technique, fast_attention
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "teacher forcing"
+STEPS = 3
 #: Techniques by name, with the most that their time and their saved activations may be of teacher forcing's.
 WAYS: dict[str, tuple[Callable[[], list[Technique]], float | None, float | None]] = {
     PLAIN: (list, None, None),
@@ -55,22 +47,6 @@ WAYS: dict[str, tuple[Callable[[], list[Technique]], float | None, float | None]
     "random replacement": (lambda: [RandomReplacement()], None, None),
     "two tokens at once": (lambda: [MultiToken(tokens=2)], None, None),
 }
-
-
-class Clock(TrainerCallback):
-    """When steps end, by the clock and by the processor's."""
-
-    def __init__(self) -> None:
-        self.ends: list[tuple[float, float]] = []
-
-    def on_step_end(self, *_: Any, **others: Any) -> None:
-        """One more."""
-        self.ends.append((perf_counter(), process_time()))
-
-    def take(self) -> list[tuple[float, float]]:
-        """Seconds of each step but the first, by both; and begin anew."""
-        ends, self.ends = self.ends, []
-        return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(ends)]
 
 
 class Kept(Technique):
@@ -118,66 +94,75 @@ def trainer_of(folder: str, options: argparse.Namespace, techniques: list[Techni
         logging_strategy="no",
         disable_tqdm=True,
     )
-    clock = Clock()
+    clock = StepClock()
     trainer = TechniqueSeq2SeqTrainer(model, arguments, train_dataset=rows, techniques=techniques, callbacks=[clock])
     trainer.remove_callback(PrinterCallback)
     return trainer, clock
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Ratios and bytes of each way."""
+    """Ratios and bytes of each way, and how many rounds there were."""
     found: dict[str, Any] = {}
+
+    def steps_of(trainer: Any, clock: StepClock) -> Taken:
+        with fast_attention(trainer.model):
+            trainer.train()
+        return clock.take()
+
     with TemporaryDirectory() as folder:
         made = {}
-        for name, (techniques, time_bar, saved_bar) in WAYS.items():
-            if options.only and name != PLAIN and options.only not in name:
-                continue
+        chosen = [name for name in WAYS if name == PLAIN or options.only in name]
+        for name in tqdm(chosen, "counting", unit="way"):
+            techniques, time_bar, saved_bar = WAYS[name]
             kept = Kept()
             trainer_of(folder, options, [kept, *techniques()], 1)[0].train()
-            made[name] = trainer_of(folder, options, techniques(), 4)
+            made[name] = partial(steps_of, *trainer_of(folder, options, techniques(), STEPS))
             bars = {"time_bar": time_bar, "saved_bar": saved_bar}
-            found[name] = {"saved": kept.saved, "flops": kept.flops, "time": [], "cpu": []} | bars
-        for turn in range(options.rounds):
-            for name in random.Random(turn).sample(list(made), len(made)):
-                trainer, clock = made[name]
-                gc.collect()
-                with fast_attention(trainer.model):
-                    trainer.train()
-                for by_clock, by_processor in clock.take():
-                    found[name]["time"].append(round(by_clock, 4))
-                    found[name]["cpu"].append(round(by_processor, 4))
-    for way in found.values():
-        for kind in ("time", "cpu") if options.rounds else ():
-            way[f"{kind}_ratio"] = round(min(way[kind]) / min(found[PLAIN][kind]), 3)
+            found[name] = {"saved": kept.saved, "flops": kept.flops} | bars
+        turns = take_turns(
+            made, options.rounds, Budget(options.budget), "measuring time", shuffled=True, warm_up=False
+        )
+    plain = turns.fastest(PLAIN)
+    for name, way in found.items():
+        for kind, place in (("time", 0), ("cpu", 1)):
+            way[kind] = [round(taken[place], 4) for taken in turns.taken[name]]
+            way[f"{kind}_ratio"] = round(turns.fastest(name)[place] / plain[place], 3)
         way |= {f"{kind}_ratio": round(way[kind] / found[PLAIN][kind], 3) for kind in ("saved", "flops")}
-    return found
+    return {**turns.facts(), "steps": found}
+
+
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    rows = []
+    for name, way in results["steps"].items():
+        if name != PLAIN:
+            bars = [bar(way["time_ratio"], most=way["time_bar"]), bar(way["saved_ratio"], most=way["saved_bar"])]
+            asked = [f"{kind} {each}" for kind, each in zip(("time", "memory"), bars, strict=True) if each]
+            figure = f"{way['time_ratio']:.2f}x the time, {way['saved_ratio']:.2f}x the saved activations"
+            rows.append(Headline(f"training step of mT5-small's shape: {name}", PLAIN, figure, ", ".join(asked)))
+    return rows
 
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=4)
+    parser = options_of(__doc__, "teaforn_step.json", rounds=3)
+    parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--source", type=int, default=256)
     parser.add_argument("--target", type=int, default=32)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--vocabulary", type=int, default=32_598)
-    parser.add_argument("--rounds", type=int, default=3, help="0 counts, and takes no time")
     parser.add_argument("--only", default="", help="teacher forcing, and ways whose name holds this")
-    parser.add_argument("--bf16", type=lambda text: text == "true", default=bf16_is_fast())
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "teaforn_step.json")
     options = parser.parse_args()
     found = measure(options)
     table = Table("step", "time", "cpu time", "operations", "bar", "saved activations", "bar")
-    for name, way in found.items():
+    for name, way in found["steps"].items():
         bars = [f"{way[bar]:g}" if way[bar] else "" for bar in ("time_bar", "saved_bar")]
-        ratios = [f"{way.get(f'{kind}_ratio', float('nan')):.2f}" for kind in ("time", "cpu", "flops", "saved")]
+        ratios = [f"{way[f'{kind}_ratio']:.2f}" for kind in ("time", "cpu", "flops", "saved")]
         table.add_row(name, *ratios[:3], bars[0], ratios[3], bars[1])
     Console(width=120).print(table)
-    settings = {name: value for name, value in vars(options).items() if name not in ("output", "only")}
-    report = {"settings": settings, "steps": found, "machine": measured_on("bf16" if options.bf16 else "fp32")}
-    write_json(options.output, report)
+    settings = ("rows", "source", "target", "layers", "width", "heads", "vocabulary", "bf16")
+    write_report(options, {"settings": {name: getattr(options, name) for name in settings}, **found})
 
 
 if __name__ == "__main__":

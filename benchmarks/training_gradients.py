@@ -9,15 +9,15 @@ and error the norm of the difference over that of the right gradient.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
+from report import Headline, bar, options_of, write_report
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
@@ -32,6 +32,7 @@ from tests.contract.one_step import gradient  # noqa: E402
 from tests.contract.stock_heads import HEADS  # noqa: E402
 
 Gradient = dict[str, Tensor]
+KINDS = ("2 x 4 steps", "2 processes")
 
 
 def compare(found: Gradient, right: Gradient) -> dict[str, float]:
@@ -52,29 +53,37 @@ def over_two_processes(trainer: str, names: list[str]) -> dict[str, Gradient]:
         return {name: load_file(Path(folder, f"{name} 4 True.safetensors")) for name in names}
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    rows = []
+    for kind in KINDS:
+        plain = [cells[f"plain, {kind}"]["scale"] for cells in results["heads"].values()]
+        ours = [cells[f"ours, {kind}"] for cells in results["heads"].values()]
+        scales, error = [cell["scale"] for cell in ours], max(cell["error"] for cell in ours)
+        figure = f"{min(scales):.2f} to {max(scales):.2f}, error {error:.0e} / {min(plain):.2f} to {max(plain):.2f}"
+        what = f"scale of the gradient of a step in {kind}, {len(ours)} heads"
+        rows.append(Headline(what, "transformers' Trainer", figure, f"error {bar(error, most=1e-10)}"))
+    return rows
+
+
 def main() -> None:
     """Measure, print and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_gradients.json")
-    arguments = parser.parse_args()
+    options = options_of(__doc__, "training_gradients.json", rounds=None, bf16=False).parse_args()
     cases = [*HEADS, *(case for case in CASES if case.name == "ladder")]
-    spread = {name: over_two_processes(name, [case.name for case in cases]) for name in ("plain", "ours")}
+    names = [case.name for case in cases]
+    spread = {kind: over_two_processes(kind, names) for kind in tqdm(("plain", "ours"), "two processes", unit="way")}
     results = {}
     for case in tqdm(cases, unit="head"):
         right = gradient(case, 8, 1, "ours")
         results[case.name] = {
             f"{trainer}, {kind}": compare(found, right)
             for trainer in ("plain", "ours")
-            for kind, found in (
-                ("2 x 4 steps", gradient(case, 2, 4, trainer)),
-                ("2 processes", spread[trainer][case.name]),
-            )
+            for kind, found in zip(KINDS, (gradient(case, 2, 4, trainer), spread[trainer][case.name]), strict=True)
         }
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     table = Table("head", *next(iter(results.values())), title="scale (error) of the gradient of a step")
     for name, row in results.items():
         table.add_row(name, *(f"{cell['scale']:.2f} ({cell['error']:.0e})" for cell in row.values()))
     Console(width=120).print(table)
+    write_report(options, {"heads": results}, "fp64")
 
 
 if __name__ == "__main__":

@@ -2,65 +2,75 @@
 
     python benchmarks/unilm_generation.py                  # writes benchmarks/results/unilm_generation.json
 
-One process, one model, the same sources, in turns (A B A B ...); medians and ratios. Both ways write the same tokens,
-as many as are asked for: the end is forbidden. The shipped model reads random
-tokens of its vocabulary: what it writes is of no use here, and takes as long.
+One process, one model, the same sources, in turns (A B A B ...); medians and ratios. Both ways write as many tokens
+as are asked for: the end is forbidden. That these are the same is seen in fp32, at the beginning. The shipped model
+reads random tokens of its vocabulary: what it writes is of no use here, and takes as long. The committed figures are
+of one thread (``OMP_NUM_THREADS=1 ... --no-bf16 --budget 1000``).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
-from statistics import median
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import torch
-from machine import measured_on
+from machine import arithmetic
+from report import Headline, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 
 from nlpkit import UniLmForSequenceToSequence, model_path
 
 #: Source tokens, target tokens, sources per batch, beams.
-SHAPES = ((256, 32, 8, 1), (256, 32, 8, 3), (64, 32, 8, 1))
+SHAPES = ((64, 32, 8, 1), (256, 32, 8, 1), (256, 32, 8, 3))
+
+
+def write(model: UniLmForSequenceToSequence, ids: torch.Tensor, target: int, beams: int, cached: bool) -> torch.Tensor:
+    settings = {"max_new_tokens": target, "min_new_tokens": target, "num_beams": beams}
+    return model.generate(ids, **settings, use_cache=cached)
 
 
 def measure(
-    model: UniLmForSequenceToSequence, source: int, target: int, batch: int, beams: int, rounds: int
+    model: UniLmForSequenceToSequence, shape: tuple[int, int, int, int], options: argparse.Namespace, budget: Budget
 ) -> dict[str, Any]:
     """Medians of interleaved rounds, and their ratio."""
+    source, target, batch, beams = shape
     ids = torch.randint(200, model.config.vocab_size, (batch, source), generator=torch.Generator().manual_seed(0))
-    settings = {"max_new_tokens": target, "min_new_tokens": target, "num_beams": beams}
-    times: dict[bool, list[float]] = {True: [], False: []}
-    written = {cached: model.generate(ids, **settings, use_cache=cached) for cached in times}
-    assert torch.equal(written[True], written[False])
-    for _ in range(rounds):
-        for cached, found in times.items():
-            start = perf_counter()
-            model.generate(ids, **settings, use_cache=cached)
-            found.append(perf_counter() - start)
-    with_cache, without = median(times[True]), median(times[False])
+    few = {cached: write(model, ids[:2], 8, beams, cached) for cached in (True, False)}
+    assert torch.equal(few[True], few[False])
+    ways = {name: partial(write, model, ids, target, beams, name == "cached") for name in ("cached", "uncached")}
+    with arithmetic(options.bf16):
+        turns = take_turns(ways, options.rounds, budget, f"{source} to {target} tokens, {beams} beams")
+    seconds = turns.medians()
     return {
         "source": source,
         "target": target,
         "batch": batch,
         "beams": beams,
-        "rounds": rounds,
-        "seconds_with_cache": with_cache,
-        "seconds_without": without,
-        "times_as_fast": without / with_cache,
+        **turns.facts(),
+        "seconds_with_cache": seconds["cached"],
+        "seconds_without": seconds["uncached"],
+        "times_as_fast": seconds["uncached"] / seconds["cached"],
     }
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    return [
+        Headline(
+            f"UniLM writes {row['target']} tokens, {row['batch']} sources of {row['source']}, beams: {row['beams']}",
+            "without a cache",
+            f"{row['times_as_fast']:.1f}x as fast",
+        )
+        for row in results["results"]
+    ]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", default="benchmarks/results/unilm_generation.json")
-    arguments = parser.parse_args()
+    options = options_of(__doc__, "unilm_generation.json", rounds=3).parse_args()
     model = UniLmForSequenceToSequence.from_pretrained(model_path("wobert-mini-zh")).eval()
-    results = [measure(model, *shape, arguments.rounds) for shape in SHAPES]
+    results = [measure(model, shape, options, share) for shape, share in Budget(options.budget).shared(SHAPES)]
     table = Table("source", "target", "batch", "beams", "with cache, s", "without, s", "times as fast")
     for row in results:
         table.add_row(
@@ -70,8 +80,7 @@ def main() -> None:
             f"{row['times_as_fast']:.1f}",
         )
     Console(width=120).print(table)
-    facts = {"machine": measured_on("fp32")}
-    Path(arguments.output).write_text(json.dumps(facts | {"results": results}, indent=1) + "\n", encoding="utf-8")
+    write_report(options, {"results": results})
 
 
 if __name__ == "__main__":

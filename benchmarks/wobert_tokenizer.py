@@ -3,27 +3,24 @@
     python benchmarks/wobert_tokenizer.py                      # writes benchmarks/results/wobert_tokenizer.json
 
 All tokenizers get the same lines in the same process, in turns (A B C A B C ...); the figures are medians and their
-ratios. Needs the public data and vocabularies beside the checkout (NLPKIT_DATA, NLPKIT_MODELS).
+ratios; those that are committed are of ``--lines 16000 --budget 300``. Needs the public data and vocabularies beside
+the checkout (NLPKIT_DATA, NLPKIT_MODELS).
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
 import lzma
 import os
 import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
-from machine import measured_on
+from report import Headline, options_of, write_report
 from rich.console import Console
 from rich.table import Table
+from rounds import Budget, take_turns
 from transformers import BertTokenizer, RoFormerTokenizer
 
 from nlpkit import WoBertTokenizer
@@ -70,43 +67,37 @@ def calls(lines: list[str], vocabulary: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
+def headlines(results: dict[str, Any]) -> list[Headline]:
+    against = ("BertTokenizer, its default threads", "BertTokenizer, one thread", "RoFormerTokenizer")
+    what = f"characters per second, {results['lines']:,} lines in a call, offsets on"
+    return [Headline(what, name, f"{results['ratios'][f'WoBertTokenizer / {name}']:.2f}x") for name in against]
+
+
 def main() -> None:
     """Time every call in turns, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, default=16_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "wobert_tokenizer.json")
+    parser = options_of(__doc__, "wobert_tokenizer.json", rounds=7, bf16=False)
+    parser.add_argument("--lines", type=int, default=8_000)
     options = parser.parse_args()
 
     lines = read_lines(options.lines)
     characters = sum(map(len, lines))
     timed = calls(lines, MODELS / "vocab" / "wobert-base.vocab.txt")
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for turn in range(options.rounds + 1):
-        for name, call in timed.items():
-            gc.collect()
-            begin = perf_counter()
-            result = call()
-            seconds[name] += [perf_counter() - begin] if turn else []  # the first turn warms up
-            del result
-
-    speeds = {name: characters / median(times) / 1e6 for name, times in seconds.items()}
+    turns = take_turns(timed, options.rounds, Budget(options.budget), "tokenizing")
+    speeds = {name: characters / seconds / 1e6 for name, seconds in turns.medians().items()}
     ratios = {f"WoBertTokenizer / {name}": speeds["WoBertTokenizer"] / speed for name, speed in speeds.items()}
     table = Table("tokenizer", "M characters/s", "ours / it", title=f"{len(lines)} lines, {characters} characters")
     for name, speed in speeds.items():
         table.add_row(name, f"{speed:.2f}", f"{ratios[f'WoBertTokenizer / {name}']:.2f}")
     Console().print(table)
-    report = {
+    found = {
         "lines": len(lines),
         "characters": characters,
-        "rounds": options.rounds,
+        **turns.facts(),
         "million_characters_per_second": {name: round(speed, 3) for name, speed in speeds.items()},
         "ratios": {name: round(ratio, 2) for name, ratio in ratios.items() if ratio != 1},
-        "seconds": {name: [round(time, 3) for time in times] for name, times in seconds.items()},
-        "machine": measured_on("none", "tokenizers", "rjieba"),
+        "all_seconds": {name: [round(time, 3) for time in turns.clock(name)] for name in timed},
     }
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_report(options, found, "no arithmetic", "tokenizers", "rjieba")
 
 
 if __name__ == "__main__":
