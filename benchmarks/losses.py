@@ -14,6 +14,7 @@ so. The committed figures are of ``--budget 600``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -198,8 +199,8 @@ def run(way: Callable[..., Tensor], inputs: Inputs, dtype: torch.dtype) -> tuple
     return value.item(), [leaf.grad for leaf in leaves if leaf.grad is not None]
 
 
-def errors(case: Case, way: Callable[..., Tensor], dtype: torch.dtype) -> dict[str, float]:
-    """The worst relative errors of value and gradient over all gaps."""
+def errors(case: Case, way: Callable[..., Tensor], dtype: torch.dtype) -> dict[str, float | None]:
+    """The worst relative errors of value and gradient over all gaps; ``None`` where one is no number."""
     worst = {"value": 0.0, "gradient": 0.0}
     for gap in case.gaps:
         torch.manual_seed(int(gap) + 100)
@@ -212,7 +213,11 @@ def errors(case: Case, way: Callable[..., Tensor], dtype: torch.dtype) -> dict[s
             size = expected.abs().amax(-1)
             error = (slope.double() - expected).abs().amax(-1) / size.clamp(min=1e-300)
             worst["gradient"] = nan_max(worst["gradient"], error.max())
-    return {name: float(f"{error:.1e}") for name, error in worst.items()}
+    return {name: None if math.isnan(error) else float(f"{error:.1e}") for name, error in worst.items()}
+
+
+def shown_error(error: float | None) -> str:
+    return "no number" if error is None else f"{error:.0e}"
 
 
 def nan_max(first: float, second: Tensor) -> float:
@@ -243,7 +248,7 @@ def add_rows(table: Table, case: Case, found: dict[str, Any]) -> None:
         if way is None:
             table.add_row("", name, "not installed")
             continue
-        shown = (f"{way[dtype]['value']:.0e}, {way[dtype]['gradient']:.0e}" for dtype in ("float32", "bfloat16"))
+        shown = (", ".join(map(shown_error, way[dtype].values())) for dtype in ("float32", "bfloat16"))
         times = f"{way['seconds'] * 1e3:.1f} ms ({way['seconds'] / ours['seconds']:.2f})"
         peak = f"{way['peak_bytes'] / 2**20:.1f} MiB ({way['peak_bytes'] / ours['peak_bytes']:.2f})"
         table.add_row(case.name if way is ours else "", name, times, peak, *shown)
