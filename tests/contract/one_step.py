@@ -27,9 +27,16 @@ class Fp16Trainer(TechniqueTrainer):
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
         self.args.mixed_precision = "fp16"
-        self.accelerator.state._shared_state["_mixed_precision"] = "fp16"
         self.accelerator.native_amp = True
         self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        shared = self.accelerator.state._shared_state  # of all accelerators of this process
+        shared["_mixed_precision"] = "fp16"
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            shared["_mixed_precision"] = "no"
 
 
 #: By name: the Trainer of transformers, and the one of nlpkit, for every case that a test may want in two processes.
