@@ -192,4 +192,6 @@ class EntityCollator:
 
 def _padded(rows: Sequence[Sequence[Any]], filling: int | bool) -> Tensor:
     width = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[filling] * (width - len(row))] for row in rows]).reshape(len(rows), width)
+    dtype = torch.bool if isinstance(filling, bool) else torch.long  # which no rows but empty ones would not say
+    padded = [[*row, *[filling] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=dtype).reshape(len(rows), width)

@@ -69,7 +69,7 @@ class LinkingModel(SavedWhole, PreTrainedModel):
         Args:
             source: a folder, the name of a shipped model, or a repository on the Hub.
             *args: as for ``PreTrainedModel.from_pretrained``.
-            **kwargs: likewise.
+            **kwargs: likewise. An encoder is loaded in fp32 whatever it is kept in, unless ``dtype`` says otherwise.
 
         Returns:
             The model, in evaluation mode.
@@ -89,6 +89,8 @@ class LinkingModel(SavedWhole, PreTrainedModel):
             return loaded
         if inner.is_encoder_decoder:
             raise ValueError(f"{source} is an encoder-decoder ({inner.model_type}); give an encoder, such as a BERT")
+        if not kwargs.keys() & {"dtype", "torch_dtype"}:
+            kwargs["dtype"] = torch.float32  # a new head is trained, which ends in NaN in fp16
         encoder: PreTrainedModel = AutoModel.from_pretrained(place, *args, **kwargs)
         # A configuration makes its parts forget theirs (transformers 5.23.0), and without one masks are not applied.
         attention = encoder.config._attn_implementation
