@@ -15,6 +15,7 @@ from transformers.utils import can_return_tuple
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.sources import find_model
+from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.entities.configuration import EntityConfig, Head, Units, checked_types, special_ids
 from nlpkit.tasks.entities.heads.bio_heads import ChainHead, ChainLoss, spans_of_labels
 from nlpkit.tasks.entities.heads.crf import Chain, best_labels
@@ -147,11 +148,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
             return loaded
         if types is None:
             raise ValueError(f"{source} is an encoder, and finds no entities yet; give types=[...] to train it for")
-        if inner.is_encoder_decoder:
-            raise ValueError(f"{source} is an encoder-decoder ({inner.model_type}); give an encoder, such as a BERT")
-        if not kwargs.keys() & {"dtype", "torch_dtype"}:
-            kwargs["dtype"] = torch.float32  # a new head is trained, which ends in NaN in fp16
-        encoder: PreTrainedModel = AutoModel.from_pretrained(place, *args, **kwargs)
+        encoder: PreTrainedModel = encoder_for_head(source, place, inner, *args, **kwargs)
         # A configuration makes its parts forget theirs (transformers 5.23.0), and without one masks are not applied.
         attention = encoder.config._attn_implementation
         config = EntityConfig(  # type: ignore[call-arg]

@@ -20,6 +20,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
     T5Config,
+    T5EncoderModel,
     T5Model,
     TrainingArguments,
     pipeline,
@@ -310,3 +311,10 @@ def test_a_head_is_put_on_in_fp32(encoder: str, tmp_path: Path) -> None:
     AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path)
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"]).model.dtype == torch.float32
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"], dtype=torch.bfloat16).model.dtype == torch.bfloat16
+
+
+def test_an_encoder_that_comes_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+    T5EncoderModel(T5Config(**sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"is the encoder of a T5Model, which AutoModel loads with a decoder"):
+        EntityModel.from_pretrained(tmp_path, types=["X"])

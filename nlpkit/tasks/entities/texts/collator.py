@@ -191,7 +191,7 @@ class EntityCollator:
 
 
 def _padded(rows: Sequence[Sequence[Any]], filling: int | bool) -> Tensor:
-    width = max((len(row) for row in rows), default=0)
-    dtype = torch.bool if isinstance(filling, bool) else torch.long  # which no rows but empty ones would not say
+    width = max((len(row) for row in rows), default=0) or 1  # of empty texts alone, one position that is no unit
+    dtype = torch.bool if isinstance(filling, bool) else torch.long
     padded = [[*row, *[filling] * (width - len(row))] for row in rows]
     return torch.tensor(padded, dtype=dtype).reshape(len(rows), width)

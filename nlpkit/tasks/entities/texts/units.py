@@ -59,14 +59,19 @@ def read_spans(example: Mapping[str, Any]) -> list[Span] | None:
         return None
     if not isinstance(spans, Iterable) or isinstance(spans, str):
         raise TypeError(f"spans is {spans!r}; give a list, [] where there are none")
-    found = {_span(span) for span in spans}
+    found = {as_span(span) for span in spans}
     for span in found:
         if not 0 <= span.start < span.end <= len(text):
             raise ValueError(f"span {tuple(span)} does not lie in a text of {len(text)} characters")
     return sorted(found)
 
 
-def _span(given: Any) -> Span:
+def as_span(given: Any) -> Span:
+    """A span out of a triple of start, end and type, or a mapping with ``start``, ``end`` and ``label``.
+
+    Raises:
+        TypeError: it is neither.
+    """
     try:
         start, end, label = (given[name] for name in Span._fields) if isinstance(given, Mapping) else given
     except (KeyError, TypeError, ValueError):
