@@ -35,8 +35,8 @@ def read_rows(source: Iterable[Any] | Mapping[str, Iterable[Any]] | Path) -> Row
         The rows, and the names of columns if it is a table.
 
     Raises:
-        TypeError: one text, whose characters would become rows; one record; several splits of a data set; or what
-            cannot be gone through.
+        TypeError: a set, which has no order; one text, whose characters would become rows; one record; several splits
+            of a data set; or what cannot be gone through.
         ValueError: columns of unequal length, two of one name, or a broken file.
 
     Example:
@@ -47,6 +47,8 @@ def read_rows(source: Iterable[Any] | Mapping[str, Iterable[Any]] | Path) -> Row
     """
     if isinstance(source, (str, bytes)):
         raise TypeError(f"give a list of texts, not one text: [{source[:20]!r}]; a file is given as pathlib.Path(...)")
+    if isinstance(source, (set, frozenset)):
+        raise TypeError("a set has no order in which answers could come back; give a list")
     if isinstance(source, Path):
         records = [record for _, record in read_records(source)]
         return Rows(records, tuple(dict.fromkeys(name for record in records for name in record)))

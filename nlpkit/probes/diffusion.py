@@ -42,7 +42,8 @@ def reverse_variance(
         Variances per dimension, in fp64, of the shape that all arguments are broadcast to.
 
     Raises:
-        ValueError: a level is outside its range, or noise shrinks relative to the signal on the way from the data.
+        ValueError: a level is outside its range or not finite, or noise shrinks relative to the signal on the way from
+            the data.
 
     Example:
         >>> reverse_variance(1.0, 0.6, 0.8, 0.8, 0.6)  # the model knows the data: what is left is s^2
@@ -86,12 +87,15 @@ def probability_flow_step(
         Points at the earlier time, in the state's dtype.
 
     Raises:
-        ValueError: a level is outside its range, or the shapes differ.
+        TypeError: the state is of whole numbers.
+        ValueError: a level is outside its range or not finite, or the shapes differ.
 
     Example:
         >>> probability_flow_step(torch.tensor([1.0]), torch.tensor([0.5]), 0.6, 0.8, 1.0, 0.0)  # to the data at once
         tensor([1.0000])
     """
+    if not state.is_floating_point():
+        raise TypeError(f"the state is of {state.dtype}: a step is no whole number; give state.float()")
     if state.shape != predicted_noise.shape:
         raise ValueError(
             f"predicted_noise of shape {tuple(predicted_noise.shape)} is not that of the state, {tuple(state.shape)}"
@@ -105,10 +109,13 @@ def _levels(*given: Level) -> list[Tensor]:
     """All in fp64; signal, noise and the earlier ones are the second to fifth, or all four."""
     levels = [torch.as_tensor(one, dtype=torch.float64) for one in given]
     a, b, earlier_a, earlier_b = levels[1:5] if len(levels) > 4 else levels
+    finite = all(one.isfinite().all() for one in levels)
     inside = (a > 0) & (b > 0) & (earlier_a >= a) & (earlier_b >= 0) & (earlier_b <= b)
-    if not inside.all():
+    if not (finite and inside.all()):
+        others = "" if finite else "; one of the numbers given is NaN or infinite"
         raise ValueError(
             f"signal={a.tolist()}, noise={b.tolist()}, earlier_signal={earlier_a.tolist()}, earlier_noise="
             f"{earlier_b.tolist()}: towards the data the signal grows, from above 0, and the noise shrinks, to 0"
+            + others
         )
     return levels

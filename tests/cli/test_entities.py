@@ -57,5 +57,5 @@ def test_a_page_shows_all_texts(call: Call, finder: str, tmp_path: Path) -> None
 
 def test_what_is_missing_is_one_line(refuse: Callable[..., str], finder: str, small_model: str) -> None:
     assert "give --model: no model that finds entities is shipped" in refuse("entities", "好")
-    assert "--threshold 2.0 must be a probability" in refuse("entities", "-m", finder, "--threshold", "2", "好")
+    assert "--threshold 2.0: give a finite number" in refuse("entities", "-m", finder, "--threshold", "2", "好")
     assert "is an encoder, and finds no entities yet" in refuse("entities", "-m", small_model, "好")

@@ -68,7 +68,7 @@ def test_what_is_missing_is_one_line(
     refuse: Callable[..., str], linker: str, small_model: str, tmp_path: Path
 ) -> None:
     assert "give --model: no model that links is shipped" in refuse("link", "好")
-    assert "--threshold 2.0 must be a probability" in refuse("link", "-m", linker, "--threshold", "2", "好")
+    assert "--threshold 2.0: give a finite number" in refuse("link", "-m", linker, "--threshold", "2", "好")
     assert "has no knowledge base; give --knowledge-base" in refuse("link", "-m", small_model, "好")
     missing = str(tmp_path / "none.jsonl")
     assert f"there is no file {missing}" in refuse("link", "-m", linker, "--knowledge-base", missing, "好")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -108,3 +109,11 @@ def test_levels_that_do_not_lead_to_the_data_are_refused() -> None:
         reverse_variance(0.5, 0.6, 0.8, 0.8, 0.6, stochasticity=2)
     with pytest.raises(ValueError, match=r"predicted_noise of shape \(1,\) is not that of the state, \(2,\)"):
         probability_flow_step(torch.zeros(2), torch.zeros(1), 0.6, 0.8, 0.8, 0.6)
+
+
+def test_levels_and_states_that_are_no_numbers_are_named() -> None:
+    for levels in ((math.nan, 0.6, 0.8, 0.8, 0.6), (1.0, 0.6, 0.8, math.inf, 0.6)):
+        with pytest.raises(ValueError, match=r"one of the numbers given is NaN or infinite"):
+            reverse_variance(*levels)
+    with pytest.raises(TypeError, match=r"the state is of torch.int64"):
+        probability_flow_step(torch.tensor([1]), torch.tensor([0]), 0.6, 0.8, 1.0, 0.0)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import unit_rows
 from nlpkit.losses.embeddings.embedding_loss import LONELY, EmbeddingLoss, Pooling, partners
 from nlpkit.losses.gathering import sum_over_processes
 from nlpkit.masked import masked_logsumexp
@@ -157,7 +158,7 @@ class ContrastiveLoss(EmbeddingLoss):
 
     def share(self, logits: Tensor, labels: Tensor, own: slice) -> Tensor:
         """The sum over this process's anchors, divided by the anchors of all."""
-        directions = F.normalize(logits, dim=-1)
+        directions = unit_rows(logits)
         rows = torch.arange(len(labels), device=labels.device)
         anchors, candidates = rows[own], rows
         if not self.symmetric:

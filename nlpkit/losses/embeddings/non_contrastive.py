@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import unit_rows
 from nlpkit.losses.embeddings.embedding_loss import LONELY, PooledLoss, Pooling, partners, pool
 
 
@@ -106,8 +106,8 @@ class NonContrastiveLoss(PooledLoss):
         if valid.any():
             self.warn_without_pairs(same.sum(), *LONELY)
         dtype = next(self.predict.parameters(), embeddings).dtype
-        predicted = F.normalize(self.predict(embeddings.to(dtype)), dim=-1)
-        gaps = 1 - predicted @ F.normalize(targets.to(dtype), dim=-1).T  # (texts, texts)
+        predicted = unit_rows(self.predict(embeddings.to(dtype)))
+        gaps = 1 - predicted @ unit_rows(targets.to(dtype)).T  # (texts, texts)
         return (torch.where(same, gaps, 0.0).sum(dim=1) / same.sum(dim=1).clamp(min=1)).sum()
 
 

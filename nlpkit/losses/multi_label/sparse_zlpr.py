@@ -45,6 +45,13 @@ def sparse_zlpr(
     """
     check_scale(gamma, margin, threshold)
     refuse_other_than_indices(logits, labels)
+    return zlpr_of_indices(logits, labels, gamma, margin, threshold)
+
+
+def zlpr_of_indices(
+    logits: Tensor, labels: Tensor, gamma: float = 1.0, margin: float = 0.0, threshold: Tensor | float = 0.0
+) -> Tensor:
+    """``sparse_zlpr`` of labels that are known to be indices, of which none is taken for a multi-hot row."""
     logits, labels = at_least_fp32(logits), signed(labels).sort(dim=-1).values
     given = labels >= 0
     given[..., 1:] &= labels[..., 1:] != labels[..., :-1]

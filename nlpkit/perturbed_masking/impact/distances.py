@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from nlpkit.embeddings import unit_rows
 
 Distance = Literal["euclidean", "cosine", "probability", "jensen_shannon"]
 Merge = Literal["vectors", "first", "mean", "max"]
@@ -53,7 +54,7 @@ def cosine(before: Tensor, after: Tensor) -> Tensor:
         >>> cosine(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
         tensor([1.])
     """
-    return (F.normalize(before, dim=-1) - F.normalize(after, dim=-1)).square().sum(dim=-1) / 2
+    return (unit_rows(before) - unit_rows(after)).square().sum(dim=-1) / 2
 
 
 def probability(before: Tensor, after: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+
+from nlpkit.embeddings import Embeddings, as_points, unit_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CollapseReport:
         return self.spread < 0.1 or self.effective_rank < 1.5
 
 
-def collapse_report(embeddings: Tensor, others: Tensor | None = None) -> CollapseReport:
+def collapse_report(embeddings: Embeddings, others: Embeddings | None = None) -> CollapseReport:
     """Look how embeddings fill the sphere.
 
     Source: the spread is SimSiam's monitor (arXiv 2011.10566, section 4.1); the effective rank is Roy and Vetterli
@@ -48,7 +48,8 @@ def collapse_report(embeddings: Tensor, others: Tensor | None = None) -> Collaps
         The report.
 
     Raises:
-        ValueError: there are fewer than two texts, or views of another shape.
+        TypeError: embeddings hold no real numbers.
+        ValueError: there are fewer than two texts, or views of another shape; or a number is NaN or infinite.
 
     Note:
         Memory is ``texts x texts``.
@@ -60,11 +61,10 @@ def collapse_report(embeddings: Tensor, others: Tensor | None = None) -> Collaps
         >>> collapse_report(torch.ones(4, 4)).collapsed
         True
     """
-    if embeddings.dim() != 2 or len(embeddings) < 2:
-        raise ValueError(f"embeddings of shape {tuple(embeddings.shape)}: give two texts or more, (texts, dim)")
-    if others is not None and others.shape != embeddings.shape:
-        raise ValueError(f"others of shape {tuple(others.shape)} must be views of all {len(embeddings)} texts")
-    directions = F.normalize(embeddings.detach().double(), dim=1)
+    points = as_points(embeddings, "embeddings")
+    if len(points) < 2:
+        raise ValueError(f"embeddings of shape {tuple(points.shape)}: give two texts or more, (texts, dim)")
+    directions = unit_rows(points.double())
     centred = directions - directions.mean(dim=0)
     variances = torch.linalg.svdvals(centred).square()
     shares = variances / variances.sum().clamp(min=torch.finfo(torch.double).tiny)
@@ -72,10 +72,13 @@ def collapse_report(embeddings: Tensor, others: Tensor | None = None) -> Collaps
     distances = torch.pdist(directions).square()
     alignment = None
     if others is not None:
-        views = F.normalize(others.detach().double(), dim=1)
+        views = as_points(others, "others")
+        if views.shape != points.shape:
+            raise ValueError(f"others of shape {tuple(views.shape)} must be views of all {len(points)} texts")
+        views = unit_rows(views.double())
         alignment = (directions - views).square().sum(dim=1).mean().item()
     return CollapseReport(
-        spread=(centred.square().mean().sqrt() * embeddings.shape[1] ** 0.5).item(),
+        spread=(centred.square().mean().sqrt() * points.shape[1] ** 0.5).item(),
         effective_rank=entropy.exp().item(),
         uniformity=(-2 * distances).exp().mean().log().item(),
         alignment=alignment,

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import Embeddings, as_points
 
 #: Held-out texts are summed up in so many quantiles.
 _QUANTILES = 1001
+#: Of the noise beside the largest deviation; below, the inverse of the covariance would be rounding.
+_LEAST_NOISE = 1e-6
 
 
 def denoising_loss(energy: Callable[[Tensor], Tensor], points: Tensor, noise: Tensor) -> Tensor:
@@ -89,7 +92,7 @@ class EmbeddingDensity(nn.Module):
 
     def fit(
         self,
-        embeddings: Tensor,
+        embeddings: Embeddings,
         *,
         sigma: float | None = None,
         held_out: float = 0.1,
@@ -119,12 +122,12 @@ class EmbeddingDensity(nn.Module):
             TypeError: a number is none.
             ValueError: embeddings are of another dimension, not finite or too few, or a number is out of range.
         """
-        self._check(embeddings)
+        points = self._checked(embeddings).double()
         held = checked_number("held_out", held_out, above=0, below=1)
         checked_number("steps", steps, least=0, whole=True)
         checked_number("batch_size", batch_size, least=1, whole=True)
         checked_number("learning_rate", learning_rate, above=0)
-        points = embeddings.detach().double()
+        checked_number("seed", seed, least=0, whole=True)
         if len(points) < 10:
             raise ValueError(f"{len(points)} embeddings: give at least 10, and hundreds for more than a trial")
         generator = torch.Generator().manual_seed(seed)
@@ -134,11 +137,19 @@ class EmbeddingDensity(nn.Module):
         spread = known.var(dim=0).mean().sqrt()
         if spread == 0:
             raise ValueError("all embeddings are the same: there is no density to learn")
+        if not spread.isfinite():
+            raise ValueError(
+                "embeddings are so large that their squares are infinite: divide all of them by one number"
+            )
         noise = checked_number("sigma", spread.item() / 2 if sigma is None else sigma, above=0)
         self.to(points.device)
         self.sigma = torch.as_tensor(noise, dtype=torch.float64, device=points.device)
         self.spread, self.mean = spread, known.mean(dim=0)
         covariance = (known - self.mean).T @ (known - self.mean) / len(known)
+        widest = torch.linalg.eigvalsh(covariance)[-1].sqrt().item()
+        checked_number(
+            "sigma", noise, above=_LEAST_NOISE * widest, hint="less is lost beside the deviations of the embeddings"
+        )
         covariance.diagonal().add_(noise**2)
         self.precision = torch.linalg.inv(covariance).contiguous()
         if self.network is not None:
@@ -147,24 +158,24 @@ class EmbeddingDensity(nn.Module):
         self.quantiles = torch.quantile(self.log_density(others), shares)
         return self
 
-    def log_density(self, embeddings: Tensor) -> Tensor:
+    def log_density(self, embeddings: Embeddings) -> Tensor:
         """Logarithm of the density, up to a constant, shape ``(texts,)``, in fp64."""
-        self._check(embeddings, fitted=True)
+        points = self._checked(embeddings, fitted=True)
         with torch.no_grad():
-            return self._energy(embeddings.double()) / self.sigma**2
+            return self._energy(points.double()) / self.sigma**2
 
-    def score(self, embeddings: Tensor) -> Tensor:
+    def score(self, embeddings: Embeddings) -> Tensor:
         """The gradient of ``log_density``, shape ``(texts, dim)``: the way to denser places, in fp64."""
-        self._check(embeddings, fitted=True)
+        points = self._checked(embeddings, fitted=True).double()
         with torch.enable_grad():
-            points = embeddings.detach().double().requires_grad_()
+            points = points.clone().requires_grad_()
             return torch.autograd.grad(self._energy(points).sum(), points)[0] / self.sigma**2
 
-    def denoise(self, embeddings: Tensor) -> Tensor:
+    def denoise(self, embeddings: Embeddings) -> Tensor:
         """The mean of what may have been there before the noise, shape ``(texts, dim)``, in fp64."""
-        return embeddings.double() + self.sigma**2 * self.score(embeddings)
+        return self._checked(embeddings).double() + self.sigma**2 * self.score(embeddings)
 
-    def rank(self, embeddings: Tensor) -> Tensor:
+    def rank(self, embeddings: Embeddings) -> Tensor:
         """Share of held-out texts that lie less dense, from 0 to 1, shape ``(texts,)``; near 0, a text stands out.
 
         Of texts in the domain, a share of ``q`` has a rank below ``q``.
@@ -216,11 +227,10 @@ class EmbeddingDensity(nn.Module):
             optimizer.step()
             schedule.step()
 
-    def _check(self, embeddings: Tensor, fitted: bool = False) -> None:
-        if embeddings.dim() != 2 or embeddings.shape[1] != len(self.mean):
-            raise ValueError(f"embeddings of shape {tuple(embeddings.shape)}: give (texts, {len(self.mean)})")
-        if not torch.isfinite(embeddings).all():
-            row = int((~torch.isfinite(embeddings)).any(dim=1).nonzero()[0])
-            raise ValueError(f"embeddings[{row}] is not finite: leave out texts without an embedding")
+    def _checked(self, embeddings: Embeddings, fitted: bool = False) -> Tensor:
+        points = as_points(embeddings, "embeddings")
+        if points.shape[1] != len(self.mean):
+            raise ValueError(f"embeddings of shape {tuple(points.shape)}: give (texts, {len(self.mean)})")
         if fitted and self.sigma == 0:
             raise ValueError("this density has not been fitted: call fit(embeddings)")
+        return points

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import refuse_other_than_finite
 from nlpkit.probes.positions.constant_texts import (
     MARKS,
     Marks,
@@ -21,7 +22,7 @@ from nlpkit.probes.positions.constant_texts import (
     states_of,
     vocabulary_size,
 )
-from nlpkit.probes.positions.linear_probe import linear_probe
+from nlpkit.probes.positions.linear_probe import BROKEN, linear_probe
 from nlpkit.probes.room import room_for_tokens
 
 #: A gap below this share of the states is called faint.
@@ -118,7 +119,8 @@ def position_identifiability(
 
     Raises:
         TypeError: a number is none.
-        ValueError: there is no room for the length, the vocabulary is too small, or the model is none of texts.
+        ValueError: there is no room for the length, the vocabulary is too small, the model is none of texts, or its
+            states are NaN or infinite.
 
     Note:
         Memory of a copy of the model in fp64. ``gap`` is about the weights as they are: right after initialisation,
@@ -176,12 +178,19 @@ def position_gap(states: Tensor) -> float:
     Args:
         states: shape ``(texts, positions, dim)``.
 
+    Returns:
+        0 where all states are 0.
+
+    Raises:
+        ValueError: a state is NaN or infinite.
+
     Example:
         >>> position_gap(torch.ones(2, 5, 3)), position_gap(torch.tensor([[[1.0], [-1.0]]]))
         (0.0, 2.0)
     """
-    size = states.square().mean().sqrt()
-    return ((states.amax(dim=1) - states.amin(dim=1)).max() / size).item()
+    refuse_other_than_finite(states, "states", BROKEN)
+    gap = (states.amax(dim=1) - states.amin(dim=1)).max()
+    return (gap / states.square().mean().sqrt()).item() if gap else 0.0
 
 
 def position_table(reports: Mapping[str, PositionReport]) -> Table:
@@ -218,7 +227,7 @@ def _noise(states: Tensor, nudged: Tensor) -> float:
 
 
 def _mark(model: PreTrainedModel, names: Iterable[str], given: int | None, rows: int) -> int | None:
-    if given is not None and not 0 <= given < rows:
+    if given is not None and not 0 <= checked_number("the id of a mark", given, whole=True) < rows:
         raise ValueError(f"the id {given} of a mark is not in the vocabulary of {rows}")
     known = (getattr(model.config.get_text_config(), f"{name}_token_id", None) for name in names)
     found = (one[0] if isinstance(one, list) else one for one in known)

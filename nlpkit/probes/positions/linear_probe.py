@@ -5,6 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import refuse_other_than_finite
+
+#: What to do about states that are no numbers.
+BROKEN = "the model's weights are broken, as after training in fp16, or its inputs are"
+
 
 def linear_probe(train: Tensor, test: Tensor, ridge: float = 1.0) -> float:
     """The share of positions that a linear classifier names right, in texts that it has not seen.
@@ -22,7 +28,8 @@ def linear_probe(train: Tensor, test: Tensor, ridge: float = 1.0) -> float:
         Accuracy; one over the number of positions is chance.
 
     Raises:
-        ValueError: shapes differ, or there is only one position.
+        TypeError: ``ridge`` is no number.
+        ValueError: shapes differ, there is only one position, or a state is NaN or infinite.
 
     Note:
         ``O(texts * positions * dim^2)``. With fewer states than dimensions and little penalty it learns them by heart.
@@ -37,6 +44,9 @@ def linear_probe(train: Tensor, test: Tensor, ridge: float = 1.0) -> float:
             f"states of shapes {tuple(train.shape)} and {tuple(test.shape)}: give (texts, positions, dim), with "
             "as many positions, at least two, and dimensions in both"
         )
+    checked_number("ridge", ridge, least=0)
+    for name, states in (("train", train), ("test", test)):
+        refuse_other_than_finite(states, name, BROKEN)
     positions = train.shape[1]
     rows = train.flatten(0, 1).double()
     centre, spread = rows.mean(dim=0), rows.std(dim=0)

@@ -26,6 +26,7 @@ _FUNCTIONS = {
     F.feature_alpha_dropout,
     torch.dropout,
 }
+_RECURRENT = {torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu}
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def dropout_report(model: nn.Module, batch: Mapping[str, Any], *, passes: int = 
 
     Raises:
         TypeError: ``passes`` is no integer.
-        ValueError: it is below 1, or the model answers neither logits nor states.
+        ValueError: it is below 1, or the model answers neither logits nor states, or NaN or infinity.
 
     Note:
         Kernels of attention outside of torch (flash-attn) are not heard. Layers that are left out as a whole
@@ -105,7 +106,9 @@ def dropout_report(model: nn.Module, batch: Mapping[str, Any], *, passes: int = 
         outputs += [first_output(copied(**batch)).double() for _ in range(passes - 1)]
         still = first_output(copied.eval()(**batch)).double()
     changed = torch.stack([(one - still).square().mean() for one in outputs]).mean().sqrt()
-    noise = (changed / still.square().mean().sqrt()).item()
+    if not changed.isfinite():
+        raise ValueError("the model gives NaN or infinity: its weights or the batch are broken; train it again")
+    noise = (changed / still.square().mean().sqrt()).item() if changed else 0.0
     uses = (DropoutUse(place, kind, share, calls) for (place, kind, share), calls in heard.calls.items())
     return DropoutReport(tuple(uses), _unused(modules, heard.drawn), noise)
 
@@ -134,6 +137,11 @@ class _Listening(TorchFunctionMode):
         elif func is F.multi_head_attention_forward:
             # Not ours to look into: whether its dropout is fused is torch's choice.
             self._note(args[10] if given.get("training", True) else 0.0, "fused attention")
+        elif func in _RECURRENT:
+            recurrent = self._modules.get(self._place())
+            if isinstance(recurrent, nn.RNNBase) and recurrent.dropout:  # between layers, in a kernel
+                drawn = recurrent.training and recurrent.num_layers > 1
+                self._note(recurrent.dropout if drawn else 0.0, "module")
         return func(*args, **given)
 
     def _note(self, probability: float, kind: Kind) -> None:

@@ -81,7 +81,8 @@ def normalisation_report(
 
     Raises:
         TypeError: ``accumulation`` is no integer.
-        ValueError: it is below 1, or batch norm gets one number per feature.
+        ValueError: it is below 1, batch norm gets one number per feature, or a normalisation gets no numbers, or NaN
+            or infinity.
 
     Example:
         >>> model = nn.Sequential(nn.LayerNorm(4, elementwise_affine=False))
@@ -114,6 +115,12 @@ def _look(module: Any, inputs: tuple[Tensor, ...], named: dict[str, Tensor], fou
     states = next(iter((*inputs, *named.values()))).double()
     if isinstance(module, nn.GroupNorm | _InstanceNorm):
         return
+    if not states.numel():
+        raise ValueError(f"{type(module).__name__} gets no numbers: the batch is empty; give rows as in training")
+    if not states.isfinite().all():
+        raise ValueError(
+            f"{type(module).__name__} gets NaN or infinity: weights or inputs of the model are broken; train it again"
+        )
     eps = float(getattr(module, "eps", None) or getattr(module, "variance_epsilon", 0.0) or 0.0)
     none = states.new_zeros(0)
     if isinstance(module, _BatchNorm):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class ClassSet:
-    """Classes, in the order of their names.
+    """Classes, in the order of their names, or of their numbers; ``1`` and ``"1"`` are one.
 
     Args:
         names: of the classes.
@@ -54,7 +56,7 @@ class ClassSet:
             ValueError: a row has none; the message names it.
         """
         counts = Counter(_class_of(row, place) for place, row in enumerate(rows))
-        names = tuple(sorted(counts))
+        names = _ordered(counts)
         return cls(names, torch.tensor([counts[name] for name in names], dtype=torch.long))
 
     def numbers(self, rows: Rows) -> Tensor:
@@ -70,7 +72,8 @@ class ClassSet:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels of which any number applies to a row, in the order of their names.
+    """Labels of which any number applies to a row, in the order of
+    their names, or of their numbers; ``1`` and ``"1"`` are one.
 
     Args:
         names: of the labels.
@@ -108,7 +111,7 @@ class LabelSet:
             ValueError: a row has no list of labels; the message names it.
         """
         counts = Counter(name for place, row in enumerate(rows) for name in _labels_of(row, place))
-        names = tuple(sorted(counts))
+        names = _ordered(counts)
         return cls(names, torch.tensor([counts[name] for name in names], dtype=torch.long), len(rows))
 
     def numbers(self, rows: Rows) -> Tensor:
@@ -136,15 +139,38 @@ def _head(names: Sequence[str], problem_type: str) -> dict[str, Any]:
     }
 
 
+def _ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Names by the alphabet, or by their size where all are whole numbers."""
+    given = list(names)
+    if all(re.fullmatch("0|-?[1-9][0-9]{0,99}", name) for name in given):
+        return tuple(sorted(given, key=int))
+    return tuple(sorted(given))
+
+
 def _class_of(row: Mapping[str, Any], place: int) -> str:
-    label = row.get("label")
-    if not isinstance(label, (str, int)):
-        raise ValueError(f"row {place} has {label!r} as its label: give a text or a number; it has {', '.join(row)}")
-    return str(label)
+    name = _name_of(row.get("label"))
+    if name is None:
+        raise ValueError(
+            f"row {place} has {row.get('label')!r} as its label: give a text or a number; it has {', '.join(row)}"
+        )
+    return name
 
 
 def _labels_of(row: Mapping[str, Any], place: int) -> set[str]:
     labels = row.get("labels")
     if not isinstance(labels, (list, tuple)):
         raise ValueError(f"row {place} has {labels!r} as its labels: give a list of them; it has {', '.join(row)}")
-    return {str(label) for label in labels}
+    names = set()
+    for label in labels:
+        name = _name_of(label)
+        if name is None:
+            raise ValueError(f"row {place} has {label!r} among its labels: give texts or whole numbers")
+        names.add(name)
+    return names
+
+
+def _name_of(label: object) -> str | None:
+    """A label as a text; ``None`` of what is neither a text nor a whole number, NumPy's among them."""
+    if isinstance(label, bool) or not isinstance(label, str | Integral):
+        return None
+    return label if isinstance(label, str) else str(int(label))

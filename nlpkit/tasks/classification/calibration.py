@@ -195,7 +195,7 @@ def _said(probabilities: Numbers, answers: Numbers) -> tuple[Tensor, Tensor]:
 
 
 def _binned(confidence: Tensor, hits: Tensor, bins: int, adaptive: bool) -> Reliability:
-    checked_number("bins", bins, least=1, whole=True)
+    checked_number("bins", bins, least=1, most=100_000, whole=True)
     if adaptive:
         _, group, equal = confidence.unique(return_inverse=True, return_counts=True)
         twice_rank = 2 * equal.cumsum(0) - equal - 1  # the mean of those that are equal, from 0

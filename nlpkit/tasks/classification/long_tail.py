@@ -113,7 +113,7 @@ def score_labels(
     Returns:
         ``micro F1``, of all labels together; ``macro F1``, the mean of the F1 of labels; ``exact``, the share of rows
         that are right as a whole; and ``head``, ``medium`` and ``tail``, the macro F1 of those labels. Means are over
-        labels that occur among the answers.
+        labels that occur among the answers, and both are NaN where none does.
 
     Raises:
         ValueError: shapes differ, nothing is known, or numbers are neither 0 nor 1.
@@ -130,7 +130,7 @@ def score_labels(
     said = checked_cells(given) & known
     hits, guesses, support = (side.sum(dim=0) for side in (said & applies, said, applies))
     micro = 2 * hits.sum().double() / (guesses + support).sum().clamp(min=1)
-    report = _of_counts({"micro F1": float(micro)}, hits, guesses, support, counts)
+    report = _of_counts({"micro F1": float(micro) if support.any() else np.nan}, hits, guesses, support, counts)
     report.scores["macro F1"] = float(report.f1.nanmean())
     rows = known.any(dim=1)
     report.scores["exact"] = float((said == applies)[rows].all(dim=1).double().mean())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nlpkit.checked_number import checked_number
 from nlpkit.files import read_json, write_json
+from nlpkit.one_text import refuse_one_text
 from nlpkit.sources import find_file
 from nlpkit.tasks.classification.known_answers import Numbers, known_answers
 
@@ -33,8 +34,8 @@ class TemperatureScaling:
             ``LogitAdjustedLoss`` has logits for balanced accuracy, and probabilities after its ``tau * log prior``.
 
     Raises:
-        TypeError: the temperature is no number.
-        ValueError: it is not above 0, or a shift is not finite.
+        TypeError: the temperature is no number, or the shift is one text.
+        ValueError: it is not from 1e-30 to 1e30, which fp32 can hold, or a shift is not finite.
 
     Note:
         A positive factor changes no decision. Of a model that was trained by ZLPR, probabilities are those of
@@ -50,8 +51,9 @@ class TemperatureScaling:
     shift: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        checked_number("temperature", self.temperature, above=0)
+        checked_number("temperature", self.temperature, least=1e-30, most=1e30)
         if self.shift is not None:
+            refuse_one_text("shift", self.shift, "numbers")
             object.__setattr__(self, "shift", tuple(float(number) for number in self.shift))
             for number in self.shift:
                 checked_number("shift", number)
@@ -130,8 +132,11 @@ class TemperatureScaling:
         Raises:
             ValueError: the shift is of another number of classes.
         """
-        scaled = self._moved(torch.as_tensor(logits)) / self.temperature
-        return scaled.sigmoid() if self.multi_label else scaled.softmax(dim=-1)
+        moved = self._moved(torch.as_tensor(logits))
+        if self.multi_label:
+            return (moved / self.temperature).sigmoid()
+        highest = moved.amax(dim=-1, keepdim=True)  # before the division, by which logits may become infinite
+        return ((moved - highest) / self.temperature).softmax(dim=-1)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``temperature.json``, beside the model for example.

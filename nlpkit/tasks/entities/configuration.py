@@ -7,6 +7,7 @@ from typing import Any, Literal
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.configuration_utils import SubConfigSpec
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.entities.heads.bio_heads import bio_names
 
 Head = Literal["global_pointer", "efficient_global_pointer", "crf", "softmax"]
@@ -33,7 +34,9 @@ class EntityConfig(PreTrainedConfig):
         special_ids: of tokens that are no part of a text; no unit.
 
     Raises:
-        ValueError: a head or a kind of unit is unknown, types come twice, or ``id2label`` holds no BIO labels.
+        TypeError: a number is none.
+        ValueError: a number is out of its range, a head or a kind of unit is unknown, types come twice, or
+            ``id2label`` holds no BIO labels.
 
     Example:
         >>> config = EntityConfig(types=["LOC", "PER"], head="crf")
@@ -66,6 +69,9 @@ class EntityConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r} is unknown; use {', '.join(HEADS)}")
+        checked_number("head_size", self.head_size, least=1, whole=True)
+        checked_number("place_reach", self.place_reach, least=1, whole=True)
+        checked_number("head_dropout", self.head_dropout, least=0, below=1)
         if self.units not in ("tokens", "characters"):
             raise ValueError(f"units={self.units!r} is unknown; use tokens or characters")
         names = [name for _, name in sorted(self._names().items())]
@@ -93,7 +99,7 @@ def checked_types(types: Any) -> list[str]:
 
     Raises:
         TypeError: they are one text, or not all texts.
-        ValueError: there are none, or one comes twice or is empty.
+        ValueError: there are none, or one comes twice or is empty, or is a BIO label.
 
     Example:
         >>> checked_types(("PER", "LOC"))
@@ -105,6 +111,8 @@ def checked_types(types: Any) -> list[str]:
     wrong = [name for name in found if not isinstance(name, str)]
     if wrong:
         raise TypeError(f"types hold {wrong[0]!r}, a {type(wrong[0]).__name__}; give names")
+    if labels := [name for name in found if name == "O" or name.startswith(("B-", "I-"))]:
+        raise ValueError(f"types hold {labels[0]!r}, a BIO label; give the types alone, such as LOC")
     if not found or len(set(found)) < len(found) or "" in found:
         raise ValueError(f"types={found} must be names, at least one, each once and none empty")
     return found

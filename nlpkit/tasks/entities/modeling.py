@@ -15,6 +15,7 @@ from transformers.utils import can_return_tuple
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.sources import find_model
+from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.entities.configuration import EntityConfig, Head, Units, checked_types, special_ids
 from nlpkit.tasks.entities.heads.bio_heads import ChainHead, ChainLoss, spans_of_labels
 from nlpkit.tasks.entities.heads.crf import Chain, best_labels
@@ -113,12 +114,14 @@ class EntityModel(SavedWhole, PreTrainedModel):
             units: likewise; ``"tokens"`` by default.
             tokenizer: likewise; says which tokens are special.
             settings: likewise, further ones of ``EntityConfig``.
-            **kwargs: as for ``PreTrainedModel.from_pretrained``.
+            **kwargs: as for ``PreTrainedModel.from_pretrained``. An encoder is loaded in fp32 whatever it is kept in,
+                unless ``dtype`` says otherwise.
 
         Returns:
             The model, in evaluation mode.
 
         Raises:
+            TypeError: a setting is unknown.
             ValueError: ``source`` is an encoder and there are no types; or it is a saved model, and there are.
 
         Example:
@@ -129,6 +132,9 @@ class EntityModel(SavedWhole, PreTrainedModel):
         place = find_model(source)
         where = {name: kwargs[name] for name in ("revision", "subfolder", "token", "cache_dir") if name in kwargs}
         inner = AutoConfig.from_pretrained(place, **where)
+        if unknown := sorted(set(settings or {}) - EntityConfig.__annotations__.keys()):
+            known = ", ".join(name for name in EntityConfig.__annotations__ if name != "encoder")
+            raise TypeError(f"unknown setting {unknown[0]!r}; those of EntityConfig are {known}")
         if isinstance(inner, EntityConfig):
             if types is not None and checked_types(types) != inner.entity_types:
                 raise ValueError(f"types={types}, but {source} was trained for {inner.entity_types}; leave types out")
@@ -142,9 +148,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
             return loaded
         if types is None:
             raise ValueError(f"{source} is an encoder, and finds no entities yet; give types=[...] to train it for")
-        if inner.is_encoder_decoder:
-            raise ValueError(f"{source} is an encoder-decoder ({inner.model_type}); give an encoder, such as a BERT")
-        encoder: PreTrainedModel = AutoModel.from_pretrained(place, *args, **kwargs)
+        encoder: PreTrainedModel = encoder_for_head(source, place, inner, *args, **kwargs)
         # A configuration makes its parts forget theirs (transformers 5.23.0), and without one masks are not applied.
         attention = encoder.config._attn_implementation
         config = EntityConfig(  # type: ignore[call-arg]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from nlpkit.files import whole_file
 from nlpkit.labels.spans import Span
+from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.entities.entity import Entity
+from nlpkit.wobert.tokenizing.sources import not_unicode
 
 _STYLE = """:root { color-scheme: light; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; color: #2e3440; background: #fff;
@@ -44,7 +46,9 @@ def save_entity_page(
         title: at the head of the page.
 
     Raises:
-        ValueError: there are not as many texts as rows of entities, or an entity does not lie in its text.
+        TypeError: one text is given in place of a list.
+        ValueError: there are not as many texts as rows of entities, an entity does not lie in its text, or a text
+            holds half of a surrogate pair, which no file can hold.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -54,8 +58,11 @@ def save_entity_page(
         ...     print(path.read_text("utf-8").splitlines()[-3])
         <p><mark ... title="ORG 0.900"><mark ... title="LOC 0.800">北京<b>LOC</b></mark>大学<b>ORG</b></mark></p>
     """
-    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(entity_page_lines(texts, entities, gold=gold, title=title))
+    try:
+        with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(entity_page_lines(texts, entities, gold=gold, title=title))
+    except UnicodeEncodeError as error:
+        raise not_unicode([(text,) for text in texts], error) from error
 
 
 def entity_page_lines(
@@ -66,6 +73,7 @@ def entity_page_lines(
     title: str = "Entities",
 ) -> Iterator[str]:
     """The text of the page, piece by piece; the arguments are those of ``save_entity_page``."""
+    refuse_one_text("texts", texts)
     sides = {"texts": texts, "entities": entities, **({} if gold is None else {"gold": gold})}
     if len({len(side) for side in sides.values()}) > 1:
         raise ValueError(f"{', '.join(f'{len(side)} {name}' for name, side in sides.items())}; give as many of each")

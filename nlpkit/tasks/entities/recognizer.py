@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
+from nlpkit.checked_number import checked_number
 from nlpkit.files import WEIGHTS, whole_folder
 from nlpkit.modes import evaluating
 from nlpkit.probes.room import checked_length
@@ -139,8 +140,7 @@ class EntityRecognizer:
             TypeError: a text is no string, or one text is given in place of a list.
             ValueError: the threshold is not between 0 and 1, or the model gives numbers that are none.
         """
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
+        checked_number("threshold", threshold, above=0, below=1, hint="it is a probability")
         given = given_texts(texts)
         pieces = [
             (number, start, end)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from nlpkit.labels.spans import Span, SpanScores, score_spans
 from nlpkit.tasks.entities.entity import Entity
+from nlpkit.tasks.entities.texts.units import as_span
+
+Scored = Span | Entity | tuple[int, int, str] | Mapping[str, Any]
 
 
 class Average(NamedTuple):
@@ -51,16 +54,14 @@ class EntityReport(NamedTuple):
         return "\n".join(lines) + "\n"
 
 
-def score_entities(
-    gold: Sequence[Iterable[Span | Entity]], predicted: Sequence[Iterable[Span | Entity]]
-) -> EntityReport:
+def score_entities(gold: Sequence[Iterable[Scored]], predicted: Sequence[Iterable[Scored]]) -> EntityReport:
     """Compare the entities of a corpus with gold ones: start, end and type must all agree.
 
     Source: CoNLL-2003; the averages are those of the package seqeval (in its default mode), to which they are equal.
     Shares of nothing are 0, and so is an average over no type at all, which is NaN there.
 
     Args:
-        gold: of each text, nested and overlapping ones included; each counts once.
+        gold: of each text, nested and overlapping ones included; each counts once. Triples and mappings are taken.
         predicted: of each text, in the same order; probabilities are not looked at.
 
     Returns:
@@ -91,8 +92,8 @@ def score_entities(
     return EntityReport(micro, by_type, _average(rows, equal), _average(rows, shares))
 
 
-def _spans(texts: Sequence[Iterable[Span | Entity]]) -> list[list[Span]]:
-    return [[Span(one.start, one.end, one.label) for one in row] for row in texts]
+def _spans(texts: Sequence[Iterable[Scored]]) -> list[list[Span]]:
+    return [[one.span if isinstance(one, Entity) else as_span(one) for one in row] for row in texts]
 
 
 def _average(rows: Sequence[SpanScores], weights: Sequence[float]) -> Average:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.entities.entity import Entity
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
 
@@ -61,7 +62,10 @@ def read_links(example: Mapping[str, Any], knowledge_base: KnowledgeBase | None 
     if not isinstance(text, str):
         raise TypeError(f"text is {text!r}, a {type(text).__name__}; give a text")
     found: dict[tuple[int, int], Link] = {}
-    for link in example["links"]:
+    links = example["links"]
+    if not isinstance(links, Sequence) or isinstance(links, str):
+        raise TypeError(f"links is {links!r}; give a list, [] where there are none")
+    for link in links:
         start, end, entity = _fields(link)
         if not 0 <= start < end <= len(text):
             raise ValueError(f"link {(start, end, entity)} does not lie in a text of {len(text)} characters")
@@ -85,8 +89,8 @@ def _fields(link: Any) -> tuple[int, int, str | None]:
     if not isinstance(link, Sequence) or isinstance(link, str) or len(link) != 3:
         raise TypeError(f"links hold {link!r}; each is [start, end, entity]")
     start, end, entity = link
-    if type(start) is not int or type(end) is not int:
-        raise TypeError(f"a link goes from {start!r} to {end!r}; give numbers of characters")
+    for name, place in (("start", start), ("end", end)):
+        checked_number(f"a link's {name}", place, whole=True, hint="of a character")
     if entity is not None and not isinstance(entity, str):
         raise TypeError(f"a link's entity is {entity!r}, a {type(entity).__name__}; give an id, a text")
-    return start, end, entity
+    return int(start), int(end), entity

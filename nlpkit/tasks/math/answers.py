@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
+from numbers import Rational
 from typing import NamedTuple
 
+from nlpkit.checked_number import checked_number
+from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.math.errors import ExpressionError
 from nlpkit.tasks.math.expressions import evaluate, evaluate_postfix
 from nlpkit.tasks.math.forms import Form, read_equation
 from nlpkit.tasks.math.scanning import shorten
+from nlpkit.tasks.math.values import Number, exact
 
-Value = str | int | float | Fraction
+Value = str | Number
 
 TOLERANCE = 1e-4
 
@@ -48,7 +52,7 @@ def same_answer(found: Value, gold: Value, tolerance: float = TOLERANCE) -> bool
 
     Returns:
         Equal values are the same. Others are so only where one is not exact: where ``found`` is a ``float``, or
-        ``gold`` is one or is written with a decimal point, since it may have been rounded; then
+        ``gold`` is one, a ``Decimal``, or written with a decimal point, since it may have been rounded; then
         ``abs(found - gold) <= tolerance * abs(gold)``. Percent are hundredths: 72 is not ``72%``.
 
     Raises:
@@ -60,13 +64,16 @@ def same_answer(found: Value, gold: Value, tolerance: float = TOLERANCE) -> bool
         >>> same_answer("(1/3)", "0.33333"), same_answer("50001", "50000"), same_answer("18/25", "72%")
         (True, False, True)
     """
-    if not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance {tolerance} must be 0 or more")
+    checked_number("tolerance", tolerance, least=0)
     value, answer = _value(found, "found"), _value(gold, "gold")
     if value == answer:
         return True
-    is_exact = not isinstance(found, float) and not isinstance(gold, float) and "." not in str(gold).replace("．", ".")
-    return not is_exact and abs(value - answer) <= Fraction(tolerance) * abs(answer)
+    is_exact = isinstance(found, str | Rational | Decimal) and _is_exact(gold)
+    return not is_exact and abs(value - answer) <= exact("tolerance", tolerance) * abs(answer)
+
+
+def _is_exact(gold: Value) -> bool:
+    return isinstance(gold, Rational) or (isinstance(gold, str) and "." not in gold.replace("．", "."))
 
 
 def score_answers(
@@ -85,6 +92,7 @@ def score_answers(
 
     Raises:
         ExpressionError: a gold answer has no value; the message gives its place.
+        TypeError: an equation is no text, or equations or answers are one text.
         ValueError: there are no problems, or not as many answers.
 
     Example:
@@ -92,7 +100,9 @@ def score_answers(
         >>> scores.outcomes, round(scores.accuracy, 3)
         (('right', 'broken', 'wrong'), 0.333)
     """
-    if len(equations) != len(gold) or not gold:
+    refuse_one_text("equations", equations)
+    refuse_one_text("gold", gold, "answers")
+    if len(equations) != len(gold) or not len(gold):
         raise ValueError(f"{len(equations)} equations and {len(gold)} answers; give as many of both, at least one")
     outcomes = []
     for number, (equation, answer) in enumerate(zip(equations, gold, strict=True)):
@@ -113,8 +123,9 @@ def score_answers(
 def _value(given: Value, name: str) -> Fraction:
     if isinstance(given, str):
         return evaluate(given)
-    if isinstance(given, bool) or not isinstance(given, int | float | Fraction):
-        raise TypeError(f"{name} must be a text or a number; it is a {type(given).__name__}, {shorten(str(given))}")
-    if isinstance(given, float) and not math.isfinite(given):
-        raise ExpressionError(f"{name} is {given}, which is no number")
-    return Fraction(given)
+    try:
+        return exact(name, given)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a text or a number; it is a {type(given).__name__}, {shorten(str(given))}"
+        ) from None

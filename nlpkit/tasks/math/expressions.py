@@ -9,6 +9,7 @@ from fractions import Fraction
 from nlpkit.tasks.math.errors import ExpressionError
 from nlpkit.tasks.math.scanning import MAX_CHARACTERS, MAX_DIGITS, Token, scan, shorten
 from nlpkit.tasks.math.signs import fold_expression
+from nlpkit.tasks.math.values import Number, exact
 
 #: Most brackets that may stand inside one another.
 MAX_DEPTH = 100
@@ -22,7 +23,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ANSWER_IS = re.compile(r"\A\s*[A-Za-z]\s*=")
 
 
-def evaluate(text: str, values: Mapping[str, Fraction | int] | None = None) -> Fraction:
+def evaluate(text: str, values: Mapping[str, Number] | None = None) -> Fraction:
     """The exact value of an arithmetic expression.
 
     Args:
@@ -39,7 +40,7 @@ def evaluate(text: str, values: Mapping[str, Fraction | int] | None = None) -> F
             value, an operator left out (``2(3+4)``, ``(1/2)(2/3)``), a ratio of three (``1:2:3``), more than 100
             brackets inside one another, an exponent that is not whole or beyond 1,000, or a number or result of more
             than 1,000 digits; or divides by zero.
-        TypeError: it is no text.
+        TypeError: it is no text, or a value is no number.
 
     Note:
         Time is linear in the length, with at most a 1,000-digit operation per sign: 10,000 characters take well below
@@ -85,7 +86,7 @@ def to_postfix(text: str, unknowns: Collection[str] = ()) -> list[str]:
 
 
 def evaluate_postfix(
-    steps: Sequence[str], values: Mapping[str, Fraction | int] | None = None, source: str | None = None
+    steps: Sequence[str], values: Mapping[str, Number] | None = None, source: str | None = None
 ) -> Fraction:
     """The exact value of an expression in postfix form.
 
@@ -195,9 +196,9 @@ def _step(operator: str) -> str:
     return {"negative": "-", ":": "/"}.get(operator, operator)
 
 
-def _number(step: str, values: Mapping[str, Fraction | int]) -> Fraction:
+def _number(step: str, values: Mapping[str, Number]) -> Fraction:
     if step in values:
-        return Fraction(values[step])
+        return exact(step, values[step])
     if re.fullmatch(r"[0-9]*\.?[0-9]+", step) is None:
         raise ExpressionError(f"{step!r} is neither a number nor one of {' '.join(OPERATORS)}")
     if len(step) > MAX_DIGITS:

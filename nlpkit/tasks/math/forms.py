@@ -8,11 +8,13 @@ postfix forms need no brackets at all, so that none can be left open; they are l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from nlpkit.tasks.math.errors import ExpressionError
-from nlpkit.tasks.math.expressions import OPERATORS, to_postfix
+from nlpkit.tasks.math.expressions import MAX_DEPTH, OPERATORS, to_postfix
 from nlpkit.tasks.math.scanning import MAX_CHARACTERS, shorten
 
 Form = Literal["infix", "prefix", "postfix"]
@@ -44,13 +46,13 @@ def normalise_equation(text: str) -> str:
         before it. Its value is the same, and so is its own canonical form.
 
     Raises:
-        ExpressionError: it is no expression.
+        ExpressionError: it is no expression, or its canonical form is longer than what is read, or deeper.
 
     Example:
         >>> normalise_equation("x=40/[1-(80%)]"), normalise_equation("2*(3*(1(1/2)))-(-1)")
         ('40/(1-80/100)', '2*3*(1+1/2)-(0-1)')
     """
-    return to_infix(to_postfix(text))
+    return _as_read(to_infix(to_postfix(text)))
 
 
 def to_infix(steps: Sequence[str]) -> str:
@@ -88,7 +90,7 @@ def write_equation(text: str, form: Form = "infix") -> str:
         The text; ``read_equation`` undoes it.
 
     Raises:
-        ExpressionError: it is no expression.
+        ExpressionError: it is no expression, or in that form it is longer than what is read, or deeper.
         ValueError: there is no such form.
 
     Example:
@@ -98,8 +100,8 @@ def write_equation(text: str, form: Form = "infix") -> str:
     _check(form)
     steps = to_postfix(text)
     if form == "infix":
-        return to_infix(steps)
-    return " ".join(steps if form == "postfix" else _to_prefix(steps))
+        return _as_read(to_infix(steps))
+    return _as_read(" ".join(steps if form == "postfix" else _to_prefix(steps)))
 
 
 def read_equation(text: str, form: Form = "infix") -> list[str]:
@@ -111,6 +113,7 @@ def read_equation(text: str, form: Form = "infix") -> list[str]:
 
     Raises:
         ExpressionError: it is too long, or no expression. Of postfix texts, only ``evaluate_postfix`` sees that.
+        TypeError: it is no text.
         ValueError: there is no such form.
 
     Example:
@@ -118,6 +121,8 @@ def read_equation(text: str, form: Form = "infix") -> list[str]:
         (['70', '6', '+', '4', '/'], ['70', '6', '+', '4', '/'])
     """
     _check(form)
+    if not isinstance(text, str):
+        raise TypeError(f"an equation must be a text; this is a {type(text).__name__}, {text!r}")
     if form == "infix":
         return to_postfix("".join(text.split()))
     if len(text) > MAX_CHARACTERS:
@@ -162,6 +167,17 @@ def _only(stack: list[Item]) -> Item:
 
 def _bracketed(part: _Written, least: int) -> str:
     return part.text if part.binds >= least else f"({part.text})"
+
+
+def _as_read(written: str) -> str:
+    """A written form, if ``read_equation`` takes it: percent, mixed fractions and signs are longer written out."""
+    depth = max(accumulate(1 if sign == "(" else -1 for sign in re.findall("[()]", written)), default=0)
+    if len(written) > MAX_CHARACTERS or depth > MAX_DEPTH:
+        raise ExpressionError(
+            f"{shorten(written)}: written out it has {len(written)} characters and {depth} brackets inside one "
+            f"another; at most {MAX_CHARACTERS} and {MAX_DEPTH} are read"
+        )
+    return written
 
 
 def _check(form: str) -> None:

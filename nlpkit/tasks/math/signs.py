@@ -8,6 +8,7 @@ import re
 _DIGITS = {ord("０") + digit: str(digit) for digit in range(10)} | {ord("％"): "%"}
 _OPERATORS = str.maketrans("＋－−＊÷／＝＾", "+--*//=^")
 _BRACKETS = str.maketrans("（）［］｛｝【】", "()[]{}[]")
+_LETTERS = {ord(wide) + place: chr(ord(narrow) + place) for wide, narrow in ("ＡA", "ａa") for place in range(26)}
 _POINT = re.compile(r"(?<=[0-9])．(?=[0-9])")
 #: Beside a percentage or a bracket it ends a sentence, and no decimal may come of it when that is spelled otherwise.
 _STOP = re.compile(r"(?<=[%)）])．(?=[0-9(（])|(?<=[0-9])．(?=[(（])")
@@ -41,4 +42,4 @@ def fold_expression(text: str) -> str:
         'x=(2.5+3)/10%'
     """
     text = text.translate(_DIGITS).translate(_OPERATORS).translate(_BRACKETS)
-    return text.translate({ord("．"): ".", ord("："): ":", ord("∶"): ":", ord("，"): ",", ord("ｘ"): "x"})
+    return text.translate(_LETTERS).translate({ord("．"): ".", ord("："): ":", ord("∶"): ":", ord("，"): ","})

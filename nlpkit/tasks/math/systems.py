@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise, permutations
 
+from nlpkit.checked_number import checked_number
+from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.math.answers import TOLERANCE
 from nlpkit.tasks.math.errors import ExpressionError
 from nlpkit.tasks.math.expressions import evaluate_postfix, to_postfix
 from nlpkit.tasks.math.scanning import shorten
 from nlpkit.tasks.math.signs import fold_expression
+from nlpkit.tasks.math.values import Number, exact
 
 #: Most unknowns of a system; answers are tried in every order.
 MAX_UNKNOWNS = 4
@@ -20,7 +22,7 @@ MAX_UNKNOWNS = 4
 Steps = list[str]
 
 
-def satisfies(system: str, answers: Sequence[int | float | Fraction], tolerance: float = TOLERANCE) -> bool:
+def satisfies(system: str, answers: Sequence[Number], tolerance: float = TOLERANCE) -> bool:
     """Whether the answers of a problem satisfy its equations.
 
     Args:
@@ -35,7 +37,8 @@ def satisfies(system: str, answers: Sequence[int | float | Fraction], tolerance:
 
     Raises:
         ExpressionError: an equation has no ``=``, a side is no expression or divides by zero, or there are no
-            unknowns or more than four.
+            unknowns or more than four; or an answer is NaN or infinite.
+        TypeError: the system is no text, or an answer is no number.
         ValueError: there are no answers, not as many as unknowns, or the tolerance is negative or not a number.
 
     Note:
@@ -45,17 +48,19 @@ def satisfies(system: str, answers: Sequence[int | float | Fraction], tolerance:
         >>> satisfies("x + y = 10; y = x - 2", [6, 4]), satisfies("x^2 = 2", [1.41421]), satisfies("3*x = 2", [1])
         (True, True, False)
     """
-    if not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance {tolerance} must be 0 or more")
+    if not isinstance(system, str):
+        raise TypeError(f"a system must be a text; this is a {type(system).__name__}, {system!r}")
+    refuse_one_text("answers", answers, "numbers")
+    checked_number("tolerance", tolerance, least=0)
     text = fold_expression(system).replace("；", ";")
     names = sorted(set(re.findall("[A-Za-z]", text)))
     if not 1 <= len(names) <= MAX_UNKNOWNS:
         raise ExpressionError(f"{shorten(system)} has {len(names)} unknowns; equations have 1 to {MAX_UNKNOWNS}")
     pairs = [pair for equation in text.split(";") for pair in _pairs(equation, names)]
-    found = [Fraction(answer) for answer in answers]
+    found = [exact(f"answer {number}", answer) for number, answer in enumerate(answers)]
     if not found or len(found) != len(names) > 1:
         raise ValueError(f"{len(found)} answers for the unknowns {', '.join(names)} of {shorten(system)}")
-    moved = Fraction(tolerance)
+    moved = exact("tolerance", tolerance)
     if len(names) == 1:
         return all(_hold(pairs, {names[0]: answer}, moved) for answer in found)
     return any(_hold(pairs, dict(zip(names, order, strict=True)), moved) for order in permutations(found))

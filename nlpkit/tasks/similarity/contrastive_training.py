@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlpkit.losses import InfoNCELoss, SentenceTransformersLoss
 from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss
+from nlpkit.tasks.given_texts import given_texts
 from nlpkit.tasks.similarity.pairs import TextPair, likenesses
 from nlpkit.training.dropout import dropout_places
 
@@ -27,6 +28,7 @@ def text_rows(texts: Iterable[str]) -> Dataset:
         Columns ``anchor`` and ``positive``.
 
     Raises:
+        TypeError: as of ``nlpkit.tasks.given_texts.given_texts``.
         ValueError: there are fewer than two texts, so that none would have a negative.
 
     Example:
@@ -35,7 +37,7 @@ def text_rows(texts: Iterable[str]) -> Dataset:
     """
     from datasets import Dataset
 
-    once = list(dict.fromkeys(text for text in texts if text.strip()))
+    once = list(dict.fromkeys(text for text in given_texts(texts) if text.strip()))
     if len(once) < 2:
         raise ValueError(f"{len(once)} different texts: SimCSE takes the others of a batch as negatives; give more")
     return Dataset.from_dict({"anchor": once, "positive": once})

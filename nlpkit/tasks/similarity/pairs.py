@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nlpkit.one_text import refuse_one_text
 from nlpkit.text_files import holds_json_lines, read_lines, read_records
 
 _HEADERS = ("label", "score", "gold_label")
@@ -40,7 +41,8 @@ def read_pairs(path: str | Path) -> list[TextPair]:
     Args:
         path: UTF-8, plain or ``.gz`` or ``.xz``: JSON lines with ``sentence1``, ``sentence2`` and ``label``; ``.csv``
             with quotes where texts hold commas; or anything else with tabs, in which quotes are quotes. Of a table the
-            last three columns count, and a first line whose last column is called label or score is passed over.
+            last three columns count, and a first line, blank ones apart, whose last column is called label or score
+            is passed over.
 
     Returns:
         The pairs in the file's order.
@@ -48,7 +50,8 @@ def read_pairs(path: str | Path) -> list[TextPair]:
     Raises:
         FileNotFoundError: no such file.
         ValueError: a row of fewer than three columns, an empty text or label, a name that is missing in JSON, or a
-            file without pairs; the message names file and line.
+            sentence that is no text there or a label that is neither text nor number, or a file without pairs; the
+            message names file and line.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -60,8 +63,6 @@ def read_pairs(path: str | Path) -> list[TextPair]:
     """
     pairs = []
     for number, cells in _json_cells(path) if holds_json_lines(path) else _table_cells(Path(path)):
-        if number == 1 and cells[-1].strip().lower() in _HEADERS:
-            continue
         if len(cells) < 3:
             raise ValueError(f"{path}, line {number} has {len(cells)} columns; two texts and a label are three")
         pair = TextPair(*(cell.strip() for cell in cells[-3:]))
@@ -110,11 +111,12 @@ def likenesses(pairs: Sequence[TextPair]) -> np.ndarray:
         >>> likenesses([TextPair("天冷", "很冷", "4.5")])
         array([4.5])
     """
+    refuse_one_text("pairs", pairs)
     numbers = np.empty(len(pairs))
     for place, pair in enumerate(pairs):
         try:
             numbers[place] = float(pair.label)
-        except ValueError:
+        except (TypeError, ValueError):
             numbers[place] = np.nan
         if not np.isfinite(numbers[place]):
             raise ValueError(f"pair {place}, counted from 0, has the label {pair.label!r}, which is no number")
@@ -126,11 +128,20 @@ def _json_cells(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         names = ("sentence1", "sentence2", "label")
         if missing := [name for name in names if name not in record]:
             raise ValueError(f"{path}, line {number} has no {missing[0]!r}; it has {', '.join(record) or 'nothing'}")
-        yield number, [str(record[name]) for name in names]
+        *texts, label = (record[name] for name in names)
+        if wrong := [text for text in texts if not isinstance(text, str)]:
+            raise ValueError(f"{path}, line {number} has {wrong[0]!r} as a sentence; give a text")
+        if not isinstance(label, str | int | float) or isinstance(label, bool):
+            raise ValueError(f"{path}, line {number} has the label {label!r}; give a text or a number")
+        yield number, [*texts, str(label)]
 
 
 def _table_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     by_commas = ".csv" in path.suffixes
+    is_first = True
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            yield number, next(csv.reader([line])) if by_commas else line.split("\t")
+            cells = next(csv.reader([line])) if by_commas else line.split("\t")
+            if not (is_first and cells[-1].strip().lower() in _HEADERS):
+                yield number, cells
+            is_first = False

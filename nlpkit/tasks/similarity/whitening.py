@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nlpkit.tasks.similarity.retrieval.points import Embeddings, as_points
+from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import Embeddings, as_points
+from nlpkit.one_text import refuse_one_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,6 +47,7 @@ class Whitening:
             The whitening, after which the embeddings have mean 0 and covariance 1.
 
         Raises:
+            TypeError: ``dimensions`` is no whole number, or embeddings hold no real numbers.
             ValueError: more dimensions than vary among the texts; one text; embeddings that are empty or not finite.
 
         Note:
@@ -60,10 +63,12 @@ class Whitening:
         points = as_points(embeddings, "embeddings")
         if len(points) < 2:
             raise ValueError("embeddings of one text do not vary; give those of many texts")
-        if dimensions is not None and not 1 <= dimensions <= points.shape[1]:
-            raise ValueError(f"dimensions={dimensions} must be from 1 to the embeddings' {points.shape[1]}")
+        if dimensions is not None:
+            checked_number("dimensions", dimensions, least=1, most=points.shape[1], whole=True)
         rounding = torch.finfo(points.dtype).eps * points.shape[1]
         values = points.double().cpu().numpy()
+        unit = np.ldexp(1.0, np.frexp(np.abs(values).max())[1] - 1)  # so that no square is beyond fp64
+        values = values / unit
         mean = values.mean(axis=0)
         centred = values - mean
         variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -82,7 +87,7 @@ class Whitening:
         directions = directions[:, :kept]
         largest = np.abs(directions).argmax(axis=0)
         directions = directions * np.sign(directions[largest, np.arange(kept)])
-        return cls(mean, directions / np.sqrt(variances[:kept]))
+        return cls(mean * unit, directions / np.sqrt(variances[:kept]) / unit)
 
     def transform(self, embeddings: Embeddings) -> np.ndarray:
         """Whiten embeddings.
@@ -108,9 +113,15 @@ class Whitening:
 
         Raises:
             ModuleNotFoundError: sentence-transformers is not installed.
+            ValueError: some directions vary so little beside the mean that nothing of them is left in fp32.
         """
         from sentence_transformers.base.modules import Dense
 
+        if (held := self._held_in_fp32()) < self.matrix.shape[1]:
+            raise ValueError(
+                f"of the {self.matrix.shape[1]} dimensions that are kept, fp32 holds {held} beside a mean as large as "
+                "this: " + (f"fit the whitening with dimensions={held}" if held else "take the mean away before")
+            )
         dimension, kept = self.matrix.shape
         dense = Dense(
             dimension,
@@ -121,6 +132,12 @@ class Whitening:
         )
         return dense.requires_grad_(False)
 
+    def _held_in_fp32(self) -> int:
+        """How many of the first dimensions come out right, to a hundredth of their deviation, of products in fp32."""
+        rounding = np.finfo(np.float32).eps * (np.abs(self.mean) @ np.abs(self.matrix))
+        wrong = np.flatnonzero(rounding > 0.01)
+        return int(wrong[0]) if len(wrong) else len(rounding)
+
 
 def whiten_encoder(
     model: SentenceTransformer, texts: Sequence[str], dimensions: int | None = None, *, batch_size: int = 64
@@ -130,14 +147,15 @@ def whiten_encoder(
     Args:
         model: stays as it is; the one that is returned shares its weights.
         texts: like those that will be compared, each once; several times as many as dimensions.
-        dimensions: as for ``Whitening.fit``.
+        dimensions: how many to keep; by default all that vary by enough for fp32.
         batch_size: of ``encode``.
 
     Returns:
         An encoder whose embeddings are white; ``save_pretrained`` saves all of it.
 
     Raises:
-        ValueError: as of ``Whitening.fit``; there are no texts.
+        TypeError: one text is given in place of a list.
+        ValueError: as of ``Whitening.fit`` and its ``module``; there are no texts.
 
     Example:
         >>> from nlpkit.tasks.similarity import sentence_encoder
@@ -148,11 +166,15 @@ def whiten_encoder(
     """
     from sentence_transformers import SentenceTransformer
 
-    if not texts:
+    refuse_one_text("texts", texts)
+    if not len(texts):
         raise ValueError("there are no texts to fit a whitening on")
     embeddings = model.encode(list(texts), batch_size=batch_size, convert_to_numpy=True)
+    whitening = Whitening.fit(embeddings, dimensions)
+    if dimensions is None and (held := whitening._held_in_fp32()):
+        whitening = Whitening(whitening.mean, whitening.matrix[:, :held])
     return SentenceTransformer(
-        modules=[*model, Whitening.fit(embeddings, dimensions).module()],
+        modules=[*model, whitening.module()],
         device=str(model.device),
         prompts={name: prompt for name, prompt in model.prompts.items() if prompt is not None},
         default_prompt_name=model.default_prompt_name,

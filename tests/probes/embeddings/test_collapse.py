@@ -37,3 +37,13 @@ def test_bad_shapes_are_refused() -> None:
         collapse_report(torch.ones(1, 3))
     with pytest.raises(ValueError, match=r"others of shape \(2, 2\) must be views of all 3 texts"):
         collapse_report(torch.ones(3, 2), torch.ones(2, 2))
+
+
+def test_reports_do_not_depend_on_size_or_kind() -> None:
+    wanted = collapse_report(torch.eye(3))
+    assert not wanted.collapsed
+    for points in (torch.eye(3) * 1e-13, torch.eye(3) * 1e30, torch.eye(3).numpy(), torch.eye(3).tolist()):
+        found = collapse_report(points)
+        assert (found.spread, found.effective_rank) == pytest.approx((wanted.spread, wanted.effective_rank))
+    with pytest.raises(ValueError, match=r"embeddings: row 1 holds NaN or infinity"):
+        collapse_report(torch.tensor([[1.0, 0.0], [torch.nan, 0.0]]))

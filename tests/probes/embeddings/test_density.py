@@ -104,7 +104,7 @@ def test_bad_input_is_named() -> None:
     density = EmbeddingDensity(2, hidden=0)
     with pytest.raises(ValueError, match=r"embeddings of shape \(3, 4\): give \(texts, 2\)"):
         density.fit(torch.zeros(3, 4))
-    with pytest.raises(ValueError, match=r"embeddings\[1\] is not finite: leave out"):
+    with pytest.raises(ValueError, match=r"embeddings: row 1 holds NaN or infinity"):
         density.fit(torch.tensor([[0.0, 0.0], [torch.nan, 0.0]]))
     with pytest.raises(ValueError, match="3 embeddings: give at least 10"):
         density.fit(torch.zeros(3, 2))
@@ -118,3 +118,23 @@ def test_bad_input_is_named() -> None:
         density.rank(torch.zeros(1, 2))
     with pytest.raises(ValueError, match="dim=0: give a whole number at least 1"):
         EmbeddingDensity(0)
+
+
+def test_arrays_are_embeddings() -> None:
+    points = gaussian_points(100)
+    density = EmbeddingDensity(3, hidden=0).fit(points.numpy())
+    assert torch.equal(density.rank(points.numpy()), density.rank(points))
+    assert torch.equal(density.denoise(points.numpy()), density.denoise(points))
+
+
+def test_noise_that_is_lost_is_refused() -> None:
+    flat = torch.cat([gaussian_points(100), torch.ones(100, 1)], dim=1)
+    for points in (gaussian_points(100), flat):
+        with pytest.raises(ValueError, match=r"sigma=1e-200: give a finite number above .*; less is lost"):
+            EmbeddingDensity(points.shape[1], hidden=0).fit(points, sigma=1e-200)
+    density = EmbeddingDensity(4, hidden=0).fit(flat, sigma=1e-3)
+    assert density.rank(flat[:1] + 9).item() == 0
+    with pytest.raises(TypeError, match=r"seed=1.5: give a whole number"):
+        EmbeddingDensity(4, hidden=0).fit(flat, seed=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"embeddings are so large that their squares are infinite"):
+        EmbeddingDensity(4, hidden=0).fit(flat.double() * 1e200)

@@ -140,3 +140,14 @@ def test_positions_fade_from_layer_to_layer_of_a_trained_model() -> None:
     assert len(case.layers) == 5 and case.layers[-1] == case.accuracy
     assert case.layers[0] > 0.9 and case.accuracy < 0.5
     assert case.verdict == "yes"  # states still differ, only not in one direction per position
+
+
+def test_states_that_are_no_numbers_have_no_verdict() -> None:
+    states = torch.randn(4, 5, 3)
+    assert position_gap(torch.zeros(2, 4, 3)) == 0
+    broken = states.clone()
+    broken[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"states: row 1 holds NaN or infinity; the model's weights are broken"):
+        position_gap(broken)
+    with pytest.raises(ValueError, match=r"test: row 1 holds NaN or infinity"):
+        linear_probe(states, broken)

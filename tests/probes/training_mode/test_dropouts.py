@@ -130,3 +130,22 @@ def test_bad_input_is_named() -> None:
 
     with pytest.raises(ValueError, match="no logits nor last_hidden_state among vectors"):
         dropout_report(Other(2, 2), {"input": torch.ones(1, 2)})
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.lstm = torch.nn.LSTM(3, 4, layers, dropout=0.5)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.lstm(states)[0]
+
+
+def test_dropout_between_recurrent_layers_is_heard() -> None:
+    report = dropout_report(Recurrent(2), {"states": torch.randn(5, 2, 3)})
+    assert [(use.place, use.probability) for use in report.uses] == [("lstm", 0.5)] and report.noise > 0
+
+
+def test_a_model_that_gives_no_numbers_has_no_report() -> None:
+    with pytest.raises(ValueError, match=r"the model gives NaN or infinity"):
+        dropout_report(Recurrent(2), {"states": torch.full((5, 2, 3), torch.nan)})

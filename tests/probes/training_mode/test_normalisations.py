@@ -148,3 +148,11 @@ def test_bad_input_is_named() -> None:
         normalisation_report(nn.BatchNorm1d(2), {"input": torch.ones(3, 2)}, accumulation=0)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         normalisation_report(nn.BatchNorm1d(2), {"input": torch.ones(1, 2)})
+
+
+def test_what_is_no_number_or_nothing_is_named() -> None:
+    model = nn.Sequential(nn.LayerNorm(4))
+    with pytest.raises(ValueError, match=r"LayerNorm gets NaN or infinity"):
+        normalisation_report(model, {"input": torch.tensor([[0.0, torch.nan, 0, 2]])})
+    with pytest.raises(ValueError, match=r"LayerNorm gets no numbers: the batch is empty"):
+        normalisation_report(model, {"input": torch.zeros(0, 4)})

@@ -139,3 +139,8 @@ def test_pictures_are_the_same_for_the_same_curves(tmp_path: Path) -> None:
         plot_by_frequency(["a"], [3, 90], {"plain": [0.5, 1.0]}, tmp_path / "classes.svg", what="F1")
     with pytest.raises(ValueError, match=r"there are no panels"):
         plot_reliability({}, tmp_path / "reliability.svg")
+
+
+def test_bins_beyond_memory_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"bins=1000000000: give a whole number at least 1 and at most 100000"):
+        expected_calibration_error([[0.8, 0.2]], [0], bins=10**9)

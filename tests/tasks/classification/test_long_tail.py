@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -41,8 +43,8 @@ def test_scores_of_labels_are_those_of_scikit_learn(seed: int, rows: int) -> Non
     said, right = (np.random.default_rng(seed).random((2, rows, 6)) < 0.3).astype(int)
     report = score_labels(said, right, COUNTS)
     there = np.flatnonzero(right.any(axis=0))
-    micro = metrics.f1_score(right, said, average="micro", zero_division=0)
-    assert report.scores["micro F1"] == pytest.approx(micro)
+    micro = metrics.f1_score(right, said, average="micro", zero_division=0) if right.any() else np.nan
+    assert report.scores["micro F1"] == pytest.approx(micro, nan_ok=True)
     assert report.scores["exact"] == pytest.approx(metrics.accuracy_score(right, said))
     if len(there):
         macro = metrics.f1_score(right, said, labels=there, average="macro", zero_division=0)
@@ -131,3 +133,23 @@ def test_nothing_to_learn_is_told() -> None:
         ClassSet.of([])
     with pytest.raises(ValueError, match=r"no row to learn a label from"):
         LabelSet.of([{"labels": []}])
+
+
+def test_names_that_are_numbers_stand_by_their_size() -> None:
+    rows = [{"label": number} for number in (10, 2, np.int64(0), "11", 1)]
+    assert ClassSet.of(rows).names == ("0", "1", "2", "10", "11")
+    assert LabelSet.of([{"labels": [10, 9]}]).names == ("9", "10")
+    assert ClassSet.of([{"label": "10"}, {"label": "9a"}]).names == ("10", "9a")
+
+
+@pytest.mark.parametrize("label", [None, True, 1.5, ["a"]])
+def test_what_is_neither_a_text_nor_a_whole_number_is_no_label(label: object) -> None:
+    with pytest.raises(ValueError, match=r"row 0 has .* as its label: give a text or a number"):
+        ClassSet.of([{"label": label}])
+    with pytest.raises(ValueError, match=r"row 0 has .* among its labels: give texts or whole numbers"):
+        LabelSet.of([{"labels": [label]}])
+
+
+def test_scores_of_no_label_at_all_are_none() -> None:
+    scores = score_labels([[0, 1]], [[0, 0]], training_counts=[5, 5]).scores
+    assert math.isnan(scores["micro F1"]) and math.isnan(scores["macro F1"]) and scores["exact"] == 0

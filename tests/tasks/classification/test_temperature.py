@@ -106,7 +106,7 @@ def test_bad_input_is_named(logits: list[list[float]], answers: list[int], told:
 
 
 def test_a_temperature_is_a_number_above_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"temperature=0: give a finite number above 0"):
+    with pytest.raises(ValueError, match=r"temperature=0: give a finite number at least 1e-30"):
         TemperatureScaling(0)
     with pytest.raises(ValueError, match=r"limits\[1\]=1.0: give a finite number above 2.0"):
         TemperatureScaling.fit([[1.0, 0.0]], [0], limits=(2.0, 1.0))
@@ -166,3 +166,14 @@ def test_a_classifier_of_labels_says_those_above_0(head: HeadClassifier, tmp_pat
     assert CalibratedClassifier.from_pretrained(tmp_path).scaling.multi_label
     with pytest.raises(ValueError, match=r"is for labels that each apply or not .*, and the scaling for one class"):
         CalibratedClassifier(head, TemperatureScaling())
+
+
+def test_extreme_temperatures_give_probabilities() -> None:
+    logits = torch.tensor([[2.0, 0.0, -torch.inf], [1.0, 1.0, 0.0]])
+    for temperature in (1e-30, 1e30):
+        sums = TemperatureScaling(temperature).probabilities(logits).sum(dim=1)
+        torch.testing.assert_close(sums, torch.ones(2))
+    with pytest.raises(ValueError, match=r"temperature=1e-320: give a finite number at least 1e-30"):
+        TemperatureScaling(1e-320)
+    with pytest.raises(TypeError, match=r"shift is one text, '12'; give a list of numbers"):
+        TemperatureScaling(1.0, shift="12")  # type: ignore[arg-type]

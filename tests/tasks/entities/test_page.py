@@ -89,3 +89,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"entity \(0, 3, 'LOC'\) does not lie in a text of 2 characters"):
         save_entity_page(["北京"], [[Span(0, 3, "LOC")]], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_what_no_page_can_show_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"texts is one text, 'ab'; give a list of them"):
+        save_entity_page("ab", [[], []], tmp_path / "page.html")
+    with pytest.raises(ValueError, match=r"text of row 1 has a lone surrogate, '\\ud83d', at character 1"):
+        save_entity_page(["好", "a\ud83d"], [[], []], tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import pandas
 import pytest
 import torch
 from transformers import (
+    AutoModel,
     AutoModelForTokenClassification,
     AutoTokenizer,
     BertConfig,
@@ -19,6 +20,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
     T5Config,
+    T5EncoderModel,
     T5Model,
     TrainingArguments,
     pipeline,
@@ -139,7 +141,7 @@ def test_predictions_follow_what_they_are_given(encoder: str) -> None:
         recognizer.predict(["今天", float("nan")])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="has columns a and none called 'text'"):
         recognizer.predict({"a": ["今天"]})
-    with pytest.raises(ValueError, match=r"threshold=1.5 must be a probability between 0 and 1"):
+    with pytest.raises(ValueError, match=r"threshold=1.5: give a finite number above 0 and below 1"):
         recognizer.predict(["今天"], threshold=1.5)
 
 
@@ -276,3 +278,43 @@ def test_special_tokens_are_no_units_without_a_mask_either(encoder: str) -> None
     assert torch.equal(recognizer.model(**batch).logits, with_mask)
     assert isinstance(recognizer.collator(), EntityCollator)
     assert Entity(0, 1, "X", 0.5).span == Span(0, 1, "X")
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("units", ["tokens", "characters"])
+def test_a_batch_of_empty_texts_is_trained_on(encoder: str, head: Any, units: Any) -> None:
+    recognizer = EntityRecognizer.from_pretrained(encoder, types=["X", "Y"], head=head, units=units)
+    batch = recognizer.collator()([{"text": "", "spans": []}] * 2)
+    loss = recognizer.model.train()(**batch).loss
+    loss.backward()
+    assert loss.isfinite()
+
+
+def test_settings_and_thresholds_that_cannot_be_are_named(encoder: str) -> None:
+    with pytest.raises(TypeError, match=r"unknown setting 'foo'; those of EntityConfig are head, units"):
+        EntityRecognizer.from_pretrained(encoder, types=["X"], settings={"foo": 1})
+    with pytest.raises(ValueError, match=r"place_reach=0: give a whole number at least 1"):
+        EntityRecognizer.from_pretrained(encoder, types=["X"], settings={"place_reach": 0})
+    for name in ("O", "B-LOC"):
+        with pytest.raises(ValueError, match=rf"types hold '{name}', a BIO label"):
+            EntityRecognizer.from_pretrained(encoder, types=[name])
+    recognizer = EntityRecognizer.from_pretrained(encoder, types=["X"])
+    for threshold in ("0.5", None):
+        with pytest.raises(TypeError, match=r"threshold=.*: give a finite number above 0 and below 1"):
+            recognizer.predict(["好"], threshold=threshold)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a set has no order"):
+        recognizer.predict({"好"})
+
+
+def test_a_head_is_put_on_in_fp32(encoder: str, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(encoder, dtype=torch.float16).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path)
+    assert EntityRecognizer.from_pretrained(tmp_path, types=["X"]).model.dtype == torch.float32
+    assert EntityRecognizer.from_pretrained(tmp_path, types=["X"], dtype=torch.bfloat16).model.dtype == torch.bfloat16
+
+
+def test_an_encoder_that_comes_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+    T5EncoderModel(T5Config(**sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"is the encoder of a T5Model, which AutoModel loads with a decoder"):
+        EntityModel.from_pretrained(tmp_path, types=["X"])

@@ -54,3 +54,8 @@ def test_nothing_to_score_is_refused_and_nothing_found_is_0() -> None:
         score_entities([[]], [[], []])
     report = score_entities([[]], [[]])
     assert (report.micro.f1, report.macro.f1, report.weighted.f1, report.by_type) == (0, 0, 0, {})
+
+
+def test_spans_are_scored_as_the_collator_takes_them() -> None:
+    report = score_entities([[{"start": 0, "end": 2, "label": "X"}]], [[(0, 2, "X")]])
+    assert report.micro.f1 == 1

@@ -217,7 +217,7 @@ def test_types_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.5, float("nan")])
 def test_thresholds_are_probabilities(threshold: float) -> None:
-    with pytest.raises(ValueError, match=r"threshold=.* must be a probability between 0 and 1"):
+    with pytest.raises(ValueError, match=r"threshold=.*: give a finite number above 0 and below 1"):
         find_spans(SpanScores(torch.zeros(1, 1, 1, 1)), threshold)
 
 
@@ -246,3 +246,17 @@ def test_odd_sizes_are_refused(size: int) -> None:
 
 def test_a_span_has_all_that_is_known_of_it() -> None:
     assert UnitSpan(0, 1, 2, 3, 0.5)._fields == ("text", "first", "last", "type", "score")
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_no_spans_are_taken_for_rows_of_zeros_and_ones(length: int) -> None:
+    """As many entities as spans, with the numbers 0 and 1: of two units, and of four, all that there are."""
+    inside = torch.ones(length, length).triu().bool()
+    scores = SpanScores(torch.where(inside, torch.randn(length, length), -torch.inf)[None, None])
+    places = inside.nonzero().tolist()
+    for most in range(1, len(places) + 1):
+        entities = torch.tensor([[[0, *place] for place in places[:most]] + [[0, 0, 0]] * (length**2 - most)])
+        counts = torch.tensor([length**2 if most == len(places) and length == 1 else most])
+        assert span_zlpr(scores, entities, counts).isfinite().all()
+    repeated = torch.zeros(1, max(2, length**2), 3, dtype=torch.long)
+    assert span_zlpr(scores, repeated, torch.tensor([repeated.shape[1]])).isfinite().all()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -230,3 +231,20 @@ def test_batches_are_padded_as_models_take_them(words: WoBertTokenizer) -> None:
     assert batch["character_to_token"][0].tolist() == [1] + [-1] * 11
     assert all(value.dtype in (torch.long, torch.bool) for value in batch.values())
     assert score_spans([SPANS], [SPANS])["all"].f1 == 1
+
+
+def test_fields_of_another_kind_are_named_with_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for field in ('"labels": [1, 2]', '"labels": 3', '"spans": 5', '"spans": "ab"', '"spans": [[true, 2, "X"]]'):
+        path.write_text(f'{{"text": "北京", {field}}}\n', "utf-8")
+        with pytest.raises(ValueError, match=r"a\.jsonl, line 1: .*give a"):
+            read_entities(path)
+
+
+def test_places_of_numpy_are_places() -> None:
+    assert read_spans({"text": "北京", "spans": [(np.int64(0), np.int32(2), "X")]}) == [Span(0, 2, "X")]
+
+
+def test_columns_stand_apart_by_tabs_and_spaces_alone() -> None:
+    (found,) = read_columns(["\ufeffNew\u00a0York B-LOC"])
+    assert found == {"text": "New\u00a0York", "spans": [Span(0, 8, "LOC")]}

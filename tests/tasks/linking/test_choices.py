@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ def test_priors_are_saved_and_refuse_what_they_cannot_be(tmp_path: Path) -> None
     prior.save(tmp_path / "prior.json")
     again = MentionPrior.read(tmp_path / "prior.json")
     assert (again.seen, again.linked, again.smoothing) == (prior.seen, prior.linked, 0.5)
-    with pytest.raises(ValueError, match=r"smoothing=0 must be above 0"):
+    with pytest.raises(ValueError, match=r"smoothing=0: give a finite number at least 1e-06"):
         MentionPrior({}, {}, 0)
     with pytest.raises(ValueError, match=r"1 texts and 0 rows of links"):
         MentionPrior.count(INDEX, ["北京"], [])
@@ -103,9 +105,9 @@ def test_candidates_are_filtered_and_ranked() -> None:
     assert find_mentions("北京", INDEX, prior, least_prior=0.5, most_entities=1) == [
         Mention(0, 2, ("Q3",), 2 / 3, (2 / 3,))
     ]
-    with pytest.raises(ValueError, match="least_prior=1 must be a probability"):
+    with pytest.raises(ValueError, match="least_prior=1: give a finite number at least 0 and below 1"):
         find_mentions("北京", INDEX, prior, least_prior=1)
-    with pytest.raises(ValueError, match="most_entities=0 leaves no candidate"):
+    with pytest.raises(ValueError, match="most_entities=0: give a whole number at least 1; or None for all"):
         find_mentions("北京", INDEX, prior, most_entities=0)
 
 
@@ -135,7 +137,7 @@ def test_choices_that_cannot_be_made_are_refused() -> None:
         choose_spans([(1, 1)], [1.0])
     with pytest.raises(ValueError, match=r"the gain of span \(0, 1\) is nan"):
         choose_spans([(0, 1)], [math.nan])
-    with pytest.raises(ValueError, match="most=0 chooses nothing"):
+    with pytest.raises(ValueError, match="most=0: give a whole number at least 1"):
         choose_spans([(0, 1)], [1.0], most=0)
 
 
@@ -186,7 +188,7 @@ def test_a_threshold_is_what_an_entity_must_exceed_beside_none() -> None:
     mentions, logs = [Mention(0, 2, ("Q1",), 0.5, (1.0,))], [[math.log(0.4), math.log(0.6)]]
     assert len(choose_links("北京", mentions, logs, threshold=0.59)) == 1
     assert choose_links("北京", mentions, logs, threshold=0.61) == []
-    with pytest.raises(ValueError, match="threshold=1 must be a probability between 0 and 1"):
+    with pytest.raises(ValueError, match="threshold=1: give a finite number above 0 and below 1"):
         choose_links("北京", mentions, logs, threshold=1)
 
 
@@ -233,7 +235,11 @@ def test_links_are_read_with_the_ids_of_their_entities(tmp_path: Path) -> None:
         ({"text": "北京"}, ValueError, r"needs 'text' and 'links'.*got \['text'\]"),
         ({"text": None, "links": []}, TypeError, "text is None, a NoneType; give a text"),
         ({"text": "北京", "links": [[0, 2]]}, TypeError, r"links hold \[0, 2\]; each is \[start, end, entity\]"),
-        ({"text": "北京", "links": [[0, "2", "Q1"]]}, TypeError, "goes from 0 to '2'; give numbers of characters"),
+        (
+            {"text": "北京", "links": [[0, "2", "Q1"]]},
+            TypeError,
+            "a link's end='2': give a whole number; of a character",
+        ),
         ({"text": "北京", "links": [[0, 2, 7]]}, TypeError, "entity is 7, a int; give an id, a text"),
         ({"text": "北京", "links": [[1, 1, "Q1"]]}, ValueError, r"link \(1, 1, 'Q1'\) does not lie in a text of 2"),
         ({"text": "北京", "links": [[0, 2, "Q9"]]}, ValueError, "the knowledge base has no entity 'Q9'"),
@@ -245,3 +251,43 @@ def test_links_that_cannot_be_are_refused(example: dict[str, object], error: typ
     two = {"text": "北京", "links": [[0, 2, "Q1"], [0, 2, "Q3"]]}
     with pytest.raises(ValueError, match="characters 0 to 2 have two entities, 'Q1' and 'Q3'"):
         read_links(two)
+
+
+def test_one_text_is_no_list_and_no_id_is_no_entity() -> None:
+    with pytest.raises(TypeError, match=r"what 'a' stands for is one text, 'Q12'; give a list of ids"):
+        AliasIndex({"a": "Q12"})
+    with pytest.raises(ValueError, match=r"the name 'a' stands for no entity"):
+        AliasIndex({"a": ()})
+    with pytest.raises(TypeError, match=r"texts is one text, '苹果'; give a list of them"):
+        MentionPrior.count(AliasIndex({"苹果": ("Q1",)}), "苹果", [[], []])
+
+
+def test_counts_that_cannot_be_are_named(tmp_path: Path) -> None:
+    for smoothing in (math.inf, math.nan, 1e-20):
+        with pytest.raises(ValueError, match=r"smoothing=.*: give a finite number at least 1e-06"):
+            MentionPrior({}, {}, smoothing)
+    assert 0 < MentionPrior({"a": 10**9}, {"a": {"Q1": 10**9}}, 1e-6).probability("a") < 1
+    with pytest.raises(ValueError, match=r"'a' was linked 2 times and seen 1 times"):
+        MentionPrior({"a": 1}, {"a": {"Q1": 2}}).probability("a")
+    path = tmp_path / "prior.json"
+    once = {"a": 1}
+    for seen, linked in (([], {}), ({"a": "1"}, {}), (once, once), (once, {"a": {"Q1": 2}}), (once, 3)):
+        path.write_text(json.dumps({"smoothing": 1, "seen": seen, "linked": linked}), "utf-8")
+        with pytest.raises(ValueError, match=r"prior\.json holds no prior: .*; write it again"):
+            MentionPrior.read(path)
+
+
+def test_numbers_of_numpy_are_places_and_others_are_not(tmp_path: Path) -> None:
+    assert read_links({"text": "在北京", "links": [[np.int64(1), np.int32(3), "Q1"]]})[0].mention == "北京"
+    with pytest.raises(TypeError, match=r"a link's start=True: give a whole number"):
+        read_links({"text": "在北京", "links": [[True, 3, "Q1"]]})
+    with pytest.raises(TypeError, match=r"most=1.5: give a whole number at least 1"):
+        choose_links("", [], [], most=1.5)  # type: ignore[arg-type]
+    for threshold in ("0.5", None):
+        with pytest.raises(TypeError, match=r"threshold=.*: give a finite number above 0 and below 1"):
+            choose_links("", [], [], threshold=threshold)  # type: ignore[arg-type]
+    path = tmp_path / "linked.jsonl"
+    for links in ("null", "5", '"ab"'):
+        path.write_text(f'{{"text": "在北京", "links": {links}}}\n', "utf-8")
+        with pytest.raises(TypeError, match=r"linked\.jsonl, line 1: links is .*; give a list"):
+            read_linked(path)

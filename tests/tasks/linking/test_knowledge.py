@@ -35,7 +35,7 @@ def test_entries_of_one_entity_give_its_id() -> None:
     [
         ([], "the knowledge base is empty; give at least one entry"),
         ([Entry("a", "甲"), Entry("b", "乙"), Entry("a", "丙")], "entries 0 and 2 have one id, 'a'"),
-        ([Entry("a", "甲", (" ",))], r"entry 0 has the id 'a' and the names \('甲', ' '\); none may be blank"),
+        ([Entry("a", "甲", (" ",))], r"entry 0: an alias is ' '; give one that is not blank"),
         ([Entry("a", "甲", same_as="z")], "'a' is the same as 'z', which the knowledge base does not have"),
         ([Entry("a", "甲", same_as="a")], r"in a circle: 'a' -> 'a'"),
         (
@@ -131,3 +131,29 @@ def test_facts_can_be_left_out_and_entries_lead_to_their_entity() -> None:
         Descriptions(base, TOKENIZER, 0)
     with pytest.raises(ValueError, match="has no entity 'z'"):
         Descriptions(base, TOKENIZER)("z")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Entry("Q1", "苹果", "苹果公司"), r"entry 0: aliases is '苹果公司'; give a list"),  # type: ignore[arg-type]
+        (Entry(1, "苹果"), r"entry 0: id is 1, a int; give a text"),  # type: ignore[arg-type]
+        (Entry("Q1", "苹果", facts=("红",)), r"entry 0: facts hold '红'"),  # type: ignore[arg-type]
+        (Entry("Q1", "苹果", description=None), r"entry 0: description is None"),  # type: ignore[arg-type]
+    ],
+)
+def test_entries_that_could_not_be_read_again_are_refused(entry: Entry, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        KnowledgeBase([entry])
+
+
+def test_long_chains_of_one_entity_are_resolved() -> None:
+    """A step per pair of entries would take minutes."""
+    chain = [Entry(str(place), "甲", same_as=str(place + 1)) for place in range(30_000)]
+    assert KnowledgeBase([*chain, Entry("30000", "乙")]).resolve("0") == "30000"
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"text of row 1 has a lone surrogate, '\\ud83d', at character 0"):
+        KnowledgeBase([Entry("a", "甲"), Entry("b", "乙", facts=(("色", "\ud83d"),))]).save(tmp_path / "base.jsonl")
+    assert not list(tmp_path.iterdir())

@@ -134,9 +134,9 @@ def test_predictions_follow_what_they_are_given(encoder: str) -> None:
         linker.predict("酒店")
     with pytest.raises(TypeError, match="text 0 is a NoneType, None; give strings"):
         linker.predict([None])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="threshold=0 must be a probability"):
+    with pytest.raises(ValueError, match="threshold=0: give a finite number above 0 and below 1; it is a probability"):
         linker.predict(TEXTS, threshold=0)
-    with pytest.raises(ValueError, match="most=0 chooses nothing"):
+    with pytest.raises(ValueError, match="most=0: give a whole number at least 1; or None"):
         linker.predict(TEXTS, most=0)
 
 
@@ -188,7 +188,7 @@ def test_counts_alone_link_too() -> None:
     assert PriorLinker(BASE).predict(["天气"]) == [[]]  # a half of a half is not more probable than none
     with pytest.raises(TypeError, match="knowledge_base is a str; give a KnowledgeBase"):
         PriorLinker("base.jsonl")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="least_prior=2 must be a probability"):
+    with pytest.raises(ValueError, match="least_prior=2: give a finite number at least 0 and below 1"):
         PriorLinker(BASE, least_prior=2)
 
 

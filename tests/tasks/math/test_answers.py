@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.tasks.math import TOLERANCE, ExpressionError, same_answer, score_answers
+from nlpkit.tasks.math import TOLERANCE, ExpressionError, evaluate, same_answer, satisfies, score_answers
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_the_tolerance_may_be_changed() -> None:
 
 @pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
 def test_a_tolerance_out_of_range(tolerance: float) -> None:
-    with pytest.raises(ValueError, match=r"tolerance .* must be 0 or more"):
+    with pytest.raises(ValueError, match=r"tolerance=.*: give a finite number at least 0"):
         same_answer(1, 1, tolerance)
 
 
@@ -99,3 +102,38 @@ def test_scores_of_nothing_and_of_unreadable_answers() -> None:
         score_answers(["1", "2"], ["1", "80千米"])
     with pytest.raises(ValueError, match="unknown form 'polish'"):
         score_answers(["1"], ["1"], form="polish")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.float32(3), Decimal("3.0"), Fraction(3)])
+def test_numbers_of_every_kind_are_answers(number: Any) -> None:
+    assert same_answer(number, "3") and same_answer("3", number) and not same_answer("4", number)
+    assert evaluate("x*2", {"x": number}) == 6 and satisfies("x=3", [number])
+
+
+def test_rounded_numbers_of_every_kind_have_a_tolerance() -> None:
+    assert same_answer("1/3", np.float32(1 / 3)) and same_answer("1/3", Decimal("0.33333"))
+    assert same_answer(np.float32(1 / 3), "1/3") and not same_answer(np.int64(50001), "50000")
+
+
+def test_one_text_is_no_list_and_nothing_is_no_equation() -> None:
+    with pytest.raises(TypeError, match=r"equations is one text, '11'; give a list of them"):
+        score_answers("11", ["1", "1"])
+    with pytest.raises(TypeError, match=r"gold is one text, '11'; give a list of answers"):
+        score_answers(["1", "1"], "11")
+    with pytest.raises(TypeError, match=r"answers is one text, '1'; give a list of numbers"):
+        satisfies("x=1", "1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"an equation must be a text; this is a NoneType, None"):
+        score_answers([None], ["1"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"a system must be a text; this is a NoneType, None"):
+        satisfies(None, [1])  # type: ignore[arg-type]
+
+
+def test_what_is_no_number_is_no_value_of_an_unknown() -> None:
+    with pytest.raises(ExpressionError, match=r"'x': x is nan, which is no number"):
+        evaluate("x", {"x": math.nan})
+    with pytest.raises(TypeError, match=r"x must be a number; it is a str, '1'"):
+        evaluate("x", {"x": "1"})  # type: ignore[dict-item]
+    with pytest.raises(ExpressionError, match=r"answer 0 is inf, which is no number"):
+        satisfies("x=1", [math.inf])
+    with pytest.raises(TypeError, match=r"answer 1 must be a number; it is a bool, 'True'"):
+        satisfies("x=1", [1, True])

@@ -8,11 +8,13 @@ from hypothesis import given
 from nlpkit.tasks.math import (
     FORMS,
     ExpressionError,
+    Form,
     evaluate,
     evaluate_postfix,
     normalise_equation,
     read_equation,
     to_infix,
+    to_postfix,
     write_equation,
 )
 from tests.tasks.math.trees import ARITHMETIC, Arithmetic
@@ -96,3 +98,26 @@ def test_an_unknown_form_is_named() -> None:
 
 def test_spaces_within_a_generated_infix_equation_count_for_nothing() -> None:
     assert read_equation("( 7 0 + 6 ) / 4") == read_equation("(70+6)/4")
+
+
+@pytest.mark.parametrize("text", ["+".join(["1%"] * 2000), "2**-" * 150 + "1"])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_can_be_read(text: str, form: Form) -> None:
+    """Written out, percent and signs take more room than there is."""
+    try:
+        written = write_equation(text, form)
+    except ExpressionError as error:
+        assert "written out it has" in str(error)
+    else:
+        assert to_infix(read_equation(written, form)) == to_infix(to_postfix(text))
+
+
+def test_what_is_no_text_is_no_equation() -> None:
+    with pytest.raises(TypeError, match=r"an equation must be a text; this is a NoneType, None"):
+        read_equation(None)  # type: ignore[arg-type]
+
+
+def test_wide_letters_are_unknowns_and_a_zero_begins_no_thousands() -> None:
+    assert evaluate("Ｙ＝3") == evaluate("ｘ＝3") == 3
+    with pytest.raises(ExpressionError, match=r"a comma parts thousands"):
+        evaluate("0,123")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlpkit.tasks.math import evaluate, normalise_equation, normalise_problem
+from nlpkit.tasks.math import ExpressionError, evaluate, normalise_equation, normalise_problem
 from tests.tasks.math.trees import ARITHMETIC, Arithmetic
 
 SPELLINGS = [
@@ -31,6 +31,16 @@ SPELLINGS = [
     ("占全书的(3/5)，", "占全书的3/5，"),
     ("占((3)/(5))。", "占3/5。"),
     ("8/(1/5)=多少", "8/(1/5)=多少"),
+    ("8/  (1/5)", "8/  (1/5)"),
+    ("16  /  22%", "16  /  (22/100)"),
+    ("8/       20%，2 ^ \t 50%", "8/       (20/100)，2 ^ \t (50/100)"),
+    ("（(7/3)），(（7/3） )", "7/3，7/3"),
+    ("（(1/2)的人）", "（1/2的人）"),
+    ("(1/5)（1/5）", "(1/5)（1/5）"),
+    ("(1/3),(100/3)和1,(200/3)", "1/3,(100/3)和1,(200/3)"),
+    ("长1又((1)/(3))米", "长(1+1/3)米"),
+    ("3  (20%)，3又 (20%)", "3  (20%)，3又 (20%)"),
+    ("增长20%,50%和20%,500%", "增长20/100,50/100和20%,500/100"),
     ("(1/5)x+15=60", "(1/5)x+15=60"),
     ("(1/5)*3", "(1/5)*3"),
     ("2*(1/5)", "2*(1/5)"),
@@ -60,6 +70,24 @@ def test_a_second_call_changes_nothing(normal: str) -> None:
     assert normalise_problem(normal) == normal
 
 
+PIECES = st.sampled_from(
+    ["1", "2", "300", "(", ")", "（", "）", "+", "-", "*", "/", "**", "^", ":", "%", "  ", "\t", "\u3000 \n", ".", ",",
+     "又", "(1/5)", "（1/5）", "((1)/(3))", "1(1/2)", "20%", "(100/3)", "200%"]
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(PIECES, max_size=9).map("".join))
+def test_whatever_stands_between_values_are_kept_and_a_second_call_changes_nothing(text: str) -> None:
+    normal = normalise_problem(text)
+    assert normalise_problem(normal) == normal
+    try:
+        value = evaluate(text)
+    except ExpressionError:
+        return
+    assert evaluate(normal) == value
+
+
 @given(ARITHMETIC.filter(lambda expression: expression.value is not None), st.sampled_from(["", "计算：", "．"]))
 def test_arithmetic_in_a_problem_keeps_its_value(expression: Arithmetic, before: str) -> None:
     found = normalise_problem(f"{before}{expression.text}，得多少．").removeprefix(before)
@@ -81,7 +109,10 @@ def test_a_number_of_a_problem_stands_in_its_equation(whole: int, top: int, more
     assert normalise_problem(f"甲是{percent}%，") == f"甲是{normalise_equation(f'{percent}%')}，"
 
 
-@pytest.mark.parametrize("piece", ["1", "(", "1 ", "1(", "1(1", "(1/2", "1,000", "1又", "1%", " ", "( "])
+PARTS_OF_NUMBERS = ["1", "(", "1 ", "1(", "1(1", "(1/2", "1,000", "1又", "1%", " ", "( ", "（", "(1/2) ", "1% "]
+
+
+@pytest.mark.parametrize("piece", PARTS_OF_NUMBERS)
 def test_long_runs_of_one_piece_come_to_an_end(piece: str) -> None:
     """A step per pair of characters would take hours."""
     assert normalise_problem(piece * 300_000)

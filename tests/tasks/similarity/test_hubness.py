@@ -66,3 +66,8 @@ def test_a_picture_counts_antihubs_apart(tmp_path: Path) -> None:
     assert drawn == (tmp_path / "two" / "one.svg").read_text("utf-8")
     with pytest.raises(ValueError, match=r"reports of k \[2, 3\] cannot be compared"):
         plot_occurrences({"before": before, "after": hubness_of(np.array([1, 2]), 3)}, tmp_path / "one.svg")
+
+
+def test_negative_occurrences_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"occurrences\[0\]=-1: give how often each point occurs, 0 or more"):
+        hubness_of(np.array([-1, 3]), 1)

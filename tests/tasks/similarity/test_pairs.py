@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 from pathlib import Path
 
 import pytest
 
-from nlpkit.tasks.similarity import TextPair, index_texts, likenesses, read_pairs
+from nlpkit.tasks.similarity import TextPair, index_texts, likenesses, read_pairs, text_rows
 
 PAIRS = [TextPair("天冷", '他说"冷"', "1"), TextPair("雨,大", "天冷", "0")]
 FILES = {
@@ -74,3 +75,38 @@ def test_public_sets_are_read(shared_data: Path) -> None:
     for name, count in sets.items():
         pairs = read_pairs(shared_data / "similarity-zh" / f"{name}.xz")
         assert len(pairs) == count and set(likenesses(pairs).tolist()) <= set(range(6))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"sentence1": None, "sentence2": "二", "label": 1}, "has None as a sentence; give a text"),
+        ({"sentence1": "一", "sentence2": ["二"], "label": 1}, r"has \['二'\] as a sentence"),
+        ({"sentence1": "一", "sentence2": "二", "label": None}, "has the label None; give a text or a number"),
+        ({"sentence1": "一", "sentence2": "二", "label": True}, "has the label True; give a text or a number"),
+    ],
+)
+def test_json_of_another_kind_is_named(record: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    with pytest.raises(ValueError, match=rf"a\.jsonl, line 1 {message}"):
+        read_pairs(path)
+
+
+def test_headers_are_those_of_tables(tmp_path: Path) -> None:
+    table, lines = tmp_path / "a.tsv", tmp_path / "a.jsonl"
+    table.write_text("\n\nsentence1\tsentence2\tlabel\n一\t二\t1\n三\t四\tscore\n", "utf-8")
+    assert read_pairs(table) == [TextPair("一", "二", "1"), TextPair("三", "四", "score")]
+    lines.write_text('{"sentence1": "一", "sentence2": "二", "label": "score"}\n', "utf-8")
+    assert read_pairs(lines) == [TextPair("一", "二", "score")]
+
+
+def test_what_are_no_pairs_of_texts_is_named() -> None:
+    with pytest.raises(ValueError, match=r"pair 0, counted from 0, has the label None, which is no number"):
+        likenesses([TextPair("一", "二", None)])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"pairs is one text, 'x'"):
+        likenesses("x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not one text"):
+        text_rows("天气好")
+    with pytest.raises(TypeError, match=r"text 1 is a float"):
+        text_rows(["好", float("nan")])  # type: ignore[list-item]

@@ -119,7 +119,7 @@ def test_what_cannot_be_scored_is_named() -> None:
         Retriever(POINTS, LocalScaling(), metric="dot")
     with pytest.raises(ValueError, match=r"k=10: a query has 2 points that can be neighbours"):
         Retriever(POINTS, CSLS(), references=POINTS[:2])
-    with pytest.raises(ValueError, match=r"temperature=0 must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature=0: give a finite number at least 1e-06"):
         InvertedSoftmax(0)
     with pytest.raises(ValueError, match=r"references has 3 dimensions and the others have 4"):
         Retriever(POINTS, CSLS(), references=POINTS[:, :3])
@@ -130,3 +130,25 @@ def test_what_cannot_be_scored_is_named() -> None:
         retriever.score_pairs(np.array([[0, 30]]))
     with pytest.raises(ValueError, match=r"queries: row 0 holds NaN"):
         retriever.search(np.full((1, 4), np.nan))
+
+
+def test_settings_that_cannot_be_are_named() -> None:
+    for make in (CSLS, LocalScaling):
+        for k in (2.5, True, "3"):
+            with pytest.raises(TypeError, match=r"k=.*: give a whole number at least 1"):
+                make(k)  # type: ignore[arg-type]
+    for temperature in (True, "1"):
+        with pytest.raises(TypeError, match=r"temperature=.*: give a finite number"):
+            InvertedSoftmax(temperature)  # type: ignore[arg-type]
+    for temperature in (float("inf"), float("nan"), 0, 1e-320):
+        with pytest.raises(ValueError, match=r"temperature=.*: give a finite number at least 1e-06"):
+            InvertedSoftmax(temperature)
+    with pytest.raises(ValueError, match=r"InvertedSoftmax has no other point to compare the only one with"):
+        Retriever(POINTS[:1], InvertedSoftmax()).search(QUERIES, 1)
+
+
+def test_copies_have_the_least_unit() -> None:
+    """In fp32, as among more than 25 points distances come out of products of matrices."""
+    points = torch.cat([torch.from_numpy(POINTS).float() + 100, torch.full((12, 4), 100.0)])
+    scores = Retriever(points, LocalScaling(3), metric="euclidean").search(k=3).scores
+    assert scores[-12:].abs().max() == 0

@@ -85,12 +85,54 @@ def test_what_does_not_vary_is_named() -> None:
         Whitening.fit(np.full((9, 4), 0.3), 1)
     with pytest.raises(ValueError, match=r"embeddings of one text do not vary"):
         Whitening.fit(np.ones((1, 3)))
-    with pytest.raises(ValueError, match=r"dimensions=0 must be from 1 to the embeddings' 3"):
+    with pytest.raises(ValueError, match=r"dimensions=0: give a whole number at least 1 and at most 3"):
         Whitening.fit(np.ones((4, 3)), 0)
     with pytest.raises(ValueError, match=r"row 2 holds NaN"):
         Whitening.fit(np.array([[1.0], [2.0], [np.nan]]))
     with pytest.raises(ValueError, match=r"embeddings has 2 dimensions and the others have 3"):
         Whitening.fit(mixed(0, 20, 3)).transform(np.ones((1, 2)))
+
+
+def test_embeddings_of_any_size_are_whitened() -> None:
+    points = mixed(6, 60, 3)
+    for size in (1e200, 1e-200):
+        white = Whitening.fit(points * size).transform(points * size)
+        np.testing.assert_allclose(white, Whitening.fit(points).transform(points), atol=1e-7)
+    for dimensions in (2.0, True):
+        with pytest.raises(TypeError, match=r"dimensions=.*: give a whole number at least 1 and at most 3"):
+            Whitening.fit(points, dimensions)  # type: ignore[arg-type]
+
+
+def test_directions_that_fp32_cannot_hold_are_refused() -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'similarity'")
+    points = np.random.default_rng(7).normal(size=(200, 3)) * [1.0, 1e-2, 1e-5] + 10
+    whitening = Whitening.fit(points)
+    with pytest.raises(ValueError, match=r"of the 3 dimensions that are kept, fp32 holds 2 .* with dimensions=2"):
+        whitening.module()
+    dense = Whitening.fit(points, 2).module()
+    found = dense({"sentence_embedding": torch.from_numpy(points).float()})["sentence_embedding"]
+    np.testing.assert_allclose(found, whitening.transform(points)[:, :2], atol=0.02)
+
+
+class Shallow:
+    """An encoder whose embeddings hardly vary in their last direction."""
+
+    prompts: dict[str, str] = {}  # noqa: RUF012
+    default_prompt_name = similarity_fn_name = None
+    device = "cpu"
+
+    def __iter__(self) -> Any:
+        return iter([torch.nn.Identity()])
+
+    def encode(self, texts: list[str], **settings: Any) -> np.ndarray:
+        return np.random.default_rng(7).normal(size=(len(texts), 3)) * [1.0, 1e-2, 1e-5] + 10
+
+
+def test_an_encoder_keeps_what_fp32_can_hold() -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'similarity'")
+    assert whiten_encoder(Shallow(), ["好"] * 200)[-1].out_features == 2  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"texts is one text, '文本'; give a list of them"):
+        whiten_encoder(Shallow(), "文本")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

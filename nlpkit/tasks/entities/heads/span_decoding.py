@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.losses.multi_label.zlpr import zlpr_probabilities
 from nlpkit.tasks.entities.heads.span_scores import SpanScores
@@ -53,8 +54,7 @@ def find_spans(scores: SpanScores, threshold: float = 0.5) -> list[UnitSpan]:
         >>> find_spans(SpanScores(torch.tensor([[[[2.0, -1.0], [-torch.inf, 0.5]]]])))
         [UnitSpan(text=0, first=0, last=0, type=0, score=0.98...), UnitSpan(text=0, first=1, last=1, ...)]
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
+    checked_number("threshold", threshold, above=0, below=1, hint="it is a probability")
     level = float(torch.logit(torch.tensor(threshold, dtype=torch.float64))) / 2
     few = max(1, _AT_A_TIME // max(1, scores.pairs[:, :1].numel()))
     found: list[UnitSpan] = []

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nlpkit.losses.labels import signed
 from nlpkit.losses.loss import Loss, at_least_fp32
-from nlpkit.losses.multi_label.sparse_zlpr import sparse_zlpr
+from nlpkit.losses.multi_label.sparse_zlpr import zlpr_of_indices
 from nlpkit.tasks.entities.heads.span_scores import SpanScores
 
 #: Scores of so many spans and types are there at a time, where they must be.
@@ -53,11 +53,11 @@ def span_zlpr(scores: SpanScores, entities: Tensor, counts: Tensor) -> Tensor:
     if scores.starts is None or scores.ends is None:
         labels = lists.new_full((len(counts) * scores.types, lists.shape[1]), -100)
         labels[groups] = lists
-        return sparse_zlpr(scores.pairs.flatten(-2).flatten(0, 1), labels).view(-1, scores.types).mean(dim=1)
+        return zlpr_of_indices(scores.pairs.flatten(-2).flatten(0, 1), labels).view(-1, scores.types).mean(dim=1)
     text, kind = groups // scores.types, groups % scores.types
     absent = torch.logaddexp(type_log_sums(scores), scores.pairs.new_zeros(()))  # (batch, types)
     whole = scores.pairs[text, 0] + scores.starts[text, kind, :, None] + scores.ends[text, kind, None, :]
-    present = sparse_zlpr(whole.flatten(-2), lists)  # (groups,)
+    present = zlpr_of_indices(whole.flatten(-2), lists)  # (groups,)
     return absent.flatten().index_put((groups,), present).view(-1, scores.types).mean(dim=1)
 
 

@@ -191,5 +191,7 @@ class EntityCollator:
 
 
 def _padded(rows: Sequence[Sequence[Any]], filling: int | bool) -> Tensor:
-    width = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[filling] * (width - len(row))] for row in rows]).reshape(len(rows), width)
+    width = max((len(row) for row in rows), default=0) or 1  # of empty texts alone, one position that is no unit
+    dtype = torch.bool if isinstance(filling, bool) else torch.long
+    padded = [[*row, *[filling] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=dtype).reshape(len(rows), width)

@@ -76,7 +76,7 @@ def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[
     words: list[str] = []
     labels: list[str] = []
     for number, line in enumerate(lines, start=1):
-        columns = line.split()
+        columns = re.findall("[^ \\t\\r\\n]+", line.removeprefix("\ufeff")) if line.strip() else []
         if not columns or columns[0] == "-DOCSTART-":
             if words:
                 yield _example(words, labels)

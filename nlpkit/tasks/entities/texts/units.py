@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nlpkit.checked_number import checked_number
 from nlpkit.labels.spans import Span, bio_to_spans
 
 Offsets = Sequence[tuple[int, int]]
@@ -49,26 +50,37 @@ def read_spans(example: Mapping[str, Any]) -> list[Span] | None:
     if labels is not None and spans is not None:
         raise ValueError("an example has both 'labels' and 'spans'; give one")
     if labels is not None:
+        if not isinstance(labels, Sequence) or not all(isinstance(label, str) for label in labels):
+            raise TypeError(f"labels is {labels!r}; give a list of BIO labels, one per character")
         if len(labels) != len(text):
             raise ValueError(f"{len(labels)} labels for {len(text)} characters; white space counts")
         return bio_to_spans(labels)
     if spans is None:
         return None
-    found = {_span(span) for span in spans}
+    if not isinstance(spans, Iterable) or isinstance(spans, str):
+        raise TypeError(f"spans is {spans!r}; give a list, [] where there are none")
+    found = {as_span(span) for span in spans}
     for span in found:
         if not 0 <= span.start < span.end <= len(text):
             raise ValueError(f"span {tuple(span)} does not lie in a text of {len(text)} characters")
     return sorted(found)
 
 
-def _span(given: Any) -> Span:
+def as_span(given: Any) -> Span:
+    """A span out of a triple of start, end and type, or a mapping with ``start``, ``end`` and ``label``.
+
+    Raises:
+        TypeError: it is neither.
+    """
     try:
         start, end, label = (given[name] for name in Span._fields) if isinstance(given, Mapping) else given
     except (KeyError, TypeError, ValueError):
         raise TypeError(f"span {given!r} must be (start, end, type), or have start, end and label") from None
-    if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
+    if not isinstance(label, str):
         raise TypeError(f"span {given!r} must be two whole numbers, start and end, and the name of a type")
-    return Span(start, end, label)
+    for place in (start, end):
+        checked_number(f"span {given!r} must be two whole numbers and a type; its place", place, whole=True)
+    return Span(int(start), int(end), label)
 
 
 def outermost(spans: Iterable[Span]) -> list[Span]:

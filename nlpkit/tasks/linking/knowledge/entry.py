@@ -53,14 +53,31 @@ def read_entry(record: Mapping[str, Any]) -> Entry:
     for field in ("id", "name"):
         if field not in record:
             raise ValueError(f"an entry needs 'id' and 'name'; there is no {field!r}")
-    same_as = record.get("same_as")
+    given = {name: record[name] for name in Entry._fields if record.get(name) is not None}
+    return checked_entry(Entry(**{"id": record["id"], "name": record["name"], **given}))
+
+
+def checked_entry(entry: Entry) -> Entry:
+    """An entry whose fields are what they should be, with tuples for lists.
+
+    Args:
+        entry: made by a user, or read.
+
+    Raises:
+        TypeError: a field is of another kind, such as one text for the aliases.
+        ValueError: an id, a name or a predicate is blank.
+
+    Example:
+        >>> checked_entry(Entry("Q1", "苹果", ["苹果公司"])).aliases
+        ('苹果公司',)
+    """
     return Entry(
-        _text(record["id"], "id"),
-        _text(record["name"], "name"),
-        tuple(_text(alias, "an alias") for alias in _list(record.get("aliases"), "aliases")),
-        _text(record.get("description") or "", "description", blank=True),
-        tuple(_fact(fact) for fact in _list(record.get("facts"), "facts")),
-        None if same_as is None else _text(same_as, "same_as"),
+        _text(entry.id, "id"),
+        _text(entry.name, "name"),
+        tuple(_text(alias, "an alias") for alias in _list(entry.aliases, "aliases")),
+        _text(entry.description, "description", blank=True),
+        tuple(_fact(fact) for fact in _list(entry.facts, "facts")),
+        None if entry.same_as is None else _text(entry.same_as, "same_as"),
     )
 
 
@@ -73,8 +90,6 @@ def _text(value: Any, field: str, *, blank: bool = False) -> str:
 
 
 def _list(value: Any, field: str) -> Sequence[Any]:
-    if value is None:
-        return ()
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{field} is {value!r}; give a list")
     return value

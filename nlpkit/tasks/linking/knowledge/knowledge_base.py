@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nlpkit.files import whole_file
-from nlpkit.tasks.linking.knowledge.entry import Entry, read_entry
+from nlpkit.tasks.linking.knowledge.entry import Entry, checked_entry, read_entry
 from nlpkit.text_files import read_records
+from nlpkit.wobert.tokenizing.sources import not_unicode
 
 
 class KnowledgeBase:
@@ -19,6 +20,7 @@ class KnowledgeBase:
         entries: at least one, in an order that decides between candidates about which nothing else is known.
 
     Raises:
+        TypeError: a field of an entry is of another kind.
         ValueError: there are no entries, an id comes twice, an id or a name is blank, ``same_as`` names an unknown
             id, or entries are the same as one another in a circle.
 
@@ -39,14 +41,14 @@ class KnowledgeBase:
         for number, entry in enumerate(entries):
             if not isinstance(entry, Entry):
                 raise TypeError(f"entry {number} is a {type(entry).__name__}; give nlpkit.tasks.linking.Entry")
-            if not all(name.strip() for name in (entry.id, *entry.names)):
-                raise ValueError(
-                    f"entry {number} has the id {entry.id!r} and the names {entry.names}; none may be blank"
-                )
-            if entry.id in self.entries:
-                place = list(self.entries).index(entry.id)
-                raise ValueError(f"entries {place} and {number} have one id, {entry.id!r}; give each its own")
-            self.entries[entry.id] = entry
+            try:
+                checked = checked_entry(entry)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"entry {number}: {error}") from error
+            if checked.id in self.entries:
+                place = list(self.entries).index(checked.id)
+                raise ValueError(f"entries {place} and {number} have one id, {checked.id!r}; give each its own")
+            self.entries[checked.id] = checked
         if not self.entries:
             raise ValueError("the knowledge base is empty; give at least one entry")
         self._target = self._resolve()
@@ -75,7 +77,22 @@ class KnowledgeBase:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write a file of JSON lines that ``read`` reads, whole or not at all."""
+        """Write a file of JSON lines that ``read`` reads, whole or not at all.
+
+        Raises:
+            ValueError: a text holds half of a surrogate pair, which no file can hold.
+        """
+        try:
+            self._write(path)
+        except UnicodeEncodeError as error:
+            facts = ([text for fact in entry.facts for text in fact] for entry in self.entries.values())
+            rows = [
+                (entry.id, *entry.names, entry.description, *own)
+                for entry, own in zip(self.entries.values(), facts, strict=True)
+            ]
+            raise not_unicode(rows, error) from error
+
+    def _write(self, path: str | Path) -> None:
         with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
             for entry in self.entries.values():
                 record = {name: value for name, value in entry._asdict().items() if value}
@@ -115,15 +132,18 @@ class KnowledgeBase:
     def _resolve(self) -> dict[str, str]:
         target: dict[str, str] = {}
         for id in self.entries:  # noqa: A001
-            chain = [id]
-            while chain[-1] not in target and (after := self.entries[chain[-1]].same_as) is not None:
+            last = id
+            chain = {last: None}
+            while last not in target and (after := self.entries[last].same_as) is not None:
                 if after not in self.entries:
-                    raise ValueError(f"{chain[-1]!r} is the same as {after!r}, which the knowledge base does not have")
+                    raise ValueError(f"{last!r} is the same as {after!r}, which the knowledge base does not have")
                 if after in chain:
-                    circle = " -> ".join(map(repr, [*chain[chain.index(after) :], after]))
+                    names = list(chain)
+                    circle = " -> ".join(map(repr, [*names[names.index(after) :], after]))
                     raise ValueError(
                         f"entries are the same as one another in a circle: {circle}; one of them must end it"
                     )
-                chain.append(after)
-            target |= dict.fromkeys(chain, target.get(chain[-1], chain[-1]))
+                chain[after] = None
+                last = after
+            target.update(dict.fromkeys(chain, target.get(last, last)))
         return target

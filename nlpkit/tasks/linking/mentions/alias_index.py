@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from nlpkit.extras import install_hint
+from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
 
 
@@ -39,7 +40,8 @@ class AliasIndex:
 
     Raises:
         ModuleNotFoundError: ahocorasick_rs is not installed.
-        ValueError: there are no names, or one is empty.
+        TypeError: a name is no text, or stands for one text in place of a list of ids.
+        ValueError: there are no names, or one is empty, or stands for nothing.
 
     Note:
         Texts and names are compared folded, character by character: without capitals, and full-width letters as
@@ -59,8 +61,13 @@ class AliasIndex:
         self.names, self.whole_words = names, whole_words
         self._entities: dict[str, dict[str, None]] = {}
         for name, ids in names.items():
+            refuse_one_text(f"what {name!r} stands for", ids, "ids")
+            if not isinstance(name, str):
+                raise TypeError(f"a name is {name!r}, a {type(name).__name__}; give a text")
             if not name:
                 raise ValueError("a name is empty; every text would hold it everywhere")
+            if not len(ids):
+                raise ValueError(f"the name {name!r} stands for no entity; give at least one id, or leave it out")
             self._entities.setdefault(fold(name), {}).update(dict.fromkeys(ids))
         if not self._entities:
             raise ValueError("there are no names to look for; give at least one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.linking.link import Link
 from nlpkit.tasks.linking.mentions.alias_index import AliasIndex, Match
 from nlpkit.tasks.linking.mentions.prior import MentionPrior
@@ -53,6 +54,7 @@ def find_mentions(
         By start, then by end; they may overlap.
 
     Raises:
+        TypeError: one of both is no number.
         ValueError: ``least_prior`` is no probability below 1, or ``most_entities`` is below 1.
 
     Example:
@@ -61,10 +63,9 @@ def find_mentions(
         >>> find_mentions("北京有什么", index, prior, least_prior=0.4)
         [Mention(start=0, end=2, entities=('Q3', 'Q2'), prior=0.666..., shares=(0.666..., 0.333...))]
     """
-    if not 0 <= least_prior < 1:
-        raise ValueError(f"least_prior={least_prior} must be a probability from 0 to below 1")
-    if most_entities is not None and most_entities < 1:
-        raise ValueError(f"most_entities={most_entities} leaves no candidate; give at least 1, or None for all")
+    checked_number("least_prior", least_prior, least=0, below=1, hint="it is a probability")
+    if most_entities is not None:
+        checked_number("most_entities", most_entities, least=1, whole=True, hint="or None for all")
     if known is not None:
         prior = prior.without(MentionPrior.count(index, [text], [known]))
     mentions = (as_mention(match, index, prior, most_entities) for match in index.find_all(text))

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.linking.link import Link
 from nlpkit.tasks.linking.mentions.candidates import Mention
 
@@ -37,8 +38,8 @@ def choose_spans(spans: Sequence[tuple[int, int]], gains: Sequence[float], *, mo
     """
     if len(spans) != len(gains):
         raise ValueError(f"{len(spans)} spans and {len(gains)} gains; give one gain per span")
-    if most is not None and most < 1:
-        raise ValueError(f"most={most} chooses nothing; give at least 1, or None for any number")
+    if most is not None:
+        checked_number("most", most, least=1, whole=True, hint="or None for any number")
     for (start, end), gain in zip(spans, gains, strict=True):
         if not start < end:
             raise ValueError(f"span {(start, end)} is empty")
@@ -103,8 +104,7 @@ def choose_links(
         >>> choose_links("北京大学", mentions, logs)
         [Link(start=0, end=2, mention='北京', entity='Q2', score=0.7)]
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
+    checked_number("threshold", threshold, above=0, below=1, hint="it is a probability")
     least = math.log(threshold) - math.log1p(-threshold)
     best = [max(range(1, len(row)), key=row.__getitem__) for row in log_probabilities]
     gains = [row[place] - row[0] - least for row, place in zip(log_probabilities, best, strict=True)]

@@ -6,7 +6,9 @@ from collections import ChainMap, Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
+from nlpkit.checked_number import checked_number
 from nlpkit.files import read_json, write_json
+from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.linking.link import Link
 from nlpkit.tasks.linking.mentions.alias_index import AliasIndex, fold
 
@@ -20,10 +22,11 @@ class MentionPrior:
     Args:
         seen: how often each name, folded, stood in the texts that were counted.
         linked: how often it was linked to each entity.
-        smoothing: occurrences that are added, linked ones and others, and to each entity; above 0.
+        smoothing: occurrences that are added, linked ones and others, and to each entity; from 1e-6 to 1e9.
 
     Raises:
-        ValueError: ``smoothing`` is not above 0.
+        TypeError: ``smoothing`` is no number.
+        ValueError: it is out of its range.
 
     Note:
         Count training texts alone. Even these know their own answers: ``find_mentions(..., known=links)`` leaves the
@@ -45,10 +48,9 @@ class MentionPrior:
         linked: MutableMapping[str, Mapping[str, int]],
         smoothing: float = 1.0,
     ) -> None:
-        if not smoothing > 0:
-            raise ValueError(
-                f"smoothing={smoothing} must be above 0, so that names that were never seen stay possible"
-            )
+        checked_number(
+            "smoothing", smoothing, least=1e-6, most=1e9, hint="it keeps names possible that were never seen"
+        )
         self.seen, self.linked, self.smoothing = seen, linked, smoothing
 
     @classmethod
@@ -64,8 +66,10 @@ class MentionPrior:
             smoothing: as for the class.
 
         Raises:
+            TypeError: one text is given in place of a list.
             ValueError: there are not as many texts as rows of links.
         """
+        refuse_one_text("texts", texts)
         texts, links = list(texts), list(links)
         if len(texts) != len(links):
             raise ValueError(f"{len(texts)} texts and {len(links)} rows of links; give one row per text")
@@ -80,10 +84,16 @@ class MentionPrior:
         return cls(seen, dict(linked), smoothing)
 
     def probability(self, alias: str) -> float:
-        """That a name is linked where it stands in a text, above 0 and below 1; a half where it was never seen."""
+        """That a name is linked where it stands in a text, above 0 and below 1; a half where it was never seen.
+
+        Raises:
+            ValueError: it was linked more often than seen.
+        """
         alias = fold(alias)
-        hits = sum(self.linked.get(alias, {}).values())
-        return (hits + self.smoothing) / (self.seen.get(alias, 0) + 2 * self.smoothing)
+        hits, seen = sum(self.linked.get(alias, {}).values()), self.seen.get(alias, 0)
+        if hits > seen:
+            raise ValueError(f"{alias!r} was linked {hits} times and seen {seen} times; count both in the same texts")
+        return (hits + self.smoothing) / (seen + 2 * self.smoothing)
 
     def entity_probabilities(self, alias: str, entities: Sequence[str]) -> list[float]:
         """That a name which is linked stands for each of some entities.
@@ -132,4 +142,22 @@ class MentionPrior:
         record = read_json(path)
         if missing := {"smoothing", "seen", "linked"} - record.keys():
             raise ValueError(f"{path} holds no prior: {', '.join(sorted(missing))} is missing; write it again")
-        return cls(record["seen"], record["linked"], record["smoothing"])
+        try:
+            _check_counts("seen", record["seen"])
+            if not isinstance(record["linked"], dict):
+                raise TypeError(f"linked is a {type(record['linked']).__name__}; it holds counts by name")
+            for alias, counts in record["linked"].items():
+                _check_counts(f"linked[{alias!r}]", counts)
+            prior = cls(record["seen"], record["linked"], record["smoothing"])
+            for alias in prior.linked:
+                prior.probability(alias)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no prior: {error}; write it again") from error
+        return prior
+
+
+def _check_counts(name: str, counts: object) -> None:
+    if not isinstance(counts, dict):
+        raise TypeError(f"{name} is a {type(counts).__name__}; it holds counts by name")
+    for key, count in counts.items():
+        checked_number(f"{name}[{key!r}]", count, least=0, whole=True)

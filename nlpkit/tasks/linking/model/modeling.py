@@ -14,6 +14,7 @@ from transformers.utils import can_return_tuple
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.sources import find_model
+from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.linking.model.configuration import LinkingConfig
 from nlpkit.wobert.saving import SavedWhole
 
@@ -69,7 +70,7 @@ class LinkingModel(SavedWhole, PreTrainedModel):
         Args:
             source: a folder, the name of a shipped model, or a repository on the Hub.
             *args: as for ``PreTrainedModel.from_pretrained``.
-            **kwargs: likewise.
+            **kwargs: likewise. An encoder is loaded in fp32 whatever it is kept in, unless ``dtype`` says otherwise.
 
         Returns:
             The model, in evaluation mode.
@@ -87,9 +88,7 @@ class LinkingModel(SavedWhole, PreTrainedModel):
         if isinstance(inner, LinkingConfig):
             loaded: LinkingModel = super().from_pretrained(place, *args, **kwargs)
             return loaded
-        if inner.is_encoder_decoder:
-            raise ValueError(f"{source} is an encoder-decoder ({inner.model_type}); give an encoder, such as a BERT")
-        encoder: PreTrainedModel = AutoModel.from_pretrained(place, *args, **kwargs)
+        encoder: PreTrainedModel = encoder_for_head(source, place, inner, *args, **kwargs)
         # A configuration makes its parts forget theirs (transformers 5.23.0), and without one masks are not applied.
         attention = encoder.config._attn_implementation
         config = LinkingConfig(encoder=encoder.config)

@@ -27,6 +27,7 @@ def faiss_search(queries: Tensor, index: Tensor, k: int, metric: Metric, *, same
 
     Raises:
         ModuleNotFoundError: faiss is not installed.
+        ValueError: a number is too large for fp32.
 
     Note:
         It computes as many products as the exact search. How the two compare in time is in docs/similarity.md.
@@ -36,9 +37,11 @@ def faiss_search(queries: Tensor, index: Tensor, k: int, metric: Metric, *, same
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"faiss_search needs faiss; {install_hint('faiss')}", name="faiss") from error
     flat = (faiss.IndexFlatL2 if metric == "euclidean" else faiss.IndexFlatIP)(index.shape[1])
-    flat.add(_plain(index))
+    # Of distances faiss takes products, too, in which the digits of points far from 0 would cancel.
+    centre = index.double().mean(dim=0) if metric == "euclidean" else index.new_zeros(())
+    flat.add(_plain(index - centre))
     wanted = min(k + same + 1, len(index))  # itself, and one more to see whether the edge is clear
-    raw_scores, raw_places = flat.search(_plain(queries), wanted)
+    raw_scores, raw_places = flat.search(_plain(queries - centre), wanted)
     scores = torch.from_numpy(raw_scores).to(queries)
     places = torch.from_numpy(raw_places).to(queries.device)
     if metric == "euclidean":
@@ -69,4 +72,7 @@ def _searched_again(queries: Tensor, index: Tensor, k: int, metric: Metric, rows
 
 
 def _plain(points: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(points.float().cpu().numpy())
+    narrow = points.float()
+    if not narrow.isfinite().all():
+        raise ValueError("embeddings hold numbers too large for fp32, in which faiss computes: use exact_search")
+    return np.ascontiguousarray(narrow.cpu().numpy())

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpkit.embeddings import Embeddings
 from nlpkit.tasks.similarity.retrieval.neighbours import Engine
-from nlpkit.tasks.similarity.retrieval.points import Embeddings, Metric
+from nlpkit.tasks.similarity.retrieval.points import Metric
 from nlpkit.tasks.similarity.retrieval.rerankers import Reranker
 from nlpkit.tasks.similarity.retrieval.retriever import Retriever
 
@@ -108,13 +109,16 @@ def hubness_of(occurrences: np.ndarray, k: int) -> HubnessReport:
         The report.
 
     Raises:
-        ValueError: nobody occurs.
+        ValueError: nobody occurs, or a number of occurrences is negative.
 
     Example:
         >>> report = hubness_of(np.array([4, 0, 0, 0]), 1)
         >>> report.antihubs, report.hubs, report.gini, report.robin_hood
         (0.75, 0.25, 0.75, 0.75)
     """
+    if (occurrences < 0).any():
+        place = int((occurrences < 0).argmax())
+        raise ValueError(f"occurrences[{place}]={occurrences[place]}: give how often each point occurs, 0 or more")
     total = int(occurrences.sum())
     if total == 0:
         raise ValueError("no point occurs: count the neighbours of at least one query")

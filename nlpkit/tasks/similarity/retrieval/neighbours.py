@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nlpkit.tasks.similarity.retrieval.points import Embeddings, Metric, as_points, prepared, similarities
+from nlpkit.checked_number import checked_number
+from nlpkit.embeddings import Embeddings, as_points
+from nlpkit.tasks.similarity.retrieval.points import Metric, moved_to, prepared, similarities
 
 #: Queries and points whose scores are held at a time: 32 MiB in fp32, and a few times that while they are ranked.
 ROWS, COLUMNS = 1024, 8192
@@ -57,6 +59,7 @@ def nearest_neighbours(
         Scores and places, on the index's device.
 
     Raises:
+        TypeError: ``k`` is no whole number, or embeddings hold no real numbers.
         ValueError: ``k`` is below 1 or above what there is; embeddings are empty, of another dimension, or not finite.
 
     Note:
@@ -72,7 +75,7 @@ def nearest_neighbours(
         (points,) = prepared(metric, points)
         asking = points
     else:
-        asking = as_points(queries, "queries", points.shape[1]).to(points)
+        asking = moved_to(as_points(queries, "queries", points.shape[1]), points, "queries")
         points, asking = prepared(metric, points, asking)
     check_k(k, len(points) - (queries is None))
     return (engine or exact_search)(asking, points, k, metric, same=queries is None)
@@ -82,8 +85,10 @@ def check_k(k: int, available: int) -> None:
     """See that so many neighbours exist.
 
     Raises:
+        TypeError: it is no whole number.
         ValueError: they do not.
     """
+    checked_number("k", k, whole=True)
     if not 1 <= k <= available:
         raise ValueError(f"k={k}: a query has {available} points that can be neighbours; give 1 to {available}")
 

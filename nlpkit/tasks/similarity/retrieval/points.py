@@ -1,63 +1,39 @@
-"""Embeddings as points, and how near two of them are."""
+"""How near points are to one another."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from nlpkit.embeddings import unit_rows
 
 #: ``"cosine"`` and ``"dot"`` are similarities; of ``"euclidean"`` the score is the distance below zero.
 Metric = Literal["cosine", "dot", "euclidean"]
 METRICS = ("cosine", "dot", "euclidean")
-Embeddings = Tensor | np.ndarray
+
+#: Squared distances below this share of the points' own squares are computed again.
+_NEAR = 1e-6
+#: Numbers of differences that are held for that.
+_AT_A_TIME = 2**24
 
 
-def as_points(embeddings: Embeddings, name: str, dimension: int | None = None) -> Tensor:
-    """Embeddings as a tensor that can be computed with.
-
-    Args:
-        embeddings: shape ``(points, dimension)``; of half precision they become fp32.
-        name: of the argument, for errors.
-        dimension: what they must have.
-
-    Returns:
-        A tensor of fp32 or fp64 without gradient, where possible on the same memory.
+def moved_to(points: Tensor, index: Tensor, name: str) -> Tensor:
+    """Points in the precision of an index, and on its device.
 
     Raises:
-        ValueError: no points, another shape or dimension, or a number that is NaN or infinite; the message says which.
-
-    Example:
-        >>> as_points(np.array([[1.0, 2.0]]), "index").shape
-        torch.Size([1, 2])
-        >>> as_points(torch.tensor([[1.0], [torch.nan]]), "index")
-        Traceback (most recent call last):
-        ValueError: index: row 1 holds NaN or infinity; encode that text again, or leave it out
+        ValueError: a number is too large for that.
     """
-    if isinstance(embeddings, np.ndarray):  # torch takes no negative strides, and warns of what is read-only
-        embeddings = torch.from_numpy(np.require(embeddings, requirements=["C", "W"]))
-    points = torch.as_tensor(embeddings).detach()
-    if points.dim() != 2 or points.shape[1] == 0:
-        raise ValueError(f"{name} of shape {tuple(points.shape)}: embeddings are (points, dimension)")
-    if len(points) == 0:
-        raise ValueError(f"{name} holds no points")
-    if dimension is not None and points.shape[1] != dimension:
-        raise ValueError(
-            f"{name} has {points.shape[1]} dimensions and the others have {dimension}: encode both by one model"
-        )
-    if points.dtype not in (torch.float32, torch.float64):
-        points = points.float()
-    finite = points.isfinite().all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise ValueError(f"{name}: row {row} holds NaN or infinity; encode that text again, or leave it out")
-    return points
+    moved = points.to(index)
+    if not moved.isfinite().all():
+        raise ValueError(f"{name} holds numbers too large for {index.dtype}, of which the index is: give that in fp64")
+    return moved
 
 
 def prepared(metric: Metric, index: Tensor, *others: Tensor) -> list[Tensor]:
-    """Points as ``similarities`` takes them: on the unit sphere for cosines, around the index's mean for distances.
+    """Points as ``similarities`` takes them: on the unit sphere for cosines, else as they are.
 
     Args:
         metric: one of ``METRICS``.
@@ -68,20 +44,19 @@ def prepared(metric: Metric, index: Tensor, *others: Tensor) -> list[Tensor]:
         All of them.
 
     Raises:
-        ValueError: the metric is unknown, or a point is zero and has no direction.
+        ValueError: the metric is unknown, a point is zero and has no direction, or products of numbers so large, or
+            all of them so small, are none of that precision.
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
-    if metric == "dot":
+    if metric != "cosine":
+        _refuse_out_of_range(metric, (index, *others))
         return [index, *others]
-    if metric == "euclidean":
-        centre = index.mean(dim=0)
-        return [points - centre for points in (index, *others)]
     for points in (index, *others):
         zero = (points == 0).all(dim=1)
         if zero.any():
             raise ValueError(f"row {int(zero.nonzero()[0])} is zero and has no cosine; leave it out, or use 'dot'")
-    return [F.normalize(points, dim=1) for points in (index, *others)]
+    return [unit_rows(points) for points in (index, *others)]
 
 
 def similarities(queries: Tensor, points: Tensor, metric: Metric) -> Tensor:
@@ -93,12 +68,8 @@ def similarities(queries: Tensor, points: Tensor, metric: Metric) -> Tensor:
 
     Returns:
         Shape ``(queries, points)``; the larger, the nearer.
-
-    Note:
-        Distances come out of a product of matrices, so that those of equal points are only about
-        ``sqrt(eps)`` of the points' norm in size; in fp64 that is 1e-8.
     """
-    return -torch.cdist(queries, points) if metric == "euclidean" else queries @ points.T
+    return -_all_distances(queries, points).to(queries.dtype) if metric == "euclidean" else queries @ points.T
 
 
 def pair_similarities(first: Tensor, second: Tensor, metric: Metric) -> Tensor:
@@ -111,7 +82,9 @@ def pair_similarities(first: Tensor, second: Tensor, metric: Metric) -> Tensor:
     Returns:
         Shape ``(pairs,)``.
     """
-    return -(first - second).norm(dim=1) if metric == "euclidean" else (first * second).sum(dim=1)
+    if metric != "euclidean":
+        return (first * second).sum(dim=1)
+    return -(first.double() - second.double()).norm(dim=1).to(first.dtype)
 
 
 def distances(scores: Tensor, metric: Metric, purpose: str) -> Tensor:
@@ -130,3 +103,32 @@ def distances(scores: Tensor, metric: Metric, purpose: str) -> Tensor:
     if metric == "dot":
         raise ValueError(f"{purpose} needs distances, which metric 'dot' has not; give 'cosine' or 'euclidean'")
     return (-scores if metric == "euclidean" else 1 - scores).clamp(min=0)
+
+
+def _all_distances(queries: Tensor, points: Tensor) -> Tensor:
+    """Euclidean distances in fp64, those of near points by differences: out of products their digits would cancel."""
+    left, right = queries.double(), points.double()
+    centre = right.mean(dim=0)
+    from_centre, to_centre = left - centre, right - centre
+    sizes = from_centre.square().sum(dim=1)[:, None] + to_centre.square().sum(dim=1)
+    squares = (sizes - 2 * from_centre @ to_centre.T).clamp(min=0)
+    near = squares <= _NEAR * sizes
+    if int(near.sum()) * left.shape[1] > _AT_A_TIME:
+        return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist")
+    rows, columns = near.nonzero(as_tuple=True)
+    squares[rows, columns] = (left[rows] - right[columns]).square().sum(dim=1)
+    return squares.sqrt()
+
+
+def _refuse_out_of_range(metric: Metric, sides: Sequence[Tensor]) -> None:
+    dtype, dimension = sides[0].dtype, sides[0].shape[1]
+    limits = torch.finfo(torch.float64 if metric == "euclidean" else dtype)  # in which products are taken
+    largest = [float(points.abs().max()) for points in sides]
+    products = [one * other for one in largest[:1] for other in largest if one and other]
+    highest = max(largest) ** 2 if metric == "euclidean" else max(products, default=0.0)
+    is_too_large = highest >= limits.max / (4 * dimension) or max(largest) >= torch.finfo(dtype).max / (2 * dimension)
+    if is_too_large or min(products, default=1.0) <= limits.tiny / limits.eps:
+        raise ValueError(
+            f"embeddings hold numbers up to {max(largest):.1e}, with which metric {metric!r} cannot compute in "
+            f"{dtype}: multiply all of them by one number, or use 'cosine'"
+        )

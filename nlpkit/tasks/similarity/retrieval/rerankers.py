@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.similarity.retrieval.neighbours import Engine, check_k, score_blocks
 from nlpkit.tasks.similarity.retrieval.points import Metric, distances
 
@@ -77,6 +78,9 @@ class CSLS(Reranker):
 
     k: int = 10
 
+    def __post_init__(self) -> None:
+        checked_number("k", self.k, least=1, whole=True)
+
     def statistics(
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
     ) -> tuple[Tensor, ...]:
@@ -109,6 +113,9 @@ class LocalScaling(Reranker):
 
     k: int = 10
     mean: bool = False
+
+    def __post_init__(self) -> None:
+        checked_number("k", self.k, least=1, whole=True)
 
     def statistics(
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
@@ -168,20 +175,22 @@ class InvertedSoftmax(Reranker):
         temperature: divides scores.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        TypeError: the temperature is no number.
+        ValueError: it is below 1e-6 or not finite.
     """
 
     temperature: float = 0.1
     of_queries = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature} must be above 0")
+        checked_number("temperature", self.temperature, least=1e-6, hint="scores are divided by it")
 
     def statistics(
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
     ) -> tuple[Tensor, ...]:
         """The logarithm of the softmax's denominator."""
+        if len(references) - same < 1:
+            raise ValueError("InvertedSoftmax has no other point to compare the only one with: give references")
         found = []
         for _, blocks in score_blocks(points, references, metric, same=same):
             parts = [torch.logsumexp(scores / self.temperature, dim=1) for _, scores in blocks]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpkit.embeddings import Embeddings, as_points
 from nlpkit.tasks.similarity.retrieval.neighbours import (
     Engine,
     Neighbours,
@@ -15,9 +16,8 @@ from nlpkit.tasks.similarity.retrieval.neighbours import (
     score_blocks,
 )
 from nlpkit.tasks.similarity.retrieval.points import (
-    Embeddings,
     Metric,
-    as_points,
+    moved_to,
     pair_similarities,
     prepared,
 )
@@ -133,7 +133,7 @@ class Retriever:
         return self.reranker.rescore(scores, of_queries, tuple(one[second] for one in self._of_points), self.metric)
 
     def _placed(self, embeddings: Embeddings, name: str) -> Tensor:
-        points = as_points(embeddings, name, self._given.shape[1]).to(self._given)
+        points = moved_to(as_points(embeddings, name, self._given.shape[1]), self._given, name)
         return prepared(self.metric, self._given, points)[1]
 
     def _of_queries(self, asking: Tensor, same: bool) -> Statistics:
