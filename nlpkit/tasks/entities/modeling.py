@@ -114,8 +114,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
             units: likewise; ``"tokens"`` by default.
             tokenizer: likewise; says which tokens are special.
             settings: likewise, further ones of ``EntityConfig``.
-            **kwargs: as for ``PreTrainedModel.from_pretrained``. An encoder is loaded in fp32 whatever it is kept in,
-                unless ``dtype`` says otherwise.
+            **kwargs: as for ``PreTrainedModel.from_pretrained``; an encoder comes in fp32 unless ``dtype`` is given.
 
         Returns:
             The model, in evaluation mode.
@@ -141,9 +140,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
             for name, wanted in {"head": head, "units": units, **(settings or {})}.items():
                 own = getattr(inner, name, None)
                 if wanted not in (None, own):
-                    raise ValueError(
-                        f"{name}={wanted!r}, but {source} was trained with {name}={own!r}; leave {name} out"
-                    )
+                    raise ValueError(f"{name}={wanted!r}, but {source} has {name}={own!r}; leave {name} out")
             loaded: EntityModel = super().from_pretrained(place, *args, **kwargs)
             return loaded
         if types is None:

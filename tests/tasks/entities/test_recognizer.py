@@ -197,9 +197,9 @@ def test_types_are_needed_once(encoder: str, tmp_path: Path) -> None:
     trained(encoder, 1).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"types=\['Z'\], but .* was trained for \['X', 'Y'\]; leave types out"):
         EntityRecognizer.from_pretrained(tmp_path, types=["Z"])
-    with pytest.raises(ValueError, match=r"head='crf', but .* was trained with head='global_pointer'; leave head out"):
+    with pytest.raises(ValueError, match=r"head='crf', but .* has head='global_pointer'; leave head out"):
         EntityRecognizer.from_pretrained(tmp_path, head="crf")
-    with pytest.raises(ValueError, match=r"head_size=8, but .* was trained with head_size=16; leave head_size out"):
+    with pytest.raises(ValueError, match=r"head_size=8, but .* has head_size=16; leave head_size out"):
         EntityRecognizer.from_pretrained(tmp_path, settings={"head_size": 8})
     with pytest.raises(TypeError, match="model is a BertModel; make an EntityModel"):
         EntityRecognizer(BertModel(BertConfig(vocab_size=9, **SMALL)), WoBertTokenizer.from_pretrained(encoder))  # type: ignore[arg-type]
