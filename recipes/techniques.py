@@ -212,6 +212,7 @@ ARMS: dict[str, dict[str, Callable[[Data], Arm]]] = {
         "base x4": lambda data: Arm(steps=4),
         "base x16": lambda data: Arm(steps=16),
         "zlpr": loss(lambda data: ZLPRLoss(gamma=data.or_else(1.0))),
+        "zlpr x4": lambda data: Arm(loss=ZLPRLoss(), steps=4),
         "pos-weight": loss(lambda data: BinaryCrossEntropyLoss(pos_weight=odds_of(data) ** data.or_else(0.5))),
         "focal": loss(lambda data: FocalLoss(data.or_else(2.0), multi_label=True)),
         "f1-weighted": loss(lambda data: F1WeightedLoss(data.or_else(0.9))),
@@ -322,13 +323,15 @@ def rates_of(arm: str, settings: TechniquesArguments, rate: float) -> tuple[floa
     """Learning rates of an arm and of its head; plain training for longer has those of ``base``.
 
     Raises:
-        ValueError: a rate is no number, or its arm is none that is run.
+        ValueError: a rate is no number, or there is no such arm; arms that are not run now may have rates.
     """
     found = (rate, settings.head_learning_rate)
     for text in settings.rates:
         name, _, given = text.rpartition("=")
-        if name not in settings.arms:
-            raise ValueError(f"rates: {text!r} names no arm that is run; give ARM=RATE/RATE OF THE HEAD")
+        try:
+            split_arm(name, settings.task)
+        except ValueError as error:
+            raise ValueError(f"rates: {text!r} names no arm; give ARM=RATE/RATE OF THE HEAD: {error}") from None
         body, _, head = given.partition("/")
         try:
             own = (float(body), float(head))

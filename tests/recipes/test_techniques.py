@@ -70,7 +70,7 @@ def test_every_arm_runs(options: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", ["classes"], indirect=True)
 def test_an_arm_may_have_rates_of_its_own(options: list[str], tmp_path: Path) -> None:
     settings = [*options, "--seeds", "0", "--arms", "base", "base x2", "focal=1", "--learning_rate=1e-4"]
-    found = main([*settings, "--rates", "base=1e-3/1e-2"])
+    found = main([*settings, "--rates", "base=1e-3/1e-2", "focal=3=1/1"])  # the latter is not run
     assert {row["arm"]: row["rates"] for row in found} == {
         "base": [1e-3, 1e-2],
         "base x2": [1e-3, 1e-2],
@@ -81,7 +81,7 @@ def test_an_arm_may_have_rates_of_its_own(options: list[str], tmp_path: Path) ->
     assert losses[0] != losses[1] != losses[2]
     with pytest.raises(ValueError, match=r"now has \[0\.0001, 0\.001\]: give another output_dir"):
         main(settings)
-    for wrong, told in (("vat=1/1", "names no arm that is run"), ("base=1e-3", "has no two numbers")):
+    for wrong, told in (("base y=1/1", "names no arm"), ("1/1", "names no arm"), ("base=1e-3", "has no two numbers")):
         with pytest.raises(ValueError, match=told):
             main([*settings, "--rates", wrong])
 
