@@ -15,6 +15,7 @@ from .metrics_log import MetricsLog as MetricsLog
 from .metrics_log import read_metrics as read_metrics
 from .recipe_arguments import FineTuningDefaults as FineTuningDefaults
 from .recipe_arguments import parse_recipe_arguments as parse_recipe_arguments
+from .recipe_program import run_recipe as run_recipe
 from .significance import bootstrap_interval as bootstrap_interval
 from .significance import paired_t as paired_t
 from .significance import sign_flip as sign_flip
