@@ -9,6 +9,9 @@ from .facts import settle_facts as settle_facts
 from .finished_model import markdown_table as markdown_table
 from .finished_model import model_card as model_card
 from .finished_model import save_finished_model as save_finished_model
+from .interrupted_training import Training as Training
+from .interrupted_training import TrainingClock as TrainingClock
+from .interrupted_training import train_from_last_checkpoint as train_from_last_checkpoint
 from .method_table import method_table as method_table
 from .method_table import plot_methods as plot_methods
 from .metrics_log import MetricsLog as MetricsLog
