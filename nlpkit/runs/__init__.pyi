@@ -3,6 +3,7 @@ from .arm_table import arm_table as arm_table
 from .arm_table import effects as effects
 from .arm_table import plot_effects as plot_effects
 from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
+from .checkpoints import remove_checkpoints as remove_checkpoints
 from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
 from .facts import settle_facts as settle_facts
