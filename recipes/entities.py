@@ -18,7 +18,6 @@ scores.svg (score against training time), and for each run the model, which ``nl
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -36,11 +35,12 @@ from nlpkit.labels import Span, find_inexpressible_spans, without_overlaps
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    last_complete_checkpoint,
     method_table,
     parse_recipe_arguments,
     plot_methods,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.sources import find_model
@@ -218,13 +218,10 @@ def train(
     )
     if settings.head_learning_rate is not None:
         give_head_its_own_rate(recognizer.model, trainer.create_optimizer(), settings.head_learning_rate)
-    checkpoint = last_complete_checkpoint(output)
-    done = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-    summary = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    share = summary.global_step / max(1, summary.global_step - done)  # of the time, the clock saw what came after
+    trained = train_from_last_checkpoint(trainer)
     return {
-        "steps": summary.global_step,
-        "train_seconds": round(summary.metrics["train_runtime"] * share, 2),
+        "steps": trained.steps,
+        "train_seconds": round(trained.seconds, 2),
         "trained_parameters": sum(p.numel() for p in recognizer.model.parameters() if p.requires_grad),
     }
 
@@ -307,4 +304,4 @@ def nested(spans: Sequence[Span]) -> list[Span]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -18,7 +18,6 @@ Call it again after an interruption: what is finished is kept, and the current r
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,9 +33,10 @@ from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    last_complete_checkpoint,
     parse_recipe_arguments,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.tasks.linking import (
@@ -221,15 +221,12 @@ def train(
     )
     if settings.head_learning_rate is not None:
         give_head_its_own_rate(linker.model, trainer.create_optimizer(), settings.head_learning_rate)
-    checkpoint = last_complete_checkpoint(output)
-    done = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-    summary = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    share = summary.global_step / max(1, summary.global_step - done)  # of the time, the clock saw what came after
+    trained = train_from_last_checkpoint(trainer)
     return {
-        "steps": summary.global_step,
+        "steps": trained.steps,
         "rows": len(rows),
         "nil_rows": sum(row["labels"] == 0 for row in rows),
-        "train_seconds": round(summary.metrics["train_runtime"] * share, 2),
+        "train_seconds": round(trained.seconds, 2),
     }
 
 
@@ -312,4 +309,4 @@ def gold_of(part: Sequence[Example]) -> list[list[Link]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -11,20 +11,19 @@ which reads the model of ``plain`` in another way; ``logit-adjusted=0.5`` names 
 are kept, of which all scores are made, and the temperature is fitted on those of dev.
 
 ``output_dir`` holds results.jsonl, table.md and, where matplotlib is installed, effects.svg (differences to
-``plain``), classes.svg (scores by frequency) and reliability.svg. Called again after an interruption, it goes on where
-it was. ``--keep_models true`` keeps models, which ``CalibratedClassifier.from_pretrained`` loads.
+``plain``), classes.svg (scores by frequency) and reliability.svg. Called again after an interruption, it keeps what
+is finished, and the current training goes on from its last checkpoint. ``--keep_models true`` keeps models, which
+``CalibratedClassifier.from_pretrained`` loads.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 from warnings import warn
 
@@ -49,8 +48,11 @@ from nlpkit.runs import (
     effects,
     parse_recipe_arguments,
     plot_effects,
+    remove_checkpoints,
     run_arms,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.sources import find_model
@@ -95,7 +97,8 @@ class LongTailTrainingArguments(FineTuningDefaults, TrainingArguments):
     per_device_train_batch_size: int = 32
     learning_rate: float = 2e-4
     train_sampling_strategy: str = "group_by_length"
-    save_strategy: str = "no"
+    save_steps: float = 100
+    save_total_limit: int | None = 1
     bf16: bool = bf16_is_fast()
 
 
@@ -183,7 +186,8 @@ def main(argv: list[str]) -> list[Row]:
     output = Path(args.output_dir)
     with only_writer(output):
         facts = asdict(settings) | {"arms": [], "seeds": []} | training_facts(args)
-        settle_facts(output / "run.json", facts, begins=not any(output.glob("*/seed-*/*.safetensors")))
+        begun = [*output.glob("*/seed-*/checkpoint-*"), *output.glob("*/seed-*/*.safetensors")]
+        settle_facts(output / "run.json", facts, begins=not begun)
         data = Data(settings)
         results = run_arms(
             settings.arms,
@@ -237,6 +241,7 @@ def run(
     place = Path(args.output_dir) / arm.model / f"seed-{seed}"
     if not (place / "logits.safetensors").is_file():
         train(arm, seed, place, data, settings, args)
+    remove_checkpoints(place)
     logits = kept_logits(place, data)
     row: Row = {"steps": args.max_steps, "passes": 1, "seconds": read_json(place / "training.json")["seconds"]}
     readings = {"": before(arm, data, settings), "scaled ": after(arm, data, settings, logits)}
@@ -253,7 +258,7 @@ def run(
 def train(
     arm: Arm, seed: int, folder: Path, data: Data, settings: LongTailArguments, args: LongTailTrainingArguments
 ) -> None:
-    """Train a model, and keep its logits of what is scored, and it, if it is to be kept."""
+    """Train a model from its last checkpoint on, and keep its logits of what is scored, and itself if asked."""
     set_seed(seed)  # before the model is made, for its head
     model = AutoModelForSequenceClassification.from_pretrained(data.source, dtype=torch.float32, **data.answers.config)
     trainer = TechniqueTrainer(
@@ -265,10 +270,8 @@ def train(
         loss=arm.loss,
         techniques=[LayerRates(1.0, settings.head_learning_rate)],
     )
-    begin = perf_counter()
     with fast_attention(model):
-        trainer.train()
-    seconds = perf_counter() - begin
+        trained = train_from_last_checkpoint(trainer)
     head = HeadClassifier(model, data.tokenizer, data.answers.names, max_length=settings.max_length)
     logits: dict[str, Tensor] = {}
     for part in SCORED:
@@ -276,7 +279,7 @@ def train(
             logits[part] = head.scores([row["text"] for row in data.rows[part]], args.per_device_eval_batch_size)
     if settings.keep_models:
         CalibratedClassifier(head, after(arm, data, settings, logits)).save_pretrained(folder / "model")
-    write_json(folder / "training.json", {"seconds": round(seconds, 1)})
+    write_json(folder / "training.json", {"seconds": round(trained.seconds, 1)})
     with whole_file(folder / "logits.safetensors") as draft:
         save_file({part: found.contiguous() for part, found in logits.items()}, draft)
 
@@ -363,4 +366,4 @@ def curve(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -17,7 +17,6 @@ each seed the model and everything that it wrote.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -40,10 +39,11 @@ from nlpkit.files import WEIGHTS, only_writer, read_json, whole_folder, write_js
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    last_complete_checkpoint,
     method_table,
     parse_recipe_arguments,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.sources import find_model
@@ -231,12 +231,11 @@ def train(
     rows = encode(problems, tokenizer, settings)
     facts = {"train_rows": len(rows), "writable": check_targets(problems, rows, tokenizer, settings.form)}
     trainer = make_trainer(model, tokenizer, seed, output, settings, args, train_dataset=rows)
-    checkpoint = last_complete_checkpoint(output)
-    summary = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained = train_from_last_checkpoint(trainer)
     facts |= {
-        "steps": summary.global_step,
-        "train_loss": summary.training_loss,
-        "train_seconds": summary.metrics["train_runtime"],
+        "steps": trained.steps,
+        "train_loss": trained.loss,
+        "train_seconds": trained.seconds,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
     with whole_folder(output / "model", replacing=WEIGHTS) as draft:
@@ -277,4 +276,4 @@ def score(ids: np.ndarray, problems: list[WordProblem], tokenizer: Any, settings
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -12,10 +12,8 @@ Called again after an interruption, it goes on where it was.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from scipy.stats import spearmanr
@@ -28,10 +26,11 @@ from nlpkit.losses import FlatNCELoss, InfoNCELoss
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
-    last_complete_checkpoint,
     method_table,
     parse_recipe_arguments,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.sources import find_model
@@ -164,14 +163,12 @@ def train(
         loss=loss,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
-    checkpoint = last_complete_checkpoint(output)
-    begin = perf_counter()
-    summary = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained = train_from_last_checkpoint(trainer)
     facts = {
         "train_rows": len(rows),
-        "steps": summary.global_step,
-        "train_loss": summary.training_loss,
-        "train_seconds": perf_counter() - begin,
+        "steps": trained.steps,
+        "train_loss": trained.loss,
+        "train_seconds": trained.seconds,
         "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
     }
     with whole_folder(output / "model", replacing=WEIGHTS) as draft:
@@ -199,4 +196,4 @@ def score(encoder: SentenceTransformer, pairs: list[TextPair]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

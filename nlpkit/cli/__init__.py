@@ -64,7 +64,11 @@ app.command(
     epilog=_example("classify --calibrate -p '{text}总之很{mask}。' -l good=满意 -l bad=失望 --file reviews.txt")
 )(classify)
 app.command(epilog=_example("generate --model runs/titles/model --beams 3 --file abstracts.jsonl"))(generate)
-app.command(epilog=_example("entities --model runs/entities/pfr/model --file texts.txt --html page.html"))(entities)
+app.command(
+    epilog=_example(
+        "entities --model runs/entities/pfr/global_pointer-words/seed-0/model --file texts.txt --html a.html"
+    )
+)(entities)
 app.command(epilog=_example("link --model runs/linking/kgclue/model/seed-0/model --most 1 谁唱的风不息？"))(link)
 app.command(epilog=_example("segment 今天天气不错，我们去公园散步。"))(segment)
 app.command(epilog=_example("parse --format tree 今天天气不错"))(parse)

@@ -13,6 +13,7 @@ import typer
 from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.generate import Source, read_sources
 from nlpkit.cli.inputs import AsObjects, Page, TextFile, TextName, Texts
+from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
     from nlpkit.tasks.entities import Entity
@@ -69,9 +70,19 @@ def finder(model: str, settings: dict[str, Any]) -> Callable[[list[Source]], lis
     Args:
         model: a folder or a repository on the Hub.
         settings: of ``EntityRecognizer.predict``.
-    """
-    from nlpkit.tasks.entities import EntityRecognizer
 
+    Raises:
+        ValueError: the model was not trained to find entities.
+    """
+    from transformers import AutoConfig
+
+    from nlpkit.tasks.entities import EntityConfig, EntityRecognizer
+
+    if not isinstance(AutoConfig.from_pretrained(find_model(model)), EntityConfig):
+        raise ValueError(
+            f"{model} finds no entities: give --model a folder that nlpkit recipe entities wrote, such as "
+            "runs/entities/pfr/global_pointer-words/seed-0/model"
+        )
     recognizer = EntityRecognizer.from_pretrained(model)
     recognizer.model.to(best_device())
     return lambda sources: recognizer.predict([source.text for source in sources], **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,17 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
         if path.name.removeprefix("checkpoint-").isdecimal()
     ]
     return next((path for _, path in sorted(numbered, reverse=True) if _is_complete(path)), None)
+
+
+def remove_checkpoints(folder: str | Path) -> None:
+    """Remove all checkpoints of a run that is finished and kept in another form.
+
+    Args:
+        folder: the Trainer's ``output_dir``; it need not exist.
+    """
+    for path in Path(folder).glob("checkpoint-*"):
+        if path.name.removeprefix("checkpoint-").isdecimal():
+            shutil.rmtree(path)
 
 
 def training_facts(args: TrainingArguments) -> dict[str, Any]:

@@ -58,4 +58,11 @@ def test_a_page_shows_all_texts(call: Call, finder: str, tmp_path: Path) -> None
 def test_what_is_missing_is_one_line(refuse: Callable[..., str], finder: str, small_model: str) -> None:
     assert "give --model: no model that finds entities is shipped" in refuse("entities", "好")
     assert "--threshold 2.0: give a finite number" in refuse("entities", "-m", finder, "--threshold", "2", "好")
-    assert "is an encoder, and finds no entities yet" in refuse("entities", "-m", small_model, "好")
+    untrained = refuse("entities", "-m", small_model, "好")
+    assert f"{small_model} finds no entities: give --model a folder that nlpkit recipe entities wrote" in untrained
+    assert "types=" not in untrained
+
+
+def test_its_help_names_a_folder_that_the_recipe_writes(call: Call) -> None:
+    shown = "".join(call("entities", "--help").split())
+    assert "--modelruns/entities/pfr/global_pointer-words/seed-0/model" in shown

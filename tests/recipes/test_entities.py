@@ -121,6 +121,24 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     assert {name: resumed[name] for name in same} == {name: expected[name] for name in same}
 
 
+def test_an_interruption_of_scoring_costs_no_step_and_no_second(
+    common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*common, "--max_steps", "4", "--arms", "softmax/words", "--output_dir", str(tmp_path)]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(entities, "predict", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            main(options)
+    state = json.loads((tmp_path / "softmax-words" / "seed-0" / "checkpoint-4" / "trainer_state.json").read_text())
+    seconds = state["stateful_callbacks"]["TrainingClock"]["attributes"]["seconds"]
+    (resumed,) = main(options)
+    assert resumed["steps"] == 4 and resumed["train_seconds"] == round(seconds, 2) > 0
+
+
 def test_columns_are_read_and_arms_are_looked_at_first(common: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("北 B-LOC\n京 I-LOC\n很 O\n", "utf-8")
     files = [option for part in ("train", "dev", "test") for option in (f"--{part}_file", str(tmp_path / "a.txt"))]

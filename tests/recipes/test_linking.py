@@ -131,6 +131,10 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     assert batches <= 13 + 5  # four steps, and a batch that is fetched ahead
     same = [name for name in expected if "seconds" not in name]
     assert {name: resumed[name] for name in same} == {name: expected[name] for name in same}
+    (tmp_path / "cut" / "model" / "seed-0" / "result.json").unlink()  # as if scoring had been interrupted
+    (again,) = main(cut)
+    assert (again["steps"], again["train_seconds"]) == (resumed["steps"], resumed["train_seconds"])
+    assert again["train_seconds"] > 0
 
 
 CONFIGS = Path(linking.__file__).parent / "configs" / "linking"

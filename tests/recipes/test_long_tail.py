@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, TrainerCallback
 
 from nlpkit import WoBertTokenizer
 from nlpkit.losses import class_priors
@@ -104,6 +104,38 @@ def test_scores_are_made_of_kept_logits(options: list[str], tmp_path: Path, monk
     (tmp_path / "runs" / "plain" / "seed-0" / "result.json").unlink()
     with pytest.raises(ValueError, match=r"seed-0 holds logits of another test file"):
         main(options)
+
+
+@pytest.mark.parametrize("options", ["classes"], indirect=True)
+def test_an_interrupted_training_goes_on_where_it_was(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interruption(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.append(state.global_step)
+            if len(steps) == 5:
+                raise KeyboardInterrupt
+
+    steps: list[int] = []
+    options += ["--max_steps=7", "--save_steps=4", "--learning_rate=2e-3", "--seeds", "0"]
+    (expected,) = main([*options, "--output_dir", str(tmp_path / "whole")])
+    trainer = long_tail.TechniqueTrainer
+
+    def watched(**settings: Any) -> Any:
+        return trainer(**{**settings, "callbacks": [*settings["callbacks"], Interruption()]})
+
+    monkeypatch.setattr(long_tail, "TechniqueTrainer", watched)
+    with pytest.raises(KeyboardInterrupt):
+        main(options)
+    folder = tmp_path / "runs" / "plain" / "seed-0"
+    assert (folder / "checkpoint-4").is_dir()
+    with pytest.raises(ValueError, match=r"made with other settings: learning_rate was"):
+        main([*options, "--learning_rate=1e-3"])
+    (resumed,) = main(options)
+    assert steps == [1, 2, 3, 4, 5, 5, 6, 7]
+    same = [name for name in expected if name != "seconds"]
+    assert {name: resumed[name] for name in same} == {name: expected[name] for name in same}
+    assert not list(folder.glob("checkpoint-*"))
 
 
 @pytest.mark.parametrize("options", ["classes"], indirect=True)

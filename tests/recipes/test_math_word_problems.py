@@ -119,9 +119,11 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     assert (tmp_path / "cut" / "seed-0" / "checkpoint-20").is_dir()
     assert not (tmp_path / "cut" / "seed-0" / "model").exists()
     resumed = main(cut)
-    assert {name: resumed[0][name] for name in ("dev", "test", "steps")} == {
-        name: whole[0][name] for name in ("dev", "test", "steps")
+    assert {name: resumed[0][name] for name in ("dev", "test", "steps", "train_loss")} == {
+        name: whole[0][name] for name in ("dev", "test", "steps", "train_loss")
     }
+    clock = json.loads((tmp_path / "cut" / "seed-0" / "checkpoint-80" / "trainer_state.json").read_text())
+    assert resumed[0]["train_seconds"] == clock["stateful_callbacks"]["TrainingClock"]["attributes"]["seconds"]
     states = [
         T5ForConditionalGeneration.from_pretrained(tmp_path / folder / "seed-0" / "model").state_dict()
         for folder in ("whole", "cut")

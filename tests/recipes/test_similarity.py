@@ -110,3 +110,6 @@ def test_an_encoder_is_trained_and_scored_once(method: str, pairs: Path, sayings
     (tmp_path / "run" / "seed-0" / "model" / "training.json").unlink()  # as if killed after the last checkpoint
     again = sentence_encoders.main(given)[1]
     assert again["own"] == pytest.approx(trained["own"], abs=1e-6)
+    assert {name: again[name] for name in ("steps", "train_loss", "train_seconds")} == {
+        name: trained[name] for name in ("steps", "train_loss", "train_seconds")
+    }
