@@ -20,7 +20,7 @@ _BARRIER, _HIDDEN = "\ufdd0", "\ufdd1\ufdd2"
 _BEFORE_MARKS = r"(?<=[\s\S])(?=[\p{M}\x{200D}])"
 #: Unless both are Latin, or a vowel sign of two parts.
 _BETWEEN_MARKS = (
-    r"(?<=[\p{Mn}&&[^\x{0300}-\x{036F}]])(?=[\p{Mn}ﾞﾟ&&[^\x{0C56}\x{11127}]])"
+    r"(?<=[\p{Mn}ﾞﾟ&&[^\x{0300}-\x{036F}]])(?=[\p{Mn}ﾞﾟ&&[^\x{0C56}\x{11127}]])"
     r"|(?<=[\x{0300}-\x{036F}])(?=[\p{Mn}ﾞﾟ&&[^\x{0300}-\x{036F}]])"
 )
 #: Characters that NFKC changes and SentencePiece's tables of that name keep.

@@ -28,6 +28,7 @@ PROBES = {
     "decomposed accents": unicodedata.normalize("NFD", "café Tiếng Việt"),
     "decomposed kana and jamo": unicodedata.normalize("NFD", "がぎパ 한국 각"),
     "half-width kana": "ｶﾞｷﾞﾊﾟ",
+    "a half-width mark between a letter and its accent": "Aﾞ\u0301 eﾟ\u0302",
     "marks that NFKC would reorder": "بِسْمِ اللَّهِ שִׁבָּ",
     "ligature": "ﷺ ﬁ",
     "full width": "ＡＢＣ１２３，（）！～",
