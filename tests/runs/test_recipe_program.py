@@ -12,8 +12,10 @@ import pytest
 from nlpkit.runs import run_recipe
 
 PROGRAM = """
-import time
+import signal, time
 from nlpkit.runs import run_recipe
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which processes of a shell's background are born without
 
 def main(options):
     print(*options, flush=True)
