@@ -28,21 +28,27 @@ BLOCK = re.compile(r"<!-- --8<-- \[start:(\w+)\] -->\n```python\n(.*?)```\n<!-- 
 
 
 class Block(NamedTuple):
-    """Code of the tutorial, and what stands above it."""
+    """Code of the tutorial, what stands above it, and what is said of its output before the next heading."""
 
     prose: str
     code: str
+    said: str = ""
 
 
 def blocks(page: str) -> dict[str, Block]:
     """The blocks of a page by name."""
     found: dict[str, Block] = {}
-    after = page.index("## ")
+    after, last = page.index("## "), ""
     for match in BLOCK.finditer(page):
         code = "".join(example.source for example in doctest.DocTestParser().get_examples(match[2]))
-        prose = re.sub(r" ?\[[^]]+\]\(\w+\.md\),?", "", page[after : match.start()]).strip()
-        found[match[1]] = Block(prose, code.strip())
-        after = match.end()
+        between = re.sub(r" ?\[[^]]+\]\(\w+\.md\),?", "", page[after : match.start()])
+        said, heading, prose = between.partition("## ")
+        if not heading:
+            said, prose = "", said
+        if said.strip():
+            found[last] = found[last]._replace(said=said.strip())
+        found[match[1]] = Block((heading + prose).strip(), code.strip())
+        after, last = match.end(), match[1]
     return found
 
 
@@ -50,7 +56,10 @@ def notebook(names: tuple[str, ...], found: dict[str, Block]) -> nbformat.Notebo
     """A notebook of these blocks."""
     cells = []
     for name in names:
-        cells += [new_markdown_cell(found[name].prose, id=f"{name}-text"), new_code_cell(found[name].code, id=name)]
+        block = found[name]
+        cells += [new_markdown_cell(block.prose, id=f"{name}-text"), new_code_cell(block.code, id=name)]
+        if block.said:
+            cells.append(new_markdown_cell(block.said, id=f"{name}-said"))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
