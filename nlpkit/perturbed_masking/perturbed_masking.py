@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from nlpkit.one_text import refuse_one_text
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.engine import Impact, measure_impacts
 from nlpkit.perturbed_masking.impact.measurement import Measure, settled
@@ -181,8 +182,7 @@ class PerturbedMasking(Parsing):
         """
         if reach is not None and reach < 1:
             raise ValueError(f"reach is {reach}; give the greatest distance between units to measure, 1 or more")
-        if isinstance(sentences, str):
-            raise TypeError(f"sentences is one text, {sentences[:20]!r}; give a list of them")
+        refuse_one_text("sentences", sentences)
         with self.progress(sentences, "masking") as bar:
             yield from measure_impacts(
                 self.encoder,
@@ -203,8 +203,7 @@ class PerturbedMasking(Parsing):
 
     def linked_texts(self, texts: Iterable[str]) -> Iterator[LinkedText]:
         """Texts with the strength of each link between neighbouring units; ``2 n - 1`` passes for each text."""
-        if isinstance(texts, str):
-            raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
+        refuse_one_text("texts", texts)
         for units, matrices in self.iter_measures(map(_only_text, texts), reach=1):
             yield LinkedText(str(units.sentence), units.spans or (), neighbour_strengths(matrices[0]))
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from nlpkit.one_text import refuse_one_text
 from nlpkit.text_files import read_lines
 
 Item = TypeVar("Item")
@@ -76,8 +77,7 @@ class TextFiles:
     def __init__(self, paths: Sequence[str | Path], skip: int = 0) -> None:
         if not paths:
             raise ValueError("there are no files; name one or more")
-        if isinstance(paths, str):
-            raise TypeError(f"paths is one text, {paths!r}; give a list of them")
+        refuse_one_text("paths", paths)
         first, *others = map(Path, paths)
         self.stretches = (Stretch(first, skip), *map(Stretch, others))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from nlpkit.one_text import refuse_one_text
 from nlpkit.scale import Engine
 from nlpkit.vocabulary_pruning.counting.choosing import choose_tokens, closed
 from nlpkit.vocabulary_pruning.counting.token_counts import count_tokens
@@ -111,8 +112,7 @@ def plan(tokenizer: Any, settings: Sequence[Mapping[str, Any]], rows: int, selec
     def compared(texts: Iterable[str] | None) -> TextChanges | None:
         if texts is None:
             return None
-        if isinstance(texts, str):
-            raise TypeError(f"held_out is one text, {texts[:20]!r}; give a list of them")
+        refuse_one_text("held_out", texts)
         return compare_cuts(list(texts), backend, after, ids.new_ids)
 
     tokens = len(names), sum(number in names for number in kept)
@@ -146,8 +146,7 @@ def _always(tokenizer: Any, content: Mapping[str, Any], settings: Sequence[Mappi
 
 def _sampling(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
     """The texts, of which some are put into the sample as they pass."""
-    if isinstance(texts, str):
-        raise TypeError(f"corpus is one text, {texts[:20]!r}; give a list of them")
+    refuse_one_text("corpus", texts)
     for number, text in enumerate(texts):
         if number % _EACH == 0 and len(sample) < _SAMPLED:
             sample.append(text)

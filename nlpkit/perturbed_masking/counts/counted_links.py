@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
 from nlpkit.files import whole_folder
+from nlpkit.one_text import refuse_one_text
 from nlpkit.perturbed_masking.counts.corpus_counts import CorpusCounts
 from nlpkit.perturbed_masking.counts.pair_table import PairTable
 from nlpkit.perturbed_masking.counts.runs import find_runs
@@ -144,8 +145,7 @@ class CountedLinks:
         Raises:
             TypeError: ``texts`` is one text, or one of them is no text.
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
+        refuse_one_text("texts", texts)
         total = len(texts) if isinstance(texts, Sized) else None
         border = self.table.chance_link(self.borders)
         with tqdm(

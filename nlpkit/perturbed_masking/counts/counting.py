@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from nlpkit.files import only_writer
+from nlpkit.one_text import refuse_one_text
 from nlpkit.perturbed_masking.counts.corpus_counts import CorpusCounts, PartCounts, count_part, load_facts
 from nlpkit.runs import settle_facts
 from nlpkit.scale import Engine, TextFiles, characters_of, engine_of, parts_of
@@ -57,8 +58,7 @@ def count_corpus(
         ...     count_corpus(["天气好", "天气"], folder).count("天气")
         2
     """
-    if isinstance(texts, str):
-        raise TypeError(f"texts is one text, {texts[:20]!r}; give a list of them")
+    refuse_one_text("texts", texts)
     if part_characters < 1:
         raise ValueError(f"part_characters={part_characters} must be 1 or more")
     engine = engine_of(processes)

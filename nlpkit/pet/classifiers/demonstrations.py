@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from nlpkit.embeddings import unit_rows
 from nlpkit.pet.classifiers.mean_states import MeanStates, TextEncoder
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder, filled
@@ -174,7 +175,7 @@ class DemonstratedClassifier(PetClassifier):
         assert self.text_encoder is not None
         text = _text(example)
         if text not in self._vectors:
-            self._vectors[text] = torch.nn.functional.normalize(self.text_encoder([text])[0], dim=0)
+            self._vectors[text] = unit_rows(self.text_encoder([text])[0])
         return self._vectors[text]
 
     def _solve(self, length: int) -> list[list[list[int]]]:

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
+from nlpkit.one_text import refuse_one_text
 from nlpkit.scale import Engine, characters_of, engine_of, parts_of
 
 _CHARACTERS_AT_ONCE = 1 << 20
@@ -52,8 +53,7 @@ def count_tokens(
         >>> count_tokens(["good day", "good"], backend).counts
         array([0, 2, 1])
     """
-    if isinstance(texts, str):
-        raise TypeError(f"corpus is one text, {texts[:20]!r}; give a list of them")
+    refuse_one_text("corpus", texts)
     parts, engine = parts_of(texts, characters_of(_CHARACTERS_AT_ONCE)), engine_of(processes)
     size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
     total, number, characters = np.zeros(size, np.int64), 0, 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from nlpkit.embeddings import unit_rows
 from nlpkit.wobert.wordifying.embedding_surgery import find_pieces
 
 _TARGETS_AT_ONCE = 512
@@ -57,7 +58,7 @@ def orthogonal_matching_pursuit(dictionary: Tensor, targets: Tensor, sparsity: i
             f"sparsity={sparsity} must be from 1 to {min(dictionary.shape)} for a dictionary of shape "
             f"{tuple(dictionary.shape)}"
         )
-    unit = torch.nn.functional.normalize(dictionary, dim=1)
+    unit = unit_rows(dictionary)
     chosen = torch.empty(len(targets), 0, dtype=torch.long, device=targets.device)
     coefficients = targets.new_empty(len(targets), 0)
     left = targets
