@@ -307,8 +307,10 @@ def test_settings_and_thresholds_that_cannot_be_are_named(encoder: str) -> None:
 
 
 def test_a_head_is_put_on_in_fp32(encoder: str, tmp_path: Path) -> None:
-    AutoModel.from_pretrained(encoder, dtype=torch.float16).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer.save_pretrained(tmp_path)
+    BertModel(BertConfig(vocab_size=len(tokenizer), **SMALL)).half().save_pretrained(tmp_path)
+    assert AutoModel.from_pretrained(tmp_path).dtype == torch.float16  # as everybody else loads it
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"]).model.dtype == torch.float32
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"], dtype=torch.bfloat16).model.dtype == torch.bfloat16
 
