@@ -94,7 +94,7 @@ format: $(INSTALLED_DEV) ## rewrite the files as `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED_BENCH) ## measure against the peers, side by side, in 25 minutes; writes benchmarks/results/
+bench: $(INSTALLED_BENCH) ## measure against the peers, side by side; writes benchmarks/results/
 	$(BIN)/python benchmarks/run_all.py
 
 docs: $(INSTALLED_DEV) ## run every example in the documentation and compare what it prints

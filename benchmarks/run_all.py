@@ -1,6 +1,6 @@
 """Runs the benchmarks one after another, and makes one table of all results files.
 
-    python benchmarks/run_all.py                       # under 25 minutes on two cores
+    python benchmarks/run_all.py                       # shares 1,400 seconds out among them
     python benchmarks/run_all.py --only losses retrieval
     python benchmarks/run_all.py --table-only          # benchmarks/results/README.md from the files that are there
 
