@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
-#: In an installed wheel they lie inside the package; in a checkout, beside it.
+#: In an installed wheel shipped models lie inside the package; in a checkout, beside it.
 _FOLDERS = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")
 _RECIPES = (_PACKAGE / "shipped_recipes", _PACKAGE.parent / "recipes")
 
 
 def model_path(name: str) -> Path:
-    """Folder of a checkpoint shipped with nlpkit.
+    """Folder of a model that has a name: shipped with nlpkit, or in the folder that ``NLPKIT_MODELS`` names.
 
     Args:
         name: folder name, e.g. ``"wobert-mini-zh"``.
@@ -22,23 +23,23 @@ def model_path(name: str) -> Path:
         An absolute folder that ``from_pretrained`` accepts; the same call works from a checkout and from a wheel.
 
     Raises:
-        FileNotFoundError: no such checkpoint; the message lists those there are.
+        FileNotFoundError: no such model; the message lists those there are.
 
     Example:
         >>> model_path("wobert-mini-zh").name
         'wobert-mini-zh'
     """
-    for folder in _FOLDERS:
-        if (folder / name / "config.json").is_file():
-            return folder / name
-    raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {_shipped()}")
+    folder = _named(name)
+    if folder is None:
+        raise FileNotFoundError(f"no model is called {name!r}; there are: {_names()}")
+    return folder
 
 
 def find_file(source: str | Path, name: str, **hub: Any) -> Path | None:
     """A file of a model, wherever the model is.
 
     Args:
-        source: a folder, the name of a shipped model, or a repository on the Hub.
+        source: a folder, the name of a model (see ``model_path``), or a repository on the Hub.
         name: of the file, e.g. ``"config.json"``.
         **hub: for a repository: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``subfolder``,
             ``force_download`` of ``from_pretrained``; other names are passed over.
@@ -47,7 +48,7 @@ def find_file(source: str | Path, name: str, **hub: Any) -> Path | None:
         Where the file lies on this machine; ``None`` where the model has no such file.
 
     Raises:
-        FileNotFoundError: neither a folder, nor a shipped model, nor a repository that can be reached.
+        FileNotFoundError: neither a folder, nor the name of a model, nor a repository that can be reached.
 
     Example:
         >>> find_file("wobert-mini-zh", "config.json").name
@@ -66,7 +67,7 @@ def find_model(source: str | Path, **hub: Any) -> str:
     """What ``from_pretrained`` of transformers is to be given for a model, wherever it is.
 
     Args:
-        source: a folder, the name of a shipped model, or a repository on the Hub.
+        source: a folder, the name of a model (see ``model_path``), or a repository on the Hub.
         **hub: as for ``find_file``.
 
     Returns:
@@ -169,15 +170,12 @@ def _folder(source: str | Path) -> Path | None:
     """The folder that is meant, or ``None`` where only a repository can be meant."""
     name = str(source)
     if not name.strip():
-        raise FileNotFoundError(
-            f"the name of a model is empty; give a folder, {_shipped()}, or a repository on the Hub"
-        )
+        raise FileNotFoundError(f"the name of a model is empty; give a folder, {_names()}, or a repository on the Hub")
     path = expand_home(source)
     if path.is_dir():
         return path
-    for folder in _FOLDERS:
-        if (folder / source / "config.json").is_file():
-            return folder / source
+    if (named := _named(source)) is not None:
+        return named
     if path.is_file():
         raise FileNotFoundError(f"{source} is a file; give the folder of a model")
     parent = path.parent
@@ -217,11 +215,21 @@ def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
     except (OSError, ValueError) as error:
         problem = error
     raise FileNotFoundError(
-        f"{repository!r} is no folder here and no shipped model ({_shipped()}), and the Hub "
+        f"{repository!r} is no folder here and none of the models by name ({_names()}), and the Hub "
         f"({constants.ENDPOINT}/{repository}) does not give it: {problem}"
     ) from problem
 
 
-def _shipped() -> str:
-    names = {config.parent.name for folder in _FOLDERS for config in folder.glob("*/config.json")}
+def _homes() -> list[Path]:
+    """Folders of models with a name, those that are shipped first."""
+    own = os.environ.get("NLPKIT_MODELS")
+    return [*_FOLDERS, expand_home(own)] if own else [*_FOLDERS]
+
+
+def _named(name: str | Path) -> Path | None:
+    return next((home / name for home in _homes() if (home / name / "config.json").is_file()), None)
+
+
+def _names() -> str:
+    names = {config.parent.name for home in _homes() for config in home.glob("*/config.json")}
     return ", ".join(sorted(names)) or "none"

@@ -13,9 +13,28 @@ from nlpkit.sources import find_file, find_folder, find_model
 ROOT = Path(nlpkit.__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def no_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NLPKIT_MODELS", raising=False)
+
+
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match="no shipped model is called 'nonsense'; there are: wobert-mini-zh"):
+    with pytest.raises(FileNotFoundError, match="no model is called 'nonsense'; there are: wobert-mini-zh"):
         nlpkit.model_path("nonsense")
+
+
+def test_models_of_ones_own_have_names_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("my-encoder", "wobert-mini-zh"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "no-model").mkdir()
+    monkeypatch.setenv("NLPKIT_MODELS", str(tmp_path))
+    assert find_model("my-encoder") == str(nlpkit.model_path("my-encoder")) == str(tmp_path / "my-encoder")
+    assert nlpkit.model_path("wobert-mini-zh").parent == ROOT / "models"  # what is shipped comes first
+    with pytest.raises(
+        FileNotFoundError, match="no model is called 'no-model'; there are: my-encoder, wobert-mini-zh"
+    ):
+        nlpkit.model_path("no-model")
 
 
 def test_the_shipped_model_is_small_and_complete() -> None:
@@ -72,10 +91,10 @@ def test_all_files_of_a_model_lie_in_its_folder(tmp_path: Path, hub_cache: Path)
     [
         (
             "someone/else",
-            r"'someone/else' is no folder here and no shipped model \(wobert-mini-zh\), and the Hub "
+            r"'someone/else' is no folder here and none of the models by name \(wobert-mini-zh\), and the Hub "
             r"\(http\S+/someone/else\) does not give it: ",
         ),
-        ("wobert-midi-zh", r"'wobert-midi-zh' is no folder here and no shipped model"),
+        ("wobert-midi-zh", r"'wobert-midi-zh' is no folder here and none of the models by name"),
         ("./models/none", "there is no folder ./models/none"),
         ("/models/none", "there is no folder /models/none"),
         (Path("models/none"), "there is no folder models/none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +25,9 @@ class FewshotCommand(TyperCommand):
 
 def fewshot(
     data: Annotated[Path, typer.Option(help="FewCLUE's or FewGLUE's folder of tasks, or splits sampled here.")],
-    out: Annotated[Path, typer.Option(help="Folder for results; call again with it to go on.")],
+    out: Annotated[Path, typer.Option(help="Folder for results; call again with it to go on, or to add methods.")],
     task: Annotated[list[str], typer.Option(help="Name of a task, or all; may be repeated.")],
-    method: Annotated[list[str], typer.Option(help="Name of a method, see below; may be repeated.")],
+    method: Annotated[list[str], typer.Option(help="Name of a method, see below, or METHOD@MODEL; may be repeated.")],
     model: Model = "wobert-mini-zh",
     splits: Annotated[str | None, typer.Option(help="E.g. 0-4 or 0,2; all by default.")] = None,
     seeds: Annotated[str, typer.Option(help="E.g. 0-2; every split is run with each.")] = "0",
@@ -38,8 +39,9 @@ def fewshot(
 ) -> None:
     """Evaluate methods on few-shot tasks: one model per split, selected on that split's own dev part."""
     from nlpkit.fewshot.grid.protocol import run_grid
+    from nlpkit.fewshot.grid.results import ResultsFile
     from nlpkit.fewshot.grid.settings import fingerprint_of_model, settings_from_files
-    from nlpkit.fewshot.methods.by_name import methods_named
+    from nlpkit.fewshot.methods.by_name import in_order, rows_named, settings_of_rows
     from nlpkit.fewshot.report.report import leak_report, write_report
     from nlpkit.fewshot.tasks.benchmarks import task_folders
     from nlpkit.fewshot.tasks.fewclue import FEWCLUE
@@ -47,26 +49,30 @@ def fewshot(
     from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
     from nlpkit.sources import find_model, settings_path
 
-    methods = methods_named(method)
-    if baseline is not None and baseline not in methods:
-        raise ValueError(f"--baseline {baseline} is none of the methods of this call: {', '.join(methods)}")
+    def reading(model: str) -> dict[str, str]:
+        return {"model": model, "model_files": fingerprint_of_model(find_model(model))}
+
+    rows = rows_named(method)
+    if baseline is not None and baseline not in rows:
+        raise ValueError(f"--baseline {baseline} is none of the methods of this call: {', '.join(rows)}")
     folders = task_folders(data, task)
     numbers = None if splits is None else parse_splits(splits)
     is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
     if settings is None and is_fewclue:
         settings = settings_path("fewclue")
-    common: dict[str, Any] = {"model": model, "model_files": fingerprint_of_model(find_model(model))}
+    settings_of = settings_of_rows(rows, settings_from_files(settings, reading(model)), cache(reading))
     typer.echo(leak_report(folders, numbers, out))
     results = run_grid(
         folders,
-        methods,
+        {name: row.method for name, row in rows.items()},
         out,
         splits=numbers,
         seeds=parse_splits(seeds),
-        settings_of=settings_from_files(settings, common),
+        settings_of=settings_of,
         score_test=test,
     )
     published = (MAJORITY, *ROBERTA_ROWS) if is_fewclue else ()
-    typer.echo(write_report(results, out, baseline, published, Path(model).name))
+    all_there = in_order(ResultsFile(out / "results.jsonl").latest().values())
+    typer.echo(write_report(all_there, out, baseline, published))
     if failed := sum(result.error is not None for result in results):
         raise ValueError(f"{failed} of {len(results)} runs failed; mend the cause and call again to repeat only those")

@@ -8,7 +8,7 @@ from .grid.settings import fingerprint_of_model as fingerprint_of_model
 from .grid.settings import settings_from_files as settings_from_files
 from .methods.baselines import expected_majority_accuracy as expected_majority_accuracy
 from .methods.baselines import majority as majority
-from .methods.by_name import methods_named as methods_named
+from .methods.by_name import rows_named as rows_named
 from .metrics import accuracy as accuracy
 from .metrics import macro_f1 as macro_f1
 from .report.plots import plot_scores as plot_scores

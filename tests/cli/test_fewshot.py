@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+import nlpkit
 from nlpkit.cli.fewshot import fewshot
 from nlpkit.fewshot import FEWCLUE, MAJORITY, ResultsFile, write_k_shot
 from nlpkit.fewshot.report.tables import cells_of
@@ -37,10 +39,25 @@ def arguments(tmp_path: Path) -> list[str]:
 
 def test_leaks_come_first_and_the_table_last(arguments: list[str], tmp_path: Path) -> None:
     printed = call(*arguments, "--task", "hotels", "--method", "majority", "--splits", "0,2", "--seeds", "0-1")
-    assert printed.index("No duplicates in: hotels.") < printed.index("| majority | measured here |")
+    assert printed.index("No duplicates in: hotels.") < printed.index("| majority | none |")
     results = ResultsFile(tmp_path / "out" / "results.jsonl").read()
     assert [(found.split, found.seed) for found in results] == [(0, 0), (0, 1), (2, 0), (2, 1)]
     assert {found.dev["accuracy"] for found in results if found.dev} == {0.5}
+
+
+def test_methods_with_models_of_their_own_are_rows_of_one_table(tmp_path: Path) -> None:
+    write_k_shot(reviews("r", ["good", "bad"] * 20), HOTELS, tmp_path / "data", k=2, seeds=[0, 1])
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "hotels.yaml").write_text("fields: [review]\nmax_length: 16\n")
+    shutil.copytree(nlpkit.model_path("wobert-mini-zh"), tmp_path / "twin")
+    folders = {"data": "data", "settings": "settings", "out": "out"}
+    options = [word for name, folder in folders.items() for word in (f"--{name}", str(tmp_path / folder))]
+    call(*options, "--task", "hotels", "--method", "frozen-means", "--splits", "0")
+    printed = call(
+        *options, "--task", "hotels", *("--method", f"frozen-means@{tmp_path / 'twin'}", "--method", "majority")
+    )
+    lines = [line.split(" | ")[:2] for line in printed.split("\n") if line.startswith(("| frozen", "| majority"))]
+    assert lines[:3] == [["| majority", "none"], ["| frozen-means", "wobert-mini-zh"], ["| frozen-means@twin", "twin"]]
 
 
 def test_settings_of_a_task_reach_its_runs(arguments: list[str], tmp_path: Path) -> None:
@@ -57,7 +74,7 @@ def test_the_tasks_of_fewclue_bring_their_settings(tmp_path: Path) -> None:
     printed = call(
         *("--data", str(tmp_path), "--task", "eprstmt", "--method", "zero-shot", "--out", str(tmp_path / "out"))
     )
-    assert "| zero-shot | measured here |" in printed
+    assert "| zero-shot | wobert-mini-zh |" in printed
     assert "{mask}" in (tmp_path / "out" / "settings.json").read_text("utf-8")
 
 
@@ -78,7 +95,7 @@ def test_published_figures_stand_beside_those_of_fewclue(tmp_path: Path) -> None
     printed = call(*options)
     results = ResultsFile(tmp_path / "out" / "results.jsonl").read()
     assert [found.test for found in results] == [{"accuracy": 0.75}, {"accuracy": 0.25}]
-    assert "| majority | measured here | 50.0 | 50.0 ± 35.4 |" in printed
+    assert "| majority | none | 50.0 | 50.0 ± 35.4 |" in printed
     assert "| *PET* | *published: RoBERTa-wwm-ext, 12 layers* |" in printed
     call(*options)
     assert ResultsFile(tmp_path / "out" / "results.jsonl").read() == results

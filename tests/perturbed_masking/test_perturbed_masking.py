@@ -56,7 +56,7 @@ def test_a_repository_in_the_hubs_cache_gives_what_the_folder_gives(folder: Path
     hub = {"cache_dir": tmp_path, "revision": "v1", "local_files_only": True}
     loaded = PerturbedMasking.from_pretrained("someone/words", device="cpu", show_progress=False, **hub)
     np.testing.assert_array_equal(loaded.impact(SENTENCES[:1])[0], masking(bert()).impact(SENTENCES[:1])[0])
-    with pytest.raises(FileNotFoundError, match="'someone/nothing' is no folder here and no shipped model"):
+    with pytest.raises(FileNotFoundError, match="'someone/nothing' is no folder here and none of the models by name"):
         PerturbedMasking.from_pretrained("someone/nothing", cache_dir=tmp_path, local_files_only=True)
 
 

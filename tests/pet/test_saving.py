@@ -101,7 +101,7 @@ def test_every_classifier_is_made_from_a_repository_and_from_a_shipped_model(
             ChoiceClassifier.from_pretrained(source, "{text}", words, **options),
         ]
         assert [classifier.labels for classifier in found] == [tuple(words)] * 4
-    with pytest.raises(FileNotFoundError, match="'someone/else' is no folder here and no shipped model"):
+    with pytest.raises(FileNotFoundError, match="'someone/else' is no folder here and none of the models by name"):
         PetClassifier.from_pretrained("someone/else", "{text}{mask}", words, **where)
     with pytest.raises(ValueError, match="someone/words holds no saved classifier; give a pattern"):
         PetClassifier.from_pretrained("someone/words", **where)

@@ -19,11 +19,11 @@ from typing import Any
 from tqdm import tqdm
 
 from nlpkit.fewshot.grid.resources import Resources, measured
-from nlpkit.fewshot.grid.results import ResultsFile, RunKey, RunResult, differences
+from nlpkit.fewshot.grid.results import FACTS, ResultsFile, RunKey, RunResult, differences, read_facts
 from nlpkit.fewshot.scoring import Predict, score_predictions
 from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
 from nlpkit.fewshot.tasks.task import FewShotTask
-from nlpkit.files import only_writer, read_json, write_json
+from nlpkit.files import only_writer, write_json
 from nlpkit.pet import Example
 from nlpkit.version import __version__
 
@@ -73,9 +73,6 @@ class RunOutcome:
     predict: Predict
     details: Mapping[str, Any] = field(default_factory=dict)
 
-
-#: In a grid's folder: what its runs were made with, by the hash that results name.
-_FACTS = "settings.json"
 
 Method = Callable[[RunData], RunOutcome]
 #: Names of a method and a task to the settings of those runs.
@@ -138,7 +135,7 @@ def _run_grid(runs: Sequence[_Run], output: Path, score_test: bool, show_progres
     ended = {key: result for key, result in results.latest().items() if result.error is None}
     facts = {run.key: run.facts(score_test) for run in runs}
     _check_same_facts(output, facts, ended)
-    write_json(output / _FACTS, _read_facts(output) | {_hash(each): each for each in facts.values()})
+    write_json(output / FACTS, read_facts(output) | {_hash(each): each for each in facts.values()})
     waiting = [run for run in runs if run.key not in ended]
     bar = tqdm(waiting, desc="runs", unit="run", disable=None if show_progress else True)
     for run in bar:
@@ -247,15 +244,10 @@ def _hash(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _read_facts(output: Path) -> dict[str, Any]:
-    path = output / _FACTS
-    return read_json(path) if path.is_file() else {}
-
-
 def _check_same_facts(
     output: Path, facts: Mapping[RunKey, Mapping[str, Any]], ended: Mapping[RunKey, RunResult]
 ) -> None:
-    kept = _read_facts(output)
+    kept = read_facts(output)
     for key, now in facts.items():
         if key in ended and ended[key].settings_hash != _hash(now):
             changed = differences(kept.get(ended[key].settings_hash, {}), now)

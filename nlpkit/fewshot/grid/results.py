@@ -9,8 +9,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nlpkit.files import read_json
+
 #: What can be scored, the most telling last: the split's own dev, the dev of the other splits, the test.
 PARTS = ("dev", "other_dev", "test")
+
+#: In a grid's folder: what its runs were made with, by the hash that results name.
+FACTS = "settings.json"
 
 
 class RunKey(NamedTuple):
@@ -162,6 +167,16 @@ def latest_of(results: Iterable[RunResult]) -> dict[RunKey, RunResult]:
         if result.error is None or latest.get(result.key, result).error is not None:
             latest[result.key] = result
     return latest
+
+
+def read_facts(output: str | Path) -> dict[str, Any]:
+    """What the runs in a grid's folder were made with: ``settings`` and ``data`` by the hash that results name.
+
+    Args:
+        output: the folder; without the file, nothing is known.
+    """
+    path = Path(output) / FACTS
+    return read_json(path) if path.is_file() else {}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -13,6 +13,9 @@ import yaml
 from nlpkit.fewshot.grid.protocol import SettingsOf
 from nlpkit.sources import find_file, find_model
 
+#: Lines of a configuration that tell how and by what its weights were written, and nothing of the model.
+_OF_STORAGE = frozenset({"dtype", "torch_dtype", "transformers_version", "_name_or_path"})
+
 
 def settings_from_files(folder: str | Path | None, common: Mapping[str, Any] | None = None) -> SettingsOf:
     """Settings that lie in a folder of YAML files named after the tasks.
@@ -59,7 +62,8 @@ def fingerprint_of_model(source: str | Path) -> str:
         source: a folder that ``save_pretrained`` wrote, the name of a shipped model, or a repository on the Hub.
 
     Returns:
-        16 hexadecimal digits: of the SHA-256 over names and contents of its files, except for the model card; of a
+        16 hexadecimal digits: of the SHA-256 over names and contents of its files, except for the model card and the
+        lines of ``config.json`` that no run depends on, such as ``dtype``, since models are loaded in fp32; of a
         repository, of its commit.
 
     Raises:
@@ -77,9 +81,27 @@ def fingerprint_of_model(source: str | Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix != ".md":
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            content = hashlib.sha256(_config_that_matters(path)) if path.name == "config.json" else _digest(path)
+            digest.update(f"{path.name} {content.hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _digest(path: Path) -> Any:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def _config_that_matters(path: Path) -> bytes:
+    """A configuration without what only tells how its weights were stored; as it is, where it is no mapping."""
+    content = path.read_bytes()
+    try:
+        config = json.loads(content)
+    except ValueError:
+        return content
+    if not isinstance(config, dict):
+        return content
+    kept = {name: value for name, value in config.items() if name not in _OF_STORAGE}
+    return json.dumps(kept, sort_keys=True).encode()
 
 
 def _read_task_file(path: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nlpkit.fewshot.grid.results import PARTS, RunResult
+from nlpkit.fewshot.grid.results import PARTS, RunResult, read_facts
+from nlpkit.fewshot.methods.by_name import WITHOUT_MODEL
 from nlpkit.fewshot.report.plots import plot_scores
 from nlpkit.fewshot.report.tables import TITLES, comparison_table, cost_table, score_table
 from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
@@ -49,16 +50,14 @@ def write_report(
     output: str | Path,
     baseline: str | None = None,
     published: Sequence[PublishedRow] = (),
-    model: str | None = None,
 ) -> str:
     """Write ``table.md``, and where matplotlib is installed ``scores-<part>.svg``.
 
     Args:
         results: one per run.
-        output: folder to write to.
+        output: folder to write to; what a grid wrote there tells which model each method was run with.
         baseline: method that the others are compared with, if any.
         published: rows of others to put below the scores on the test.
-        model: the model that the methods which need one were run with.
 
     Returns:
         The text of ``table.md``.
@@ -66,12 +65,13 @@ def write_report(
     Raises:
         ValueError: there are no results, or none of the baseline.
     """
-    sections = {"Test": score_table(results, "test", published, model)}
+    models = _models_of(results, output)
+    sections = {"Test": score_table(results, "test", published, models)}
     if any(result.other_dev for result in results):
         sections["Dev of the other splits, unseen by the runs of a split"] = score_table(
-            results, "other_dev", model=model
+            results, "other_dev", models=models
         )
-    sections["Dev, each split's own, on which models were selected"] = score_table(results, "dev", model=model)
+    sections["Dev, each split's own, on which models were selected"] = score_table(results, "dev", models=models)
     scored = [part for part in reversed(PARTS) if any(result.score(part) is not None for result in results)]
     for part in scored if baseline else ():
         sections[f"Differences: {TITLES[part]}"] = comparison_table(results, baseline or "", part)
@@ -85,6 +85,17 @@ def write_report(
         for part in scored:
             plot_scores(results, Path(output) / f"scores-{part}.svg", part)
     return text
+
+
+def _models_of(results: Sequence[RunResult], output: str | Path) -> dict[str, str]:
+    """Methods to the names of their models, as far as the settings of their runs tell."""
+    facts = read_facts(output)
+    models: dict[str, list[str]] = {name: ["none"] for name in WITHOUT_MODEL}
+    for result in results:
+        model = facts.get(result.settings_hash, {}).get("settings", {}).get("model")
+        if model is not None and result.method not in WITHOUT_MODEL:
+            models.setdefault(result.method, []).append(Path(model).name)
+    return {method: ", ".join(dict.fromkeys(names)) for method, names in models.items()}
 
 
 def _has(folder: TaskFolder, part: str) -> bool:

@@ -90,7 +90,7 @@ def score_table(
     results: Sequence[RunResult],
     part: str = "test",
     published: Sequence[PublishedRow] = (),
-    model: str | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> str:
     """Methods by tasks: mean and standard deviation over splits, in percent.
 
@@ -98,7 +98,7 @@ def score_table(
         results: one per run.
         part: ``"test"``, ``"other_dev"`` or ``"dev"``.
         published: rows of others to put below, named with their model.
-        model: the model that the methods that need one were run with, to be told below the table.
+        models: methods to the name of the model that they were run with; of others the column says "measured here".
 
     Returns:
         A Markdown table; ``score`` is the mean over the tasks, where a method has all of them.
@@ -115,7 +115,7 @@ def score_table(
         row = [cells.get((method, task)) for task in tasks]
         means = [cell.mean if cell else None for cell in row]
         shown = " | ".join(str(cell or "") for cell in row)
-        lines.append(f"| {method} | measured here | {_mean_of_all(means)} | {shown} |")
+        lines.append(f"| {method} | {(models or {}).get(method, 'measured here')} | {_mean_of_all(means)} | {shown} |")
     for line in published:
         figures = [line.cells.get(task) for task in tasks]
         means = [figure[0] / 100 if figure else None for figure in figures]
@@ -126,8 +126,6 @@ def score_table(
     notes = [
         f"Percent, {TITLES[part]}; mean ± sample standard deviation over splits (seeds of a split are averaged first)."
     ]
-    if model is not None:
-        notes.append(f"Methods that need a model were run with {model}.")
     if published:
         notes.append(f"Rows in italics are others' figures with other, larger models: {SOURCE}.")
     return "\n".join(lines) + "\n\n" + " ".join(notes) + "\n"

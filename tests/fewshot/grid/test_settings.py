@@ -55,3 +55,14 @@ def test_fingerprint_changes_with_the_weights_and_not_with_the_card(tmp_path: Pa
     assert fingerprint_of_model(tmp_path) == before
     (tmp_path / "model.safetensors").write_text("second")
     assert fingerprint_of_model(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [('"dtype": "float16"', True), ('"transformers_version": "4"', True), ('"hidden_size": 2', False)],
+)
+def test_fingerprint_is_of_the_model_and_not_of_how_it_was_stored(tmp_path: Path, line: str, same: bool) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 1}')
+    before = fingerprint_of_model(tmp_path)
+    (tmp_path / "config.json").write_text(f'{{"hidden_size": 1, {line}}}')
+    assert (fingerprint_of_model(tmp_path) == before) is same

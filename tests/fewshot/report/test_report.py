@@ -32,7 +32,7 @@ def test_report_has_scores_differences_cost_and_failures(tmp_path: Path) -> None
         "## Cost",
         "## Failed runs",
     ]
-    assert "| majority | measured here | 25.0 | 25.0 ± 0.0 |" in text
+    assert "| majority | none | 25.0 | 25.0 ± 0.0 |" in text
     assert "| hotels | again | 2 | +0.0 |" in text
     assert "- hotels/broken/split 1/seed 0: RuntimeError: no pattern" in text
 

@@ -210,7 +210,7 @@ def test_a_ladder_and_its_backbone_are_loaded_from_repositories_of_the_hub(repos
     ):
         assert torch.equal(found(**small_batch(ladder)).logits, expected)
     assert LadderConfig.from_pretrained("someone/ladder", **hub).layers == 2
-    with pytest.raises(FileNotFoundError, match="'someone/ladder' is no folder here and no shipped model"):
+    with pytest.raises(FileNotFoundError, match="'someone/ladder' is no folder here and none of the models by name"):
         LadderModel.from_pretrained("someone/ladder", **{**hub, "revision": "v3"})
     with pytest.raises(FileNotFoundError, match=r"someone/ladder holds no adapter_config\.json"):
         LadderModel.from_pretrained("someone/ladder", **{**hub, "subfolder": "second"})
