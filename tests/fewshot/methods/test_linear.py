@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from nlpkit.fewshot.grid.protocol import RunData
-from nlpkit.fewshot.methods.linear import STRENGTHS, frozen_means, tf_idf
+from nlpkit.fewshot.methods.linear import STRENGTHS, _FrozenMeans, frozen_means, tf_idf
 from nlpkit.fewshot.tasks.task import FewShotTask
 from nlpkit.pet import Example, MeanStates
 from tests.fewshot.methods.test_prompting import BAD, GOOD, HOTELS, IDIOMS, SETTINGS, reviews
@@ -42,6 +44,30 @@ def test_frozen_means_are_those_of_the_model(tmp_path: Path) -> None:
     texts = [*GOOD, *BAD, "一般般吧", "好极了"]
     expected = regression.predict((encoder(texts).numpy() - mean) / spread).tolist()
     assert outcome.predict([Example({"review": text}) for text in texts]) == expected
+
+
+class _Counted(MeanStates):
+    """Counts the texts that it reads."""
+
+    def __init__(self, own: MeanStates) -> None:
+        super().__init__(own.model.double(), own.tokenizer, own.max_length)
+        self.read: list[str] = []
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self.read += texts
+        return super().__call__(texts)
+
+
+def test_no_text_is_read_twice_and_none_depends_on_its_company() -> None:
+    encoder = _Counted(MeanStates.from_pretrained("wobert-mini-zh", 16))
+    means = _FrozenMeans(encoder)
+    texts = [text * number for number in (1, 2, 5) for text in [*GOOD, *BAD]]
+    first, again = means(texts[:20] + texts[:3]), means(texts)
+    assert sorted(encoder.read) == sorted(set(texts))
+    assert (first[20:] == first[:3]).all()
+    assert (again[:20] == first[:20]).all()
+    for text, vector in zip(texts, again, strict=True):
+        assert np.allclose(vector, encoder([text]).float().numpy()[0], atol=1e-6)
 
 
 def test_counts_within_the_span_of_training_give_the_regression_on_all_of_them(tmp_path: Path) -> None:
