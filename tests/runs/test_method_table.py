@@ -43,3 +43,11 @@ def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> N
 def test_without_the_baseline_there_are_no_shares_and_parts_without_scores_are_left_out() -> None:
     run = {"method": "head", "metric": "F1", "trained_parameters": 1, "train_seconds": 1.0, "dev": 0.5}
     assert method_table([run], PARTS, baseline="full").splitlines()[-1] == "| head | 1 | 1 | 50.00 ± 0.00 |  | 1 |"
+
+
+def test_what_the_processor_worked_is_shown_where_all_runs_have_it() -> None:
+    run = {"method": "head", "metric": "F1", "trained_parameters": 1, "train_seconds": 9.0, "dev": 0.5}
+    worked = {**run, "train_cpu_seconds": 4.0}
+    assert method_table([worked, worked], PARTS, baseline="head").splitlines()[0].endswith("processor seconds |")
+    assert method_table([worked, worked], PARTS, baseline="head").splitlines()[-1].endswith("| 4 |")
+    assert method_table([worked, run], PARTS, baseline="head").splitlines()[-1].endswith("| 9 |")
