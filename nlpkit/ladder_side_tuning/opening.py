@@ -160,7 +160,7 @@ def _changes(own: PreTrainedConfig, given: Any, source: str | Path, where: dict[
         for name, value in config.to_dict().items()
         if name not in _OF_FILES and (name not in before or before[name] != value)
     }
-    unnamed = {number: f"LABEL_{number}" for number in range(own.num_labels)}
+    unnamed = {number: f"LABEL_{number}" for number in range(own.num_labels or 0)}
     if config.id2label == unnamed:
         changed = {name: value for name, value in changed.items() if name not in ("id2label", "label2id")}
     return changed
