@@ -115,7 +115,7 @@ def _refuse_untold_arguments(ladder: Ladder) -> None:
             f"{type(ladder).__name__} is made of {kind}, whose matrices are of a known kind and whose arguments or "
             f"outputs are not: a narrow one does not run ({error}). Describe it in a "
             "nlpkit.ladder_side_tuning.BlockFamily (by_head_size, by_heads, by_width, carried) and pass "
-            "families=(*FAMILIES, yours)"
+            "families=(*FAMILIES, yours), or train its upper layers by tune_from, which needs no narrow blocks"
         ) from error
 
 

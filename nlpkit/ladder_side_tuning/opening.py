@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import ADAPTER_CONFIG_NAME
 
 from nlpkit.files import read_json
 from nlpkit.ladder_side_tuning.configuration import LADDER_TYPE
 from nlpkit.ladder_side_tuning.modeling import LadderModel
 from nlpkit.ladder_side_tuning.saved.loading import SavedLadder, read_ladder
+from nlpkit.ladder_side_tuning.saved.settings import settings_of_states
 from nlpkit.sources import find_file
 
 _HUB = ("revision", "subfolder", "cache_dir", "token", "local_files_only", "force_download")
@@ -22,6 +23,8 @@ _LOADING = (
 )
 #: What transformers passes on its own account; the ladder's files say it already, or it is of no use here.
 _PASSED_OVER = ("config", "adapter_kwargs", "trust_remote_code", "code_revision", "use_safetensors", "weights_only")
+#: What a configuration says of its own files, and not of a model.
+_OF_FILES = ("_name_or_path", "transformers_version", "architectures", "dtype")
 
 
 def is_ladder(source: str | Path, **hub: Any) -> bool:
@@ -47,7 +50,7 @@ def open_ladder(
         auto_class: whose model is wanted. ``AutoModel`` gives the bare model of any ladder.
         source: a folder, or a repository on the Hub.
         **options: of ``from_pretrained``: where to look, how the backbone is loaded, and settings of its
-            configuration, such as ``id2label``.
+            configuration, such as ``id2label``, by name or in a ``config``.
 
     Returns:
         The ladder, in evaluation mode; with ``output_loading_info`` also transformers' report, in which what the
@@ -60,11 +63,16 @@ def open_ladder(
     """
     hub = {name: options.pop(name) for name in _HUB if name in options}
     loading = {name: options.pop(name) for name in _LOADING if name in options}
+    if (dtype := loading.pop("torch_dtype", None)) is not None:
+        loading.setdefault("dtype", dtype)
     if loading.get("dtype") == "auto" or loading.get("dtype", "") is None:
         del loading["dtype"]  # that of training
     hub = {name: value for name, value in hub.items() if value is not None}
     saved = read_ladder(source, **hub)
-    config, unknown = saved.load_config(_settings(options), **_where(hub))
+    own, _ = saved.load_config(**_where(hub))
+    settings = _changes(own, options.get("config"), source, _where(hub)) | _settings(options)
+    _refuse_other_states(own, settings, source)
+    config, unknown = saved.load_config(settings, **_where(hub))
     if unknown:
         raise TypeError(
             f"{auto_class.__name__} opens the ladder in {source} and takes no {min(unknown)!r} with it; "
@@ -124,6 +132,49 @@ def home_of_ladder(source: str | Path, **options: Any) -> str:
         **options: where to look.
     """
     return str(_read(source, options).load_config(**_where(options))[0].name_or_path)
+
+
+def _changes(own: PreTrainedConfig, given: Any, source: str | Path, where: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says in another way than that of a ladder's backbone.
+
+    Args:
+        own: of the ladder's backbone and head.
+        given: another one, or where it is; ``None`` says nothing. Labels without names keep those of the ladder.
+        source: of the ladder, for messages.
+        where: to look for it.
+
+    Raises:
+        ValueError: it is of another kind of model.
+    """
+    if given is None:
+        return {}
+    config = given if isinstance(given, PreTrainedConfig) else AutoConfig.from_pretrained(given, **where)
+    if type(config) is not type(own):
+        raise ValueError(
+            f"config is a {type(config).__name__}, and the ladder in {source} was trained beside a model with a "
+            f"{type(own).__name__}; leave it out"
+        )
+    before = own.to_dict()
+    changed = {
+        name: value
+        for name, value in config.to_dict().items()
+        if name not in _OF_FILES and (name not in before or before[name] != value)
+    }
+    unnamed = {number: f"LABEL_{number}" for number in range(own.num_labels or 0)}
+    if config.id2label == unnamed:
+        changed = {name: value for name, value in changed.items() if name not in ("id2label", "label2id")}
+    return changed
+
+
+def _refuse_other_states(own: PreTrainedConfig, settings: dict[str, Any], source: str | Path) -> None:
+    """Refuse settings by which the backbone would have other states than those that a ladder was trained on."""
+    before = own.to_dict()
+    for name, value in settings_of_states(settings).items():
+        if name in before and before[name] != value:
+            raise ValueError(
+                f"{name}={value!r} would change the states that the ladder in {source} was trained on, with "
+                f"{name}={before[name]!r}; leave it out, or train a ladder beside such a model"
+            )
 
 
 def _read(source: str | Path, options: dict[str, Any]) -> SavedLadder:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -72,6 +72,7 @@ def read_until(model: PreTrainedModel, blocks: Sequence[tuple[Stack, int, nn.Mod
 
     Raises:
         RuntimeError: the model did not run its blocks on these inputs.
+        ValueError: reading a short text makes another model of it.
     """
     reading = Reading()
     # A quantised layer rearranges its weights when it first runs, so its operations get them in another order then.
@@ -87,7 +88,7 @@ def read_until(model: PreTrainedModel, blocks: Sequence[tuple[Stack, int, nn.Mod
         is_left = leaves and number + 1 == len(blocks)
         hooks.append(block.register_forward_hook(partial(_mark, reading, (stack.name, layer), is_left)))
     try:
-        with evaluating(model), _Operations(reading, names), suppress(TapsGathered):
+        with _unchanged(model), evaluating(model), _Operations(reading, names), suppress(TapsGathered):
             model.base_model.forward(**two_tokens(model))
     finally:
         for hook in hooks:
@@ -161,6 +162,37 @@ def own_weights(module: nn.Module) -> dict[str, Tensor]:
         if name not in module._non_persistent_buffers_set
     }
     return dict(module.named_parameters(recurse=False)) | buffers
+
+
+@contextmanager
+def _unchanged(model: PreTrainedModel) -> Iterator[None]:
+    """Refuse a model that changes a setting of its own by reading a short text, as BigBird does, and undo the change.
+
+    Raises:
+        ValueError: it does.
+    """
+    names = model.config.to_dict().keys()
+    before = [
+        (module, dict(module._modules), {name: value for name, value in vars(module).items() if name in names})
+        for module in model.modules()
+    ]
+    yield
+    changed = {
+        name: (value, vars(module)[name])
+        for module, _, settings in before
+        for name, value in settings.items()
+        if isinstance(value, str) and vars(module)[name] != value
+    }
+    if not changed:
+        return
+    for module, children, settings in before:
+        module._modules.update(children)
+        vars(module).update(settings)
+    name, (was, found) = next(iter(changed.items()))
+    raise ValueError(
+        f"{type(model).__name__} changes its {name} from {was!r} to {found!r} for good when it reads a short text, so "
+        f"its states depend on what it read before; load it with {name}={found!r}"
+    )
 
 
 class _Operations(TorchFunctionMode):

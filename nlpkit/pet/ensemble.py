@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,9 @@ class Ensemble(Estimator):
         weights: see ``weighted_mean``.
         fitting: of all members, by ``fit``; ``None`` leaves each its own.
 
+    Warns:
+        UserWarning: a member changes ``predict_proba`` or ``predict``, which are not asked.
+
     Raises:
         TypeError: a member that is an ensemble itself, or finds any number of labels.
         ValueError: members with other labels, or none; or not one weight for each, finite and not negative.
@@ -100,6 +104,15 @@ class Ensemble(Estimator):
             raise ValueError(f"members must have the same labels; got {[member.labels for member in members]}")
         checked_fitting(fitting)
         _checked_weights(weights, len(members))
+        for kind in {type(member) for member in members}:
+            if own := [
+                name for name in ("predict_proba", "predict") if getattr(kind, name) is not getattr(Estimator, name)
+            ]:
+                warnings.warn(
+                    f"{kind.__name__} has a {own[0]} of its own, which an ensemble does not ask: it averages what "
+                    "scores() gives; write the change there",
+                    stacklevel=2,
+                )
         self.members, self.weights = list(members), weights
         self._fitting = fitting
         self._classes = members[0]._classes
@@ -201,11 +214,18 @@ class Ensemble(Estimator):
             write_json(draft / SETTINGS_FILE, settings)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> Self:
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        classes: Sequence[type[TextClassifier]] = (),
+        **settings: Any,
+    ) -> Self:
         """Load a saved ensemble.
 
         Args:
             pretrained_model_name_or_path: a folder, or a repository on the Hub.
+            classes: of members that are no classifiers of nlpkit.
             **settings: of all members, ``revision`` or ``dtype`` for example, as for any model of transformers.
 
         Raises:
@@ -220,7 +240,13 @@ class Ensemble(Estimator):
             raise ValueError(f"{pretrained_model_name_or_path} holds no {cls.__name__}; save one there first")
         folder = Path(settings.pop("subfolder", ""))
         loaded = [
-            load_one(pretrained_model_name_or_path, str(kind), **settings, subfolder=str(folder / f"member-{number}"))
+            load_one(
+                pretrained_model_name_or_path,
+                str(kind),
+                classes,
+                **settings,
+                subfolder=str(folder / f"member-{number}"),
+            )
             for number, kind in enumerate(members)
         ]
         made = cls(loaded, weights, None if fitting is None else Fitting(**fitting))
@@ -228,11 +254,14 @@ class Ensemble(Estimator):
         return made
 
 
-def load_classifier(pretrained_model_name_or_path: str | Path, **settings: Any) -> TextClassifier | Ensemble:
+def load_classifier(
+    pretrained_model_name_or_path: str | Path, *, classes: Sequence[type[TextClassifier]] = (), **settings: Any
+) -> TextClassifier | Ensemble:
     """Load a saved classifier, of whatever kind it is.
 
     Args:
         pretrained_model_name_or_path: a folder, or a repository on the Hub.
+        classes: that are no classifiers of nlpkit, one of which it may be, or its members.
         **settings: as for ``from_pretrained`` of its class.
 
     Raises:
@@ -247,5 +276,5 @@ def load_classifier(pretrained_model_name_or_path: str | Path, **settings: Any) 
             "PetClassifier.from_pretrained(..., pattern=..., verbalizer=...)"
         )
     if kind == Ensemble.__name__:
-        return Ensemble.from_pretrained(pretrained_model_name_or_path, **settings)
-    return load_one(pretrained_model_name_or_path, kind, **settings)
+        return Ensemble.from_pretrained(pretrained_model_name_or_path, classes=classes, **settings)
+    return load_one(pretrained_model_name_or_path, kind, classes, **settings)

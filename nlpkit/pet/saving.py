@@ -15,7 +15,7 @@ from nlpkit.pet.clozes.examples import Example
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
 from nlpkit.pet.training.fitting import Fitting
-from nlpkit.sources import find_file
+from nlpkit.sources import find_file, find_model
 
 #: Beside the model's own files in a saved folder.
 SETTINGS_FILE = "pet.json"
@@ -59,8 +59,11 @@ def load_in_fp32(kind: Any, source: str, hub: Mapping[str, Any], **settings: Any
 
     Raises:
         TypeError: a setting that the model does not have either.
-        ValueError: its weights or their index are damaged; the message names the folder.
+        FileNotFoundError: an adapter's base model is not there.
+        ValueError: its weights or their index are damaged; the message names the folder. Or an adapter's base model
+            was made in memory.
     """
+    _refuse_lost_base(source, hub)
     # Checked on transformers 5.23.0: it looks for an adapter's config without these, online if need be.
     adapter = {name: hub[name] for name in ("cache_dir", "local_files_only", "subfolder") if name in hub}
     dtype = settings.pop("dtype", None) or settings.pop("torch_dtype", None) or "float32"
@@ -76,6 +79,24 @@ def load_in_fp32(kind: Any, source: str, hub: Mapping[str, Any], **settings: Any
         raise ValueError(
             f"the weights in {source} are damaged or cut off ({error}); save or fetch them again"
         ) from error
+
+
+def _refuse_lost_base(source: str, hub: Mapping[str, Any]) -> None:
+    """Say which model an adapter lacks; what loads it would look for its name, or for none, on the Hub."""
+    file = find_file(source, ADAPTER_CONFIG_NAME, **hub)
+    if file is None or "base_model_name_or_path" not in (settings := read_json(file)):
+        return
+    home = settings["base_model_name_or_path"]
+    advice = (
+        "load that model, put the adapter on it by peft.PeftModel.from_pretrained(base, folder), and construct the "
+        "classifier around both"
+    )
+    if not home:
+        raise ValueError(f"{source} holds an adapter of a model that was not loaded from anywhere; {advice}")
+    try:
+        find_model(home, **{name: hub[name] for name in ("cache_dir", "token", "local_files_only") if name in hub})
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{source} holds an adapter of a model that is gone ({error}); {advice}") from error
 
 
 def brings_its_head(source: str | Path, hub: Mapping[str, Any]) -> bool:
@@ -134,7 +155,7 @@ def _checked(settings: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
     for name, value in settings.items():
         if name not in known:
             raise ValueError(f"unknown setting {name!r}; known are {', '.join(known)}")
-        if not _FITS[name](value):
+        if name in _FITS and not _FITS[name](value):
             raise ValueError(f"{name} cannot be {value!r}")
     labels: Sequence[str] = settings.get("labels") or list(settings.get("hypotheses") or ())
     if "words" in settings:

@@ -19,6 +19,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    RobertaConfig,
     pipeline,
 )
 
@@ -113,8 +114,54 @@ def test_another_number_of_labels_is_refused(settings: dict[str, Any], count: in
 
 def test_settings_that_change_the_backbone_are_refused(base: Path, tmp_path: Path) -> None:
     saved(base, tmp_path)
-    with pytest.raises(ValueError, match=r"was trained beside other weights than those of the given .* or with other"):
-        AutoModelForSequenceClassification.from_pretrained(tmp_path, hidden_act="relu")
+    config = AutoConfig.from_pretrained(tmp_path, hidden_act="relu")
+    for given in ({"hidden_act": "relu"}, {"config": config}):
+        with pytest.raises(
+            ValueError, match=r"hidden_act='relu' would change the states .* with hidden_act='gelu'; le"
+        ):
+            AutoModelForSequenceClassification.from_pretrained(tmp_path, **given)
+
+
+def test_a_configuration_is_read_as_settings_by_name_are(base: Path, tmp_path: Path) -> None:
+    ladder = saved(base, tmp_path)
+    names = {0: "a", 1: "b", 2: "c"}
+    config = AutoConfig.from_pretrained(tmp_path, id2label=names, problem_type="regression")
+    unnamed = BertConfig.from_pretrained(base, id2label=None, label2id=None, num_labels=3)
+    for given, labels in ((config, names), (unnamed, ladder.config.id2label), (str(tmp_path), ladder.config.id2label)):
+        found = AutoModelForSequenceClassification.from_pretrained(tmp_path, config=given)
+        assert found.config.id2label == labels
+        assert torch.equal(found(IDS).logits, ladder(IDS).logits)
+        assert found.config.problem_type == getattr(given, "problem_type", None)
+
+
+def test_configurations_of_other_heads_and_models_are_refused(base: Path, tmp_path: Path) -> None:
+    saved(base, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"stands for 2 labels, and the head of the ladder in .* with 3; leave it out"
+    ):
+        AutoModelForSequenceClassification.from_pretrained(
+            tmp_path, config=BertConfig.from_pretrained(base, num_labels=2)
+        )
+    with pytest.raises(
+        ValueError, match=r"config is a RobertaConfig, and the ladder in .* with a BertConfig; leave it"
+    ):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path, config=RobertaConfig())
+
+
+def test_the_precision_may_be_asked_for_by_its_older_name(base: Path, tmp_path: Path) -> None:
+    saved(base, tmp_path)
+    found = AutoModelForSequenceClassification.from_pretrained(tmp_path, torch_dtype=torch.float64)
+    assert found.dtype == torch.float64
+
+
+def test_a_backbone_in_fp16_is_known_to_have_been_rounded(base: Path, tmp_path: Path) -> None:
+    ladder = saved(base, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"load it with dtype='float32' or 'bfloat16', and call half\(\) on the ladder"
+    ):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype="float16")
+    found = AutoModelForSequenceClassification.from_pretrained(tmp_path).half()
+    torch.testing.assert_close(found(IDS).logits.float(), ladder(IDS).logits, rtol=0, atol=1e-2)
 
 
 def test_settings_that_a_configuration_does_not_know_come_back(base: Path, tmp_path: Path) -> None:

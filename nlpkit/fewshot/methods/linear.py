@@ -154,6 +154,11 @@ def _columns(examples: Sequence[Example], run: RunData, settings: PromptSettings
         raise ValueError(
             f"logistic regression needs labels common to all examples; those of {run.task.name} bring candidates"
         )
+    if len(settings.fields) > 2 or not set(settings.fields) <= set(run.task.text_fields):
+        raise ValueError(
+            f"logistic regression takes one text, or two of a pair; fields={list(settings.fields)} of "
+            f"{run.task.name}, which has {', '.join(run.task.text_fields)}: name one or two of these in its settings"
+        )
     return [[example.fields[name] for example in examples] for name in settings.fields]
 
 

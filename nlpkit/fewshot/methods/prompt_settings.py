@@ -21,7 +21,8 @@ class PromptSettings:
         words: label words by label, for labels whose own names will not do; ``None`` where examples bring candidates.
         aggregate: see `Verbalizer`.
         soft_pattern: the cloze of P-tuning, with ``{soft}`` tokens.
-        fields: one field, or two for a pair, for plain fine-tuning; for candidates a template with ``{candidate}``.
+        fields: one field, or two for a pair, for plain fine-tuning; by default all of the task. For candidates a
+            template with ``{candidate}``.
         premise: template of the text that is to entail a hypothesis, or of a choice, with ``{candidate}``.
         hypotheses: template of each label's hypothesis, or one for all with ``{label}`` for the label's first word.
         entailment_model: folder of a model that learnt entailment, with one output, for EFL; by default ``model``.
@@ -87,6 +88,7 @@ class PromptSettings:
         for name in ("patterns", "fields"):
             given[name] = tuple(given.get(name, ()))
         if run.task.read_candidates is None:
+            given["fields"] = given["fields"] or run.task.text_fields
             given["words"] = {**run.task.label_names, **given.get("words", {})}
             if isinstance(given.get("hypotheses"), str):
                 names = _first_words(given["words"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def find_stacks(model: PreTrainedModel, families: Sequence[BlockFamily] = FAMILI
         One stack, or two for an encoder-decoder model.
 
     Raises:
-        ValueError: none is of a known kind, or there are more than the model's kind explains.
+        ValueError: none is of a known kind, or not all, or there are more than the model's kind explains.
 
     Example:
         >>> from transformers import BertConfig, BertModel
@@ -64,17 +65,22 @@ def find_stacks(model: PreTrainedModel, families: Sequence[BlockFamily] = FAMILI
     """
     found = list(_known_stacks(model, families))
     expected = 2 if model.config.is_encoder_decoder else 1
-    if not found:
+    unknown = (
+        _likely_block(model) if not found else _block_beside(model, found[0][0]) if len(found) < expected else None
+    )
+    if unknown is not None:
         supported = ", ".join(name for family in families for name in family.blocks)
         raise ValueError(
-            f"{type(model).__name__} is made of {_likely_block(model)}, which no family describes; a ladder is built "
+            f"{type(model).__name__} is made of {unknown}, which no family describes; a ladder is built "
             f"beside {supported}, and blocks made of the same parts. Describe its widths in a "
             "nlpkit.ladder_side_tuning.BlockFamily and pass families=(*FAMILIES, yours)"
         )
     if len(found) > expected:
+        names = [name for name, _, _ in found]
+        parts = ", ".join(_models_around_one(model, names))
         raise ValueError(
-            f"{type(model).__name__} has {len(found)} stacks of blocks ({', '.join(name for name, _, _ in found)}); "
-            f"expected {expected}. Build the ladder on one of its parts"
+            f"{type(model).__name__} has {len(found)} stacks of blocks ({', '.join(names)}); expected {expected}. "
+            + (f"Build the ladder on one of its parts: {parts}" if parts else "Use a model with a single one")
         )
     # An encoder without its decoder may keep the settings of both.
     roles = ("encoder", "decoder")[: len(found)]
@@ -96,6 +102,25 @@ def _family_of(block: nn.Module, config: PreTrainedConfig, families: Sequence[Bl
     fitting = [family for family in families if family.fits(block, config)]
     # An encoder's block is also a decoder's without the parts that read an encoder, and its settings are others.
     return by_name or min(fitting, key=lambda family: family.count_absent(block), default=None)
+
+
+def _block_beside(model: nn.Module, stack: str) -> str | None:
+    """The block of a list outside of a stack, if there is one."""
+    inside = f"{stack}." if stack else ""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) and not f"{name}.".startswith(inside):
+            block = module[0]
+            if "hidden_states" in inspect.signature(block.forward).parameters:
+                return type(block).__name__
+    return None
+
+
+def _models_around_one(model: nn.Module, stacks: Sequence[str]) -> Iterator[str]:
+    """The parts of a model that are models themselves, of transformers, and hold a single one of its stacks."""
+    for name, module in model.named_modules():
+        held = [stack for stack in stacks if f"{stack}.".startswith(f"{name}.")]
+        if isinstance(module, PreTrainedModel) and len(held) == 1:
+            yield name
 
 
 def _likely_block(model: nn.Module) -> str:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -207,6 +208,11 @@ class SavedLadder:
             advice = (
                 f"they were loaded from {home} then and now, so either that has changed, or the model had been "
                 "changed after it was loaded: save such a model, and build the ladder on what is loaded from there"
+            )
+        if ladder.dtype == torch.float16 != getattr(torch, self.settings["dtype"]):
+            advice = (
+                "float16 rounds them in another way than bfloat16, in which they are compared: load it with "
+                f"dtype={self.settings['dtype']!r} or 'bfloat16', and call half() on the ladder"
             )
         if backbone_fingerprint(ladder) != self.settings["backbone_fingerprint"]:
             raise ValueError(

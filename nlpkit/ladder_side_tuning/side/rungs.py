@@ -167,8 +167,11 @@ class Rung(nn.Module):
         }
         with uncaptured():  # hidden states and attentions that are asked for are the backbone's
             climb.state, *carried = self._call(side, own, by_position, climb.state, tap)
-        if self.family.carried:
-            climb.carried = dict(zip(self.family.carried, carried, strict=True))
+        names = self.family.carried
+        if names and len(carried) != len(names):
+            raise ValueError(f"it returns {len(carried)} outputs beside its states, not {' and '.join(names)}")
+        if names:
+            climb.carried = dict(zip(names, carried, strict=True))
 
     def _leave(self, climb: Climb, output: Any, hidden: Tensor) -> Any:
         """What the layers above, which are trained whole, read."""

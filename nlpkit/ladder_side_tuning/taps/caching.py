@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from nlpkit.ladder_side_tuning.ladder import Ladder
 from nlpkit.ladder_side_tuning.saved.fingerprint import tap_fingerprints
 from nlpkit.ladder_side_tuning.taps.cache import FORMAT, MANIFEST, TapCache
 from nlpkit.ladder_side_tuning.taps.keys import as_read, reads_labels, row_keys
-from nlpkit.ladder_side_tuning.taps.padding import OneLength, with_padding
+from nlpkit.ladder_side_tuning.taps.padding import OneLength, refuse_states_of_padding, with_padding
 from nlpkit.ladder_side_tuning.taps.shard import DTYPES, write_shard
 from nlpkit.modes import evaluating
 from nlpkit.runs.facts import settle_facts
@@ -85,15 +85,17 @@ def fill_cache(
             share.wait()
             cache = TapCache(folder)
             order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
+            taken = {*inspect.signature(ladder.forward).parameters, *_LABELS}
             _check_space(ladder, folder, rows, len(cache), dtype)
+            if rows and not len(cache):  # the shortest is padded to the longest
+                ends = [_of_model(rows[number], taken) for number in (order[0], order[-1])]
+                refuse_states_of_padding(ladder, collate(ends))
             share.wait()  # no file appears while another process still looks at what is there
             pending: Pending = {}
             kept, pending_bytes, lengths = len(cache), 0, OneLength(ladder)
-            taken = {*inspect.signature(ladder.forward).parameters, *_LABELS}
             for start in share.starts(len(order), batch_size):
                 numbers = order[start : start + batch_size]
-                # Of the columns that the Trainer leaves, too: collators refuse the texts beside the tokens.
-                batch = collate([{k: v for k, v in rows[number].items() if k in taken} for number in numbers])
+                batch = collate([_of_model(rows[number], taken) for number in numbers])
                 lengths.check(batch)
                 for digest, taps in _missing_taps(ladder, batch, cache, pending, dtype):
                     pending[digest] = taps
@@ -108,6 +110,11 @@ def fill_cache(
             return TapCache(folder)
     finally:
         progress.close()
+
+
+def _of_model(row: Row, taken: Collection[str]) -> Row:
+    """A row without the columns that the Trainer leaves out, too: collators refuse the texts beside the tokens."""
+    return {name: value for name, value in row.items() if name in taken}
 
 
 class _Share(NamedTuple):

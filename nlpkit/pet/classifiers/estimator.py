@@ -143,9 +143,15 @@ class Estimator(ABC):
 
     @classmethod
     def _arguments(cls) -> list[str]:
-        """Names of what the class is constructed with."""
-        found = inspect.signature(cls.__init__).parameters.values()
-        return [one.name for one in found if one.name != "self" and one.kind is not one.VAR_KEYWORD]
+        """Names of what the class is constructed with; of one that passes ``**settings`` on, its bases' too."""
+        names: dict[str, None] = {}
+        for kind in cls.__mro__:
+            if "__init__" in vars(kind):
+                found = inspect.signature(vars(kind)["__init__"]).parameters.values()
+                names |= {one.name: None for one in found if one.kind is not one.VAR_KEYWORD and one.name != "self"}
+                if not any(one.kind is one.VAR_KEYWORD for one in found):
+                    break
+        return list(names)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What the classifier was constructed with, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,24 @@ def saved_kind(source: str | Path, **hub: Any) -> str | None:
     return str(read_json(file).get("kind", PetClassifier.__name__))
 
 
-def load_one(source: str | Path, kind: str, **settings: Any) -> TextClassifier:
+def load_one(
+    source: str | Path, kind: str, classes: Sequence[type[TextClassifier]] = (), **settings: Any
+) -> TextClassifier:
     """Load a classifier of a kind.
 
     Args:
         source: as for ``saved_kind``.
         kind: the name of its class.
+        classes: that are no classifiers of nlpkit.
         **settings: as for its ``from_pretrained``.
 
     Raises:
         ValueError: there is no such kind.
     """
-    if kind not in _KINDS:
-        raise ValueError(f"{source} holds a {kind!r}, which is no classifier of nlpkit; load it with its own class")
-    return _KINDS[kind].from_pretrained(source, **settings)
+    known = _KINDS | {one.__name__: one for one in classes}
+    if kind not in known:
+        raise ValueError(
+            f"{source} holds a {kind!r}, which is no classifier of nlpkit; load it with its own class, or give that: "
+            f"classes=[{kind}]"
+        )
+    return known[kind].from_pretrained(source, **settings)

@@ -228,12 +228,34 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         Args:
             save_directory: made if it does not exist.
             max_shard_size: as for any model of transformers.
+
+        Raises:
+            TypeError: an argument of a subclass cannot be saved.
         """
         with whole_folder(save_directory, replacing=WEIGHTS) as draft:
             self.model.save_pretrained(draft, max_shard_size=max_shard_size)
             self.tokenizer.save_pretrained(draft)
             self._save_more(draft)
-            write_json(draft / SETTINGS_FILE, self.settings())
+            settings = self.settings()
+            write_json(draft / SETTINGS_FILE, settings | self._own_settings(settings))
+
+    def _own_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What a user's subclass is constructed with besides, as JSON values.
+
+        Raises:
+            TypeError: an argument is kept under another name, or is no JSON value.
+        """
+        own: dict[str, Any] = {}
+        for name in self._arguments():
+            if name not in settings and name not in ("model", "tokenizer", *self.saved_settings):
+                try:
+                    own[name] = json.loads(json.dumps(getattr(self, name)))
+                except (AttributeError, TypeError, ValueError) as error:
+                    raise TypeError(
+                        f"{type(self).__name__} cannot be saved with its argument {name!r} ({error}): keep it as "
+                        f"self.{name}, as a text, a number, or lists and mappings of these"
+                    ) from error
+        return own
 
     @classmethod
     @abstractmethod
@@ -256,7 +278,8 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         Warns:
             UserWarning: the saved calibration is of another question than what is given, and is left out.
         """
-        saved = read_settings(source, cls.__name__, cls.saved_settings, hub)
+        added = [name for name in cls._arguments() if name not in cls.saved_settings]
+        saved = read_settings(source, cls.__name__, (*cls.saved_settings, *added), hub)
         changed = {name: value for name, value in given.items() if value is not None}
         kept = {name: value for name, value in saved.items() if name not in changed}
         settings = cls._open_more(kept, source, hub) | changed
@@ -282,7 +305,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         """Construct a classifier from settings as ``read_settings`` returns them."""
         own = dict(settings)
         classes = own.pop("classes", ())
-        made = cls(model, tokenizer, **own)
+        made = cls(model=model, tokenizer=tokenizer, **own)
         if classes:
             made._classes = tuple(classes)
         return made

@@ -108,3 +108,15 @@ def test_candidates_of_their_own_are_refused(method: object, tmp_path: Path) -> 
     run = RunData(IDIOMS, 0, 0, (example,), (example,), (), {"model": "wobert-mini-zh"}, tmp_path)
     with pytest.raises(ValueError, match="needs labels common to all examples; those of idioms bring candidates"):
         method(run)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("method", [tf_idf, frozen_means])
+def test_all_texts_of_a_task_are_read_where_settings_name_none(method: object, tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    found, expected = (
+        method(replace(run, settings={"model": "wobert-mini-zh", **fields})).predict(run.dev)  # type: ignore[operator]
+        for fields in ({}, {"fields": ["review"]})
+    )
+    assert found == expected
+    with pytest.raises(ValueError, match=r"fields=\['title'\] of hotels, which has review: name one or two of these"):
+        method(replace(run, settings={"model": "wobert-mini-zh", "fields": ["title"]}))  # type: ignore[operator]
