@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from json import JSONDecodeError
 from pathlib import Path
@@ -79,6 +80,28 @@ def load_in_fp32(kind: Any, source: str, hub: Mapping[str, Any], **settings: Any
         raise ValueError(
             f"the weights in {source} are damaged or cut off ({error}); save or fetch them again"
         ) from error
+
+
+def json_arguments(made: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What an object was constructed with, as JSON values.
+
+    Args:
+        made: the object.
+        names: of the arguments.
+
+    Raises:
+        TypeError: an argument is kept under another name, or is no JSON value.
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        try:
+            found[name] = json.loads(json.dumps(getattr(made, name)))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{type(made).__name__} cannot be saved with its argument {name!r} ({error}): keep it as "
+                f"self.{name}, as a text, a number, or lists and mappings of these"
+            ) from error
+    return found
 
 
 def _refuse_lost_base(source: str, hub: Mapping[str, Any]) -> None:

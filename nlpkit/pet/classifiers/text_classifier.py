@@ -18,7 +18,7 @@ from nlpkit.data.rows import read_rows
 from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
 from nlpkit.pet.clozes.examples import Columns, Example, LabelledExamples, Sources, as_examples
-from nlpkit.pet.saving import SETTINGS_FILE, read_settings
+from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
 from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
 from nlpkit.pet.training.label_loss import LabelLoss, balanced_weights
@@ -190,11 +190,8 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             )
         if not all(example.is_content_free for example in examples) and len(examples) < _ENOUGH_TEXTS:
             what = "one text gets every label alike" if len(examples) == 1 else "its predictions depend on which"
-            warnings.warn(
-                f"calibrated on {len(examples)} texts, so that {what}; give {_ENOUGH_TEXTS} or more, or [''] for the "
-                "bare pattern",
-                stacklevel=2,
-            )
+            advice = f"give {_ENOUGH_TEXTS} or more, or [''] for the bare pattern"
+            warnings.warn(f"calibrated on {len(examples)} texts, so that {what}; {advice}", stacklevel=2)
         before, self._prior = self._prior, None
         try:
             before = label_prior(self.scores(examples, batch_size), mean)
@@ -237,25 +234,8 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             self.tokenizer.save_pretrained(draft)
             self._save_more(draft)
             settings = self.settings()
-            write_json(draft / SETTINGS_FILE, settings | self._own_settings(settings))
-
-    def _own_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What a user's subclass is constructed with besides, as JSON values.
-
-        Raises:
-            TypeError: an argument is kept under another name, or is no JSON value.
-        """
-        own: dict[str, Any] = {}
-        for name in self._arguments():
-            if name not in settings and name not in ("model", "tokenizer", *self.saved_settings):
-                try:
-                    own[name] = json.loads(json.dumps(getattr(self, name)))
-                except (AttributeError, TypeError, ValueError) as error:
-                    raise TypeError(
-                        f"{type(self).__name__} cannot be saved with its argument {name!r} ({error}): keep it as "
-                        f"self.{name}, as a text, a number, or lists and mappings of these"
-                    ) from error
-        return own
+            own = {*self._arguments()} - {"model", "tokenizer", *self.saved_settings, *settings}
+            write_json(draft / SETTINGS_FILE, settings | json_arguments(self, sorted(own)))
 
     @classmethod
     @abstractmethod
@@ -278,8 +258,8 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         Warns:
             UserWarning: the saved calibration is of another question than what is given, and is left out.
         """
-        added = [name for name in cls._arguments() if name not in cls.saved_settings]
-        saved = read_settings(source, cls.__name__, (*cls.saved_settings, *added), hub)
+        known = list(dict.fromkeys([*cls.saved_settings, *cls._arguments()]))
+        saved = read_settings(source, cls.__name__, known, hub)
         changed = {name: value for name, value in given.items() if value is not None}
         kept = {name: value for name, value in saved.items() if name not in changed}
         settings = cls._open_more(kept, source, hub) | changed
