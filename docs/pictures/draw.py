@@ -19,8 +19,10 @@ from nlpkit.fewshot import ResultsFile, plot_scores
 from nlpkit.files import write_text
 from nlpkit.perturbed_masking import arcs_svg, eisner, save_heat_map
 from nlpkit.pictures import picture
+from nlpkit.runs import effects, plot_effects
 from nlpkit.tasks.entities import EntityRecognizer, plot_span_map, span_map
 from nlpkit.tasks.linking import EntityLinker, Entry, KnowledgeBase, plot_candidates
+from nlpkit.text_files import read_records
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent.parent / "benchmarks" / "results"
@@ -65,6 +67,7 @@ def main() -> None:
     draw_spans()
     draw_candidates()
     draw_parse()
+    draw_rare_classes()
     draw_few_shot()
     draw_ladder_memory()
 
@@ -112,6 +115,14 @@ def learn(model: Any, batch: Any, steps: int, rate: float) -> None:
         model(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+def draw_rare_classes() -> None:
+    """What ways for rare classes change, of all rows and of all classes alike."""
+    arms = ("base", "logit-adjusted=1", "posthoc-adjusted=0.5", "focal=2")
+    rows = [row for _, row in read_records(RESULTS / "techniques" / "toutiao.jsonl") if row["arm"] in arms]
+    scores = ("test balanced accuracy", "test accuracy")
+    plot_effects({score: effects(rows, score) for score in scores}, HERE / "rare_classes.svg")
 
 
 def draw_few_shot() -> None:
