@@ -23,15 +23,16 @@ CONFIGS = {MODEL_TYPE: "WoBertConfig", "unilm": "UniLmConfig", "entities": "Enti
 #: What the settings of a ladder's folder say in the place of PEFT's method.
 LADDER_TYPE = "LADDER_SIDE_TUNING"
 
-#: Which class serves which Auto class, by model type and the name of transformers' table. UniLM stands among causal
+#: Which class serves which Auto class, by model type and the name of transformers' table. Of two, the one that a
+#: folder was saved from, or the first: another head's rows may fit and mean something else. UniLM stands among causal
 #: language models, whose answers begin with what they were given: the others would be handed labels as inputs.
-MODELS = {
+MODELS: dict[str, dict[str, str | tuple[str, ...]]] = {
     MODEL_TYPE: {
         "MODEL_MAPPING": "WoBertModel",
         "MODEL_FOR_PRETRAINING_MAPPING": "WoBertForPreTraining",
         "MODEL_FOR_MASKED_LM_MAPPING": "WoBertForMaskedLM",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": "WoBertForSequenceClassification",
-        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": "WoBertForTokenClassification",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": ("WoBertForTokenClassification", "WoBertForCharacterClassification"),
         "MODEL_FOR_QUESTION_ANSWERING_MAPPING": "WoBertForQuestionAnswering",
         "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": "WoBertForMultipleChoice",
         "MODEL_FOR_TEXT_ENCODING_MAPPING": "WoBertModel",

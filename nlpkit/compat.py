@@ -108,7 +108,7 @@ def _install() -> None:
         sys.meta_path.insert(0, _hooks)
 
 
-def register_names(mapping: Any, model_type: str, config_name: str, class_name: str) -> None:
+def register_names(mapping: Any, model_type: str, config_name: str, class_name: str | tuple[str, ...]) -> None:
     """Add a class to one of transformers' lazy tables (config class to model or tokenizer class) by its name only.
 
     transformers' own classes are listed this way; the public ``register`` methods want the classes themselves, and
@@ -119,7 +119,7 @@ def register_names(mapping: Any, model_type: str, config_name: str, class_name: 
         mapping: a ``_LazyAutoMapping``, as ``MODEL_FOR_MASKED_LM_MAPPING``.
         model_type: names the module ``transformers.models.<model_type>`` that holds the class.
         config_name: name of the configuration class.
-        class_name: name of the model or tokenizer class.
+        class_name: name of the model or tokenizer class; of several models, the settings' ``architectures`` choose.
 
     Note:
         ``_reverse_config_mapping`` and ``_model_mapping`` of ``_LazyAutoMapping``: checked on transformers 5.20.0 and

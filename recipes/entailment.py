@@ -14,7 +14,6 @@ after an interruption: it goes on from its last checkpoint.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,9 @@ from nlpkit.runs import (
     MetricsLog,
     last_complete_checkpoint,
     parse_recipe_arguments,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.sources import find_model
@@ -74,8 +75,8 @@ def main(argv: list[str]) -> dict[str, float]:
     """Run the recipe and return what ``results.json`` holds."""
     settings, args = parse_recipe_arguments([EntailmentArguments, EntailmentTrainingArguments], argv)
     output = Path(args.output_dir)
-    checkpoint = last_complete_checkpoint(output)
-    settle_facts(output / "run.json", asdict(settings) | training_facts(args), begins=checkpoint is None)
+    begins = last_complete_checkpoint(output) is None
+    settle_facts(output / "run.json", asdict(settings) | training_facts(args), begins=begins)
     set_seed(args.seed)
     source = find_model(settings.model)
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> dict[str, float]:
         compute_metrics=scores,
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    train_from_last_checkpoint(trainer)
     found = trainer.evaluate()
     results = {name: found[f"eval_{name}"] for name in ("accuracy", "always_one_answer", "loss")}
     if args.process_index == 0:
@@ -135,4 +136,4 @@ def scores(prediction: EvalPrediction) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -13,11 +13,9 @@ arm may name its strength, ``--arms base teaforn=0.5``; choose it on dev alone, 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -41,10 +39,11 @@ from nlpkit.runs import (
     MetricsLog,
     arm_table,
     effects,
-    last_complete_checkpoint,
     parse_recipe_arguments,
     plot_effects,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.teaforn import (
@@ -291,11 +290,10 @@ def run(
         callbacks=[MetricsLog(output / "metrics.jsonl")],
         techniques=arm.techniques(0.0 if arm.strength is None else arm.strength),
     )
-    begin, checkpoint = perf_counter(), last_complete_checkpoint(output)
     with fast_attention(model):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    seconds, in_characters = perf_counter() - begin, settings.units == "characters"
-    result: Row = {"arm": text, "seed": seed, "steps": steps, "passes": arm.passes, "seconds": round(seconds, 1)}
+        seconds = round(train_from_last_checkpoint(trainer).seconds, 1)
+    in_characters = settings.units == "characters"
+    result: Row = {"arm": text, "seed": seed, "steps": steps, "passes": arm.passes, "seconds": seconds}
     for part in settings.parts:
         targets = [row["target"] for row in rows[part]]
         for beams in settings.beams:
@@ -437,4 +435,4 @@ def mean_exposure(results: Sequence[Row], arm: str) -> Exposure:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,9 +30,10 @@ from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
     arm_table,
-    last_complete_checkpoint,
     parse_recipe_arguments,
+    run_recipe,
     settle_facts,
+    train_from_last_checkpoint,
     training_facts,
 )
 from nlpkit.seq2seq import character_scores
@@ -180,9 +180,8 @@ def run_once(
         callbacks=[MetricsLog(output / "metrics.jsonl")],
     )
     trainer.title_settings = settings
-    checkpoint = last_complete_checkpoint(output)
     with fast_attention(model):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        train_from_last_checkpoint(trainer)
     trainer.save_model(str(output / "model"))
     result: dict[str, Any] = {
         "arm": kind,
@@ -242,4 +241,4 @@ def table(runs: Sequence[dict[str, Any]], settings: TitleArguments) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def bf16_is_fast() -> bool:
@@ -73,6 +76,19 @@ def refuse_fp16_training(model: nn.Module) -> None:
             f"{type(model).__name__} cannot be trained in float16 ({half[0]!r}{others}): load it with "
             'from_pretrained(folder, dtype="float32"), or call model.float() first'
         )
+
+
+def refuse_fp16_step(model: PreTrainedModel) -> None:
+    """Refuse the pass of a training step in fp16 weights, by whatever loop; every other pass goes on.
+
+    Args:
+        model: in a ``forward`` of its own.
+
+    Raises:
+        ValueError: it is in training mode with gradients on, and fp16 as ``refuse_fp16_training`` says.
+    """
+    if model.training and torch.is_grad_enabled() and model.dtype == torch.float16:
+        refuse_fp16_training(model)
 
 
 def refuse_scaled_gradients(technique: str, trainer: Any, way_out: str) -> None:

@@ -21,7 +21,8 @@ class WoBertConfig(BertConfig):
 
     Note:
         Saved beside fp16 weights it declares ``float32``, the dtype in which ``from_pretrained`` then loads them:
-        training in fp16 diverges. For inference in fp16, load with ``dtype="float16"``.
+        training in fp16 diverges. Models of folders that declare fp16 come in fp32, too. For
+        inference in fp16, load with ``dtype="float16"``.
 
     Example:
         >>> WoBertConfig(vocab_size=33586).model_type
@@ -30,6 +31,11 @@ class WoBertConfig(BertConfig):
 
     model_type = "wobert"
     sparse_prediction: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        # An Auto class that chooses between two models looks through them, and fails on None (transformers 5.23.0).
+        self.architectures = self.architectures or []
 
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save ``config.json``, which never asks for fp16.

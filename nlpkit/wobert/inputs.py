@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from nlpkit.training.precision import refuse_fp16_step
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -20,11 +22,13 @@ Forward = TypeVar("Forward", bound=Callable[..., Any])
 def explained(forward: Forward) -> Forward:
     """Decorate a model's ``forward``: if it fails on inputs that the model has no rows for, the error says which.
 
+    A training step in fp16 weights, which would end in NaN, is refused.
+
     Args:
         forward: method of a model whose configuration is a BERT's.
 
     Note:
-        Nothing is looked at before something has failed, so that neither a forward pass nor a compiled graph is
+        No input is looked at before something has failed, so that neither a forward pass nor a compiled graph is
         slower for it. On a GPU, ids out of range are not found by this: the device stops before they can be read.
 
     Example:
@@ -40,6 +44,7 @@ def explained(forward: Forward) -> Forward:
     def run(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return forward(self, *args, **kwargs)
+        refuse_fp16_step(self)
         try:
             return forward(self, *args, **kwargs)
         except Exception as error:

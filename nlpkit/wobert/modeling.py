@@ -37,6 +37,23 @@ class WoBertMixin(SavedWhole):
         check_config(type(self), config)
         super().__init__(config, *args, **kwargs)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a model as ``PreTrainedModel.from_pretrained`` does, but never in fp16 unless ``dtype`` is given.
+
+        Args:
+            *args: as for ``PreTrainedModel.from_pretrained``.
+            **kwargs: likewise.
+
+        Returns:
+            The model, in evaluation mode; with ``output_loading_info=True`` a pair of it and what was loaded.
+        """
+        loaded: Any = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.dtype == torch.float16 and not kwargs.keys() & {"dtype", "torch_dtype"}:
+            model.float().config.dtype = torch.float32
+        return loaded
+
 
 class LabelledHead(WoBertMixin):
     """Mixin for heads whose labels stand in one column: the scores are those of transformers, the loss is ours.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from nlpkit.pet import ChoiceClassifier
+from nlpkit.runs import MetricsLog
+from recipes import entailment
 from recipes.entailment import main
 from tests.recipes.copies import help_of_a_copy
 
@@ -43,6 +47,32 @@ def test_it_learns_and_its_model_answers_in_efl(options: list[str], tmp_path: Pa
     assert classifier.predict([{"text": "酒店"}, {"text": "公园"}]) == ["hotel", "park"]
     saved = AutoModelForSequenceClassification.from_pretrained(folder).classifier.weight
     assert torch.equal(classifier.model.classifier.weight, saved)
+
+
+def test_an_interrupted_run_ends_as_the_whole_one(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_steps = ["--save_steps=2", "--eval_steps=2", "--eval_strategy=steps", "--save_strategy=steps"]
+    short = [*options, "--max_steps=8", *by_steps]
+    expected = main(short)
+    steps = 0
+
+    class Stopping(MetricsLog):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == 5:  # in the middle of the second epoch, a step after a checkpoint
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(entailment, "MetricsLog", Stopping)
+    cut = [*short, f"--output_dir={tmp_path / 'cut'}"]
+    with pytest.raises(KeyboardInterrupt):
+        main(cut)
+    assert not (tmp_path / "cut" / "model").exists()
+    assert main(cut) == expected and steps == 5 + 4
+    assert main(cut) == expected and steps == 5 + 4  # nothing is left to do
+    weights = [load_file(tmp_path / folder / "model" / "model.safetensors") for folder in ("runs", "cut")]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
 def test_other_settings_are_refused_in_mid_run(options: list[str]) -> None:

@@ -17,6 +17,9 @@ from .page import save_entity_page as save_entity_page
 from .recognizer import EntityRecognizer as EntityRecognizer
 from .scores import EntityReport as EntityReport
 from .scores import score_entities as score_entities
+from .span_map import SpanMap as SpanMap
+from .span_map import plot_span_map as plot_span_map
+from .span_map import span_map as span_map
 from .texts.collator import EntityCollator as EntityCollator
 from .texts.pieces import cut_example as cut_example
 from .texts.reading import read_columns as read_columns

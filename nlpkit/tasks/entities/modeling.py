@@ -23,6 +23,7 @@ from nlpkit.tasks.entities.heads.head import CharacterHead, TokenHead
 from nlpkit.tasks.entities.heads.span_decoding import UnitSpan, find_spans, without_overlaps
 from nlpkit.tasks.entities.heads.span_loss import SpanLoss
 from nlpkit.tasks.entities.output import EntityOutput, bio_logits
+from nlpkit.training.precision import refuse_fp16_step
 from nlpkit.wobert.saving import SavedWhole
 
 if TYPE_CHECKING:
@@ -207,8 +208,10 @@ class EntityModel(SavedWhole, PreTrainedModel):
             Scores of the head, and with labels the loss.
 
         Raises:
-            ValueError: units are characters and ``character_to_token`` is missing, or an entity is no span of units.
+            ValueError: units are characters and ``character_to_token`` is missing, an entity is no span of units, or
+                the model is trained in fp16.
         """
+        refuse_fp16_step(self)
         tokens = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

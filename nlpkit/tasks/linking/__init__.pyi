@@ -16,6 +16,7 @@ from .mentions.prior import MentionPrior as MentionPrior
 from .model.collator import LinkingCollator as LinkingCollator
 from .model.configuration import LinkingConfig as LinkingConfig
 from .model.modeling import LinkingModel as LinkingModel
+from .picture import plot_candidates as plot_candidates
 from .prior_linker import PriorLinker as PriorLinker
 from .prior_linker import longest_links as longest_links
 from .reading import read_linked as read_linked

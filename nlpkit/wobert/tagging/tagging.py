@@ -93,6 +93,22 @@ class WoBertForCharacterClassification(WoBertMixin, BertPreTrainedModel):
         self.classifier = nn.Linear(size, self.num_labels)
         self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+        """Load a model, as all of WoBERT's are.
+
+        Args:
+            *args: as for ``PreTrainedModel.from_pretrained``.
+            config: of it; any WoBERT's, as Auto classes give it.
+            **kwargs: as for ``PreTrainedModel.from_pretrained``.
+
+        Returns:
+            The model, in evaluation mode.
+        """
+        if isinstance(config, WoBertConfig) and not isinstance(config, WoBertCharacterConfig):
+            config = WoBertCharacterConfig.from_dict(config.to_dict())
+        return super().from_pretrained(*args, config=config, **kwargs)
+
     @explained
     @can_return_tuple
     def forward(
@@ -135,7 +151,10 @@ class WoBertForCharacterClassification(WoBertMixin, BertPreTrainedModel):
             ValueError: ``character_to_token`` is missing, or ``character_ids`` is and the model uses characters.
         """
         if character_to_token is None:
-            raise ValueError("character_to_token is missing; CharacterTaggingCollator makes it from texts")
+            raise ValueError(
+                "character_to_token is missing: labels are of characters. CharacterTaggingCollator makes it from "
+                "texts, and tag_texts predicts; pipeline reads models of tokens alone"
+            )
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
         )

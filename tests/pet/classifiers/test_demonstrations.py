@@ -73,9 +73,10 @@ def test_predictions_average_over_samplings_and_not_over_company(small_vocabular
     np.testing.assert_allclose(classifier.predict_proba(TEXTS, batch_size=1), together, rtol=0, atol=1e-10)
 
 
-def test_only_similar_examples_demonstrate(small_vocabulary: dict[str, int]) -> None:
+@pytest.mark.parametrize("size", [1.0, 1e-25, 1e25])
+def test_only_similar_examples_demonstrate(size: float, small_vocabulary: dict[str, int]) -> None:
     def length_is_meaning(texts: list[str]) -> torch.Tensor:
-        return torch.tensor([[np.cos(len(text) / 30), np.sin(len(text) / 30)] for text in texts])
+        return size * torch.tensor([[np.cos(len(text) / 30), np.sin(len(text) / 30)] for text in texts])
 
     classifier = demonstrated(small_vocabulary, text_encoder=length_is_meaning, similar_share=0.3)
     query = Example.of("我们随时随地满意了好")

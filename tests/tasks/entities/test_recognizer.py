@@ -57,6 +57,18 @@ def encoder(small_vocabulary: dict[str, int], tmp_path_factory: pytest.TempPathF
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def bert_of_characters(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("characters")
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    characters = sorted(set("".join(example["text"] for example in EXAMPLES)) - {" "})
+    tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate([*marks, *characters])})
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokenizer), **SMALL)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 def trained(
     source: str, steps: int = 60, nested: Any = "refuse", examples: Any = EXAMPLES, **given: Any
 ) -> EntityRecognizer:
@@ -145,17 +157,21 @@ def test_predictions_follow_what_they_are_given(encoder: str) -> None:
         recognizer.predict(["今天"], threshold=1.5)
 
 
+@pytest.mark.parametrize("of", ["encoder", "bert_of_characters"])
 @pytest.mark.parametrize("head", HEADS)
-def test_transformers_pipeline_finds_the_same_flat_entities(head: Any, encoder: str, tmp_path: Path) -> None:
-    recognizer = trained(encoder, head=head)
+def test_transformers_pipeline_finds_the_same_flat_entities(
+    head: Any, of: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    recognizer = trained(request.getfixturevalue(of), head=head)
     recognizer.save_pretrained(tmp_path)
     finder = pipeline("token-classification", model=str(tmp_path), aggregation_strategy="simple")
     assert type(finder.model) is EntityModel
-    for example in EXAMPLES:
-        answers = [(one["start"], one["end"], one["entity_group"]) for one in finder(example["text"])]
-        assert answers == example["spans"]
+    texts = [example["text"] for example in EXAMPLES]
+    for answers in ([finder(text) for text in texts], finder(texts, batch_size=2)):
+        found = [[(one["start"], one["end"], one["entity_group"]) for one in row] for row in answers]
+        assert found == [example["spans"] for example in EXAMPLES]
     assert type(AutoModelForTokenClassification.from_pretrained(tmp_path)) is EntityModel
-    assert type(AutoTokenizer.from_pretrained(tmp_path)) is WoBertTokenizer
+    assert type(AutoTokenizer.from_pretrained(tmp_path)) is type(recognizer.tokenizer)
 
 
 def test_a_pipeline_of_characters_says_what_to_use(encoder: str, tmp_path: Path) -> None:
@@ -313,6 +329,11 @@ def test_a_head_is_put_on_in_fp32(encoder: str, tmp_path: Path) -> None:
     assert AutoModel.from_pretrained(tmp_path).dtype == torch.float16  # as everybody else loads it
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"]).model.dtype == torch.float32
     assert EntityRecognizer.from_pretrained(tmp_path, types=["X"], dtype=torch.bfloat16).model.dtype == torch.bfloat16
+    half = EntityRecognizer.from_pretrained(tmp_path, types=["X"], dtype=torch.float16)
+    batch = half.collator()([{"text": "今天", "spans": [(0, 2, "X")]}])
+    assert half.model(**batch).loss.isfinite()
+    with pytest.raises(ValueError, match="EntityModel cannot be trained in float16"):
+        half.model.train()(**batch)
 
 
 def test_an_encoder_that_comes_with_a_decoder_is_refused(tmp_path: Path) -> None:

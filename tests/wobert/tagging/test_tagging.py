@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForTokenClassification, pipeline
 
-from nlpkit import WoBertForMaskedLM, WoBertTokenizer
+from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
 from nlpkit.labels.alignment import align_labels
 from nlpkit.labels.spans import Span, score_spans, spans_to_bio
 from nlpkit.wobert.modeling import WoBertForTokenClassification
@@ -207,7 +210,7 @@ def test_place_can_mean_the_end_of_an_entity_in_one_word_and_its_middle_in_anoth
 
 def test_missing_inputs_are_named() -> None:
     model = make_model()
-    with pytest.raises(ValueError, match="character_to_token is missing; CharacterTaggingCollator makes it"):
+    with pytest.raises(ValueError, match=r"character_to_token is missing: .* CharacterTaggingCollator makes it"):
         model(input_ids=torch.tensor([[2, 7, 3]]))
     with pytest.raises(ValueError, match="character_ids is missing; give it, or set use_characters=False"):
         model(input_ids=torch.tensor([[2, 7, 3]]), character_to_token=torch.tensor([[1]]))
@@ -278,3 +281,42 @@ def test_texts_that_are_no_strings_and_labels_that_are_not_bio_are_refused(token
     with pytest.raises(ValueError, match=r"are no BIO labels; those are 'O', 'B-<type>' and 'I-<type>'"):
         tag_texts(model, tokenizer, ["北京"])
     assert model.training
+
+
+def test_a_tagger_opens_as_what_it_was_saved_from(tokenizer: WoBertTokenizer, tmp_path: Path) -> None:
+    """Its rows would fit a classifier of tokens, which would answer for whole words."""
+    model = make_model(place_reach=2)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    opened = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert type(opened) is WoBertForCharacterClassification and opened.config.place_reach == 2
+    assert tag_texts(opened, tokenizer, ["中国政府"]) == tag_texts(model, tokenizer, ["中国政府"])
+    with pytest.raises(
+        ValueError, match=r"labels are of characters\. .* tag_texts predicts; pipeline reads models of"
+    ):
+        pipeline("token-classification", model=str(tmp_path))("中国政府")
+    plain = WoBertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    assert type(AutoModelForTokenClassification.from_config(plain)) is WoBertForTokenClassification
+
+
+@pytest.mark.parametrize("kind", [WoBertForCharacterClassification, WoBertForTokenClassification])
+def test_a_head_is_trained_in_fp32_whatever_its_folder_declares(kind: Any, tmp_path: Path) -> None:
+    make_model().half().bert.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"dtype": "float16"}), "utf-8")
+    loaded, told = kind.from_pretrained(tmp_path, output_loading_info=True)
+    assert {weight.dtype for weight in loaded.parameters()} == {loaded.config.dtype} == {torch.float32}
+    assert "classifier.weight" in told["missing_keys"]
+    assert kind.from_pretrained(tmp_path, dtype=torch.float16).dtype == torch.float16
+
+
+def test_a_step_in_fp16_is_refused_and_nothing_else(collator: CharacterTaggingCollator) -> None:
+    model, batch = make_model().half(), collator(EXAMPLES)
+    assert model(**batch).logits.isfinite().all()
+    with torch.no_grad():
+        model.train()(**batch)
+    with pytest.raises(
+        ValueError, match=r"cannot be trained in float16 .* from_pretrained\(folder, dtype=\"float32\""
+    ):
+        model(**batch)
+    model.float()(**batch).loss.backward()

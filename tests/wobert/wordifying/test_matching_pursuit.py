@@ -20,6 +20,14 @@ CHARACTERS = ["今", "天", "气", "不", "错", "很", "好"]
 WORDS = [*SPECIAL, *CHARACTERS, "今天", "天气", "不错"]
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-25, 1e20])
+def test_a_row_is_as_near_as_its_direction_whatever_its_size(size: float) -> None:
+    dictionary = torch.tensor([[1.0, 0.0], [0.6 * size, 0.8 * size]])
+    chosen, coefficients = orthogonal_matching_pursuit(dictionary, torch.tensor([[3.0, 4.0]]), 1)
+    assert chosen.tolist() == [[1]]
+    torch.testing.assert_close(coefficients * size, torch.tensor([[5.0]]))
+
+
 @given(seed=st.integers(0, 10_000), rows=st.integers(4, 9), hidden=st.integers(3, 6), sparsity=st.integers(1, 3))
 def test_the_pursuit_equals_the_reference(seed: int, rows: int, hidden: int, sparsity: int) -> None:
     generator = np.random.default_rng(seed)

@@ -16,6 +16,7 @@ from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.sources import find_model
 from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.linking.model.configuration import LinkingConfig
+from nlpkit.training.precision import refuse_fp16_step
 from nlpkit.wobert.saving import SavedWhole
 
 
@@ -131,8 +132,9 @@ class LinkingModel(SavedWhole, PreTrainedModel):
             ``logits``, shape ``(mentions, choices)``, -inf for choices that are none; with labels the loss.
 
         Raises:
-            ValueError: ``mention_mask`` is missing.
+            ValueError: ``mention_mask`` is missing, or the model is trained in fp16.
         """
+        refuse_fp16_step(self)
         if mention_mask is None:
             raise ValueError("mention_mask is missing; LinkingCollator makes it, and EntityLinker predicts from texts")
         attended = torch.ones_like(input_ids) if attention_mask is None else attention_mask
