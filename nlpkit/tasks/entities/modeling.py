@@ -199,8 +199,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
                 shape ``(batch,)``; for the others numbers of BIO labels, -100 elsewhere, shape ``(batch, length)``.
             num_items_in_batch: labelled texts, or labelled units, of the whole optimizer step; ``None`` means of this
                 batch.
-            text: not read here, as ``spans``: the Trainer keeps the columns that ``forward`` names, and
-                ``EntityCollator`` needs these two.
+            text: not read here, as ``spans``; named so that the Trainer keeps both columns for ``EntityCollator``.
             spans: likewise.
             **kwargs: passed to the encoder.
 
@@ -208,8 +207,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
             Scores of the head, and with labels the loss.
 
         Raises:
-            ValueError: units are characters and ``character_to_token`` is missing, an entity is no span of units, or
-                the model is trained in fp16.
+            ValueError: ``character_to_token`` is missing, an entity is no span of units, or training is in fp16.
         """
         refuse_fp16_step(self)
         tokens = {
