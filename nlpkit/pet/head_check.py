@@ -19,6 +19,9 @@ _ROUNDING = 0.02
 _UNCHANGED = 1e-6
 #: Padding changes the sums of a model that does not read it in the last digits only.
 _PADDING = 1e-4
+#: Tokens of a text, and of what follows it: few, which lie beside each other, and more than local attention takes in
+#: one piece.
+_TEXTS, _WIDTHS = (4, 66), (4, 67)
 _ADVICE = "use a masked LM such as BERT's, RoBERTa's or WoBERT's"
 
 
@@ -71,7 +74,7 @@ def refuse_no_masked_lm(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
             what follows does not, as in causal models.
 
     Note:
-        Six passes over few tokens; eight where what follows does not count.
+        Nine passes over few tokens; eleven where what follows does not count.
     """
     special = set(tokenizer.all_special_ids)
     embeddings: Any = model.get_input_embeddings()
@@ -91,8 +94,15 @@ def refuse_no_masked_lm(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
             f"{_ADVICE}"
         )
 
-    row = torch.tensor([[first, tokenizer.mask_token_id, first, first]])
-    refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits[0, 1])
+    for length in lengths_for_padding(model, tokenizer):
+        row = torch.tensor([[first, tokenizer.mask_token_id] + [first] * (length - 2)])
+        refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits[0, 1])
+
+
+def lengths_for_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """How long the texts should be that ``refuse_reading_padding`` looks at, with room for padding behind them."""
+    room = room_for_tokens(model, tokenizer)
+    return [length if room is None else max(2, min(length, room // 2)) for length in _TEXTS]
 
 
 def refuse_reading_padding(
@@ -113,21 +123,21 @@ def refuse_reading_padding(
         ValueError: the answer is another one where padding follows the text.
 
     Note:
-        Two passes. In half precision, only differences are seen that are far above its rounding.
+        Three passes. In half precision, only differences are seen that are far above its rounding.
     """
-    row = inputs["input_ids"]
-    room = room_for_tokens(model, tokenizer)
-    width = 4 if room is None else min(4, max(0, room - row.shape[1]))
-    padding = torch.full((1, width), tokenizer.pad_token_id or 0)
-    mask = torch.ones_like(row)
-    longer = {"input_ids": torch.cat([row, padding], 1), "attention_mask": torch.cat([mask, 0 * padding], 1)}
-    with evaluating(model), torch.no_grad():
-        alone, padded = (
-            answer({name: tensor.to(model.device) for name, tensor in given.items()}).float()
-            for given in ({**inputs, "attention_mask": mask}, {**inputs, **longer})
-        )
-    rounding = max(_PADDING, 16 * torch.finfo(model.dtype).eps)
-    if (alone - padded).abs().max() > rounding * alone.abs().max():
+    row, room = inputs["input_ids"], room_for_tokens(model, tokenizer)
+
+    def followed(width: int) -> Tensor:
+        padding = torch.full((1, width), tokenizer.pad_token_id or 0)
+        mask = torch.cat([torch.ones_like(row), 0 * padding], 1)
+        given = {**inputs, "input_ids": torch.cat([row, padding], 1), "attention_mask": mask}
+        with evaluating(model), torch.no_grad():
+            return answer({name: tensor.to(model.device) for name, tensor in given.items()}).float()
+
+    alone = followed(0)
+    widths = (width if room is None else min(width, max(0, room - row.shape[1])) for width in _WIDTHS)
+    rounding = max(_PADDING, 16 * torch.finfo(model.dtype).eps) * alone.abs().max()
+    if any((alone - followed(width)).abs().max() > rounding for width in widths):
         raise ValueError(
             f"{type(model).__name__} reads the padding behind a text, so that its answers would depend on the other "
             "texts of a batch; use a model that does not, such as BERT's, RoBERTa's or WoBERT's"

@@ -24,6 +24,8 @@ from transformers import (
     MobileBertConfig,
     MobileBertForMaskedLM,
     PreTrainedModel,
+    ReformerConfig,
+    ReformerForMaskedLM,
     RobertaConfig,
     RobertaForMaskedLM,
     YosoConfig,
@@ -145,3 +147,14 @@ def test_models_that_read_padding_are_refused(
     settings.num_labels = 1
     with pytest.raises(ValueError, match=f"{head.__name__} reads the padding behind a text"):
         ChoiceClassifier(head(settings), tokenizer, "{text}", WORDS)
+
+
+def test_a_model_that_reads_much_padding_alone_is_refused(small_vocabulary: dict[str, int]) -> None:
+    sizes = {"attention_head_size": 8, "feed_forward_size": 16, "hidden_size": 16, "num_attention_heads": 2}
+    settings = ReformerConfig(
+        **sizes, vocab_size=len(small_vocabulary), attn_layers=["local", "local"], local_attn_chunk_length=8,
+        axial_pos_embds=False, max_position_embeddings=128, is_decoder=False, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="ReformerForMaskedLM reads the padding behind a text"):
+        asked(ReformerForMaskedLM(settings), small_vocabulary)

@@ -47,6 +47,15 @@ def test_found_words_are_words_and_tell_the_examples_apart(small_vocabulary: dic
     assert right >= 6
 
 
+def test_numbered_labels_are_read_by_name(small_vocabulary: dict[str, int]) -> None:
+    from datasets import ClassLabel, Dataset
+
+    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
+    table = Dataset.from_dict({"text": TEXTS, "label": [*"ab" * (len(TEXTS) // 2)]})
+    numbered = table.cast_column("label", ClassLabel(names=["b", "a"]))
+    assert search_verbalizer(classifier, numbered) == search_verbalizer(classifier, table)
+
+
 def test_a_search_needs_examples_of_every_label(small_vocabulary: dict[str, int]) -> None:
     classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
     with pytest.raises(ValueError, match="label number 1 has no examples"):

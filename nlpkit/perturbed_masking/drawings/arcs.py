@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from nlpkit.perturbed_masking.drawings.svg import document, text_element, text_width
 from nlpkit.perturbed_masking.drawings.terminal import on_one_line
+from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
 
 _SIZE, _GAP, _STEP, _MARGIN = 16.0, 18.0, 22.0, 16.0
 _BEND, _FOOT, _NOTE = 8.0, 6.0, 0.7
@@ -223,6 +224,8 @@ def _check(
     for name, values in (("heads", heads), ("gold", gold)):
         if values is not None and (len(values) != len(words) or not all(0 <= head <= len(words) for head in values)):
             raise ValueError(f"{name} {list(values)} do not fit {len(words)} words; give 0 to {len(words)} for each")
+        if values is not None and (cycle := find_cycle(values)):
+            raise ValueError(f"{name} {list(values)} form a cycle of the words {cycle}; give a tree")
     for name, given in texts.items():
         if given is not None and len(given) != len(words):
             raise ValueError(f"{name} has {len(given)} items for {len(words)} words; give one per word")

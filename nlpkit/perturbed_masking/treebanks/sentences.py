@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from nlpkit.perturbed_masking.trees.marks import is_mark
+from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
 
 #: Parts of speech of punctuation: Penn Treebank, Chinese Treebank (``PU``), Universal Dependencies (``PUNCT``), the
 #: universal tags of Petrov et al. (2012, ``.``), TIGER (``$``...), SPMRL's French, Arabic and Hebrew, PKU and LTP.
@@ -154,10 +155,12 @@ class Sentence:
             nodes, which belong to the old tree, are gone.
 
         Raises:
-            ValueError: there are more or fewer heads than words, or one is out of range.
+            ValueError: there are more or fewer heads than words, one is out of range, or they form a cycle.
         """
         if len(heads) != len(self.words) or not all(0 <= head <= len(self.words) for head in heads):
             raise ValueError(f"heads {list(heads)} do not fit a sentence of {len(self.words)} words")
+        if cycle := find_cycle(heads):
+            raise ValueError(f"heads {list(heads)} form a cycle of the words {cycle}; give a tree")
         words = tuple(
             replace(word, head=int(head), deprel="dep" if head else "root", deps="_")
             for word, head in zip(self.words, heads, strict=True)

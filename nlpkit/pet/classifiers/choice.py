@@ -78,6 +78,8 @@ class ChoiceClassifier(TextClassifier):
         self.premise = premise
         self.hypotheses = {str(plain_value(name)): text for name, text in hypotheses.items()} if hypotheses else None
         templates = list((self.hypotheses or {}).values())
+        if templates and any("candidate" in template_fields(template) for template in (premise, *templates)):
+            raise ValueError("{candidate} stands for what each example brings; leave it out, or give hypotheses=None")
         refuse_alike(templates, [_reading(template, tokenizer) for template in templates], "hypotheses")
         super().__init__(model, tokenizer, prior, fitting)
         self.loss = loss

@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from nlpkit.files import read_json
 from nlpkit.pet.clozes.cloze import warn_of_cuts
-from nlpkit.pet.head_check import refuse_reading_padding
+from nlpkit.pet.head_check import lengths_for_padding, refuse_reading_padding
 from nlpkit.pet.saving import brings_its_head, load_in_fp32
 from nlpkit.probes.room import padded_length
-from nlpkit.sources import find_model
+from nlpkit.sources import find_file, find_model
 
 
 def load_with_head(
@@ -29,12 +30,15 @@ def load_with_head(
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: its weights are damaged, or it has a head of other outputs.
+        ValueError: its weights are damaged, it has a head of other outputs, or of the same in another order.
     """
     found = find_model(source, **hub)
+    file = find_file(found, "config.json", **hub)
     if brings_its_head(found, hub):
         model = load_in_fp32(AutoModelForSequenceClassification, found, hub)
+        _refuse_another_order(found, model.config.id2label, config)
         return model, AutoTokenizer.from_pretrained(found, **hub)
+    _refuse_another_order(found, {} if file is None else read_json(file).get("id2label") or {}, config)
     given = {"ignore_mismatched_sizes": True, "output_loading_info": True} | config
     model, report = load_in_fp32(AutoModelForSequenceClassification, found, hub, **given)
     if report["mismatched_keys"] and not config.get("ignore_mismatched_sizes"):
@@ -47,14 +51,25 @@ def load_with_head(
     return model, AutoTokenizer.from_pretrained(found, **hub)
 
 
+def _refuse_another_order(source: str, saved: Mapping[Any, str], config: Mapping[str, Any]) -> None:
+    """Refuse labels that a head has in another order: its rows would answer for one another."""
+    names = [saved[number] for number in sorted(saved, key=int)]
+    wanted = list(config.get("id2label", {}).values())
+    if names != wanted and sorted(names) == sorted(wanted):
+        raise ValueError(
+            f"{source} has a head for the labels {names}, in this order; got {wanted}: give them as they are there"
+        )
+
+
 def refuse_padding_in_heads(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a model with a head that reads padding; see ``refuse_reading_padding``.
 
     Raises:
         ValueError: it does.
     """
-    row = tokenizer("a", return_tensors="pt")["input_ids"]
-    refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits)
+    for length in lengths_for_padding(model, tokenizer):
+        row = tokenizer("a " * length, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
+        refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits)
 
 
 def encode_texts(

@@ -68,6 +68,9 @@ class HeadClassifier(TextClassifier):
         if not 1 <= len(self._fields) <= 2:
             raise ValueError(f"a head reads one text or a pair; got the fields {self._fields}")
         super().__init__(model, tokenizer, prior, fitting)
+        if model.config.id2label == {number: f"LABEL_{number}" for number in range(len(given))}:
+            model.config.id2label = dict(enumerate(self._labels))  # which a saved folder tells pipelines
+            model.config.label2id = {name: number for number, name in enumerate(self._labels)}
         self._classes = given
         self.max_length = checked_length(max_length, model, tokenizer)
         refuse_padding_in_heads(model, tokenizer)

@@ -16,7 +16,7 @@ from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, candidate_words
-from nlpkit.pet.head_check import refuse_another_head, refuse_reading_padding
+from nlpkit.pet.head_check import lengths_for_padding, refuse_another_head, refuse_reading_padding
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
 from nlpkit.pet.saving import load_in_fp32, split_settings
 from nlpkit.pet.scoring import PADDING, labels_from_words
@@ -95,7 +95,9 @@ class SentinelClassifier(PromptedClassifier):
         row = torch.tensor([self.encoder.gaps + self.encoder.after])
         inputs = {"input_ids": row, "decoder_input_ids": row}
         refuse_another_head(model, inputs, 0)
-        refuse_reading_padding(model, tokenizer, inputs, lambda given: model(**given).logits[0, 0])
+        for length in lengths_for_padding(model, tokenizer):
+            inputs["input_ids"] = row.repeat(1, length)[:, :length]
+            refuse_reading_padding(model, tokenizer, inputs, lambda given: model(**given).logits[0, 0])
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """The inputs of ``forward``.

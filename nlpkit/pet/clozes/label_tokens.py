@@ -142,14 +142,13 @@ def _tokenize_part(
     if len(ids) > 1 and tokens[0] == _SPACE and place != "after_space":
         ids = ids[1:]
     whole = tokenizer.convert_tokens_to_ids(part)
-    if isinstance(whole, int) and whole != unknown:
-        if whole in tokenizer.all_special_ids or token_texts([whole], tokenizer) != [part]:
-            raise ValueError(
-                f"label word {part!r} is the name of a token, not a word; write the word as it stands in a text"
-            )
-        # A word of the vocabulary is one token whatever a segmenter or a word-initial marker would make of it alone.
-        if place == "inside" or (len(ids) > 1 and place == "beginning"):
-            return (whole,)
+    known = [whole] if isinstance(whole, int) and whole != unknown else []
+    if part in tokenizer.all_special_tokens or (known and token_texts(known, tokenizer) != [part]):
+        raise ValueError(
+            f"label word {part!r} is the name of a token, not a word; write the word as it stands in a text"
+        )
+    if known and (place == "inside" or (len(ids) > 1 and place == "beginning")):
+        return tuple(known)  # whatever a segmenter or a word-initial marker would make of it alone
     if not ids or (unknown in ids and not allow_unknown):
         raise ValueError(
             f"label word {part!r} is {tokenizer.unk_token or 'empty'} to this model; choose a word that its tokenizer "

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     EvalPrediction,
     PreTrainedTokenizerBase,
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_utils import PredictionOutput
 
 from nlpkit.files import only_writer, read_json, whole_folder, write_json
 from nlpkit.pet.clozes.examples import Example, Sources, as_examples
@@ -199,10 +200,7 @@ class PetTrainer(TechniqueTrainer):
             ) from error
 
     def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Accuracy and cross-entropy of the classifier; while it trains, the best weights so far are kept.
 
@@ -216,17 +214,42 @@ class PetTrainer(TechniqueTrainer):
         """
         given: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.model.classifier.labelled(given).examples
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._measure(examples).items()}
+        found = self._measure(self._scores(examples), examples)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if self.is_in_train and eval_dataset is None and metric_key_prefix == "eval":
             self._keep_if_best(metrics)
         return metrics
 
-    def _measure(self, examples: Sequence[Example]) -> dict[str, float]:
+    def predict(
+        self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """Scores of the classifier.
+
+        Args:
+            test_dataset: examples, with labels or without.
+            ignore_keys: not used.
+            metric_key_prefix: of the metrics' names.
+
+        Returns:
+            Scores, ``(examples, labels)``; what ``labels`` of a batch hold; if all are known, what ``evaluate`` has.
+        """
         classifier: Scorer = self.model.classifier
+        examples = classifier.labelled(test_dataset).examples
+        scores, targets = self._scores(examples), classifier.targets(examples)
+        found = self._measure(scores, examples) if bool(classifier.known(targets).all()) else {}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
+        return PredictionOutput(scores.numpy(), targets.numpy(), metrics)
+
+    def _scores(self, examples: Sequence[Example]) -> Tensor:
         with self.autocast_smart_context_manager():
-            scores = classifier.scores(examples, self.args.per_device_eval_batch_size)
+            scores: Tensor = self.model.classifier.scores(examples, self.args.per_device_eval_batch_size)
+        return scores
+
+    def _measure(self, scores: Tensor, examples: Sequence[Example]) -> dict[str, float]:
+        classifier: Scorer = self.model.classifier
         metrics = classifier.measure(scores, examples)
         if self.compute_metrics is not None:
             labels = classifier.targets(examples)

@@ -138,6 +138,11 @@ def test_no_words() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
+    for draw in (arcs_svg, arcs_text):
+        with pytest.raises(ValueError, match=r"heads \[2, 1, 0\] form a cycle of the words \[1, 2\]; give a tree"):
+            draw(["a", "b", "c"], [2, 1, 0])
+    with pytest.raises(ValueError, match=r"gold \[1, 0\] form a cycle of the words \[1\]; give a tree"):
+        arcs_svg(["a", "b"], [0, 1], gold=[1, 0])
     with pytest.raises(ValueError, match=r"heads \[0, 3\] do not fit 2 words; give 0 to 2"):
         arcs_text(["a", "b"], [0, 3])
     with pytest.raises(ValueError, match=r"gold \[0\] do not fit 2 words"):

@@ -10,6 +10,8 @@ from nlpkit.perturbed_masking.treebanks.sentences import Sentence, Word
 def test_sentences_are_not_made_of_what_cannot_be_written() -> None:
     with pytest.raises(ValueError, match=r"form 'a\\tb' cannot be written"):
         Sentence.of(["a\tb"])
+    with pytest.raises(ValueError, match=r"heads \[2, 1\] form a cycle of the words \[1, 2\]; give a tree"):
+        Sentence.of(["a", "b"]).with_heads([2, 1])
     with pytest.raises(ValueError, match="do not fit a sentence of 1 words"):
         Sentence.of(["a"]).with_heads([2])
     with pytest.raises(ValueError, match=r"word 1 \('a'\) has no head"):

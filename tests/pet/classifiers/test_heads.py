@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import pipeline
 
 from nlpkit.pet import ChoiceClassifier, HeadClassifier
 from nlpkit.pet.clozes.examples import Example
@@ -101,6 +102,27 @@ def test_what_does_not_fit_is_refused(folder: Path) -> None:
         ChoiceClassifier(model.model, model.tokenizer, "{text}", {"a": "x", "b": "y"})
     with pytest.raises(ValueError, match="loss='hinge' is unknown"):
         ChoiceClassifier.from_pretrained(folder, "{text}", {"a": "x", "b": "y"}, loss="hinge")
+
+
+def test_candidates_and_hypotheses_exclude_each_other(folder: Path) -> None:
+    for premise, hypothesis in (("{candidate}。{text}", "满意"), ("{text}", "{candidate}")):
+        with pytest.raises(ValueError, match=r"\{candidate\} stands for what each example brings; leave it out"):
+            ChoiceClassifier.from_pretrained(folder, premise, {"a": hypothesis, "b": "不"})
+
+
+@pytest.mark.parametrize("has_settings", [True, False])
+def test_a_heads_labels_keep_their_order_and_have_names(folder: Path, tmp_path: Path, has_settings: bool) -> None:
+    made = HeadClassifier.from_pretrained(folder, ["x", "y"])
+    made.model.config.id2label, made.model.config.label2id = {0: "LABEL_0", 1: "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}
+    named = HeadClassifier(made.model, made.tokenizer, ["b", "g"])  # of a model made elsewhere, without names
+    named.save_pretrained(tmp_path / "saved")
+    if not has_settings:
+        (tmp_path / "saved" / "pet.json").unlink()
+    answers = pipeline("text-classification", model=str(tmp_path / "saved"))(TEXTS)
+    assert [answer["label"] for answer in answers] == named.predict(TEXTS)
+    with pytest.raises(ValueError, match=r"has a head for the labels \['b', 'g'\], in this order; got \['g', 'b'\]"):
+        HeadClassifier.from_pretrained(tmp_path / "saved", ["g", "b"])
+    assert HeadClassifier.from_pretrained(tmp_path / "saved", ["b", "g"]).predict(TEXTS) == named.predict(TEXTS)
 
 
 @pytest.mark.parametrize("labels", [2, "good"])

@@ -59,13 +59,13 @@ def test_a_mark_of_beginning_that_is_a_token_is_no_part_of_a_word() -> None:
     assert written("满很", "“{mask}{text}", sentencepiece()) == ["满", "很"]
 
 
-@pytest.mark.parametrize("name", ["▁good", "</s>", "<mask>", "▁"])
+@pytest.mark.parametrize("name", ["▁good", "</s>", "<mask>", "<unk>", "▁"])
 def test_names_of_pieces_are_no_words(name: str) -> None:
     with pytest.raises(ValueError, match="is the name of a token, not a word"):
         written(name, "{mask}{text}", sentencepiece())
 
 
-@pytest.mark.parametrize("name", ["[SEP]", "[MASK]", "[PAD]", "##s", "##er"])
+@pytest.mark.parametrize("name", ["[SEP]", "[MASK]", "[PAD]", "[UNK]", "##s", "##er"])
 @pytest.mark.parametrize("kind", [WoBertTokenizer, lambda vocabulary: BertTokenizer(vocab=vocabulary)])
 def test_names_of_wordpieces_are_no_words(name: str, kind: type, small_vocabulary: dict[str, int]) -> None:
     tokenizer = kind(small_vocabulary)

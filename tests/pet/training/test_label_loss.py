@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -87,3 +88,25 @@ def test_the_trainer_reads_tables(small_vocabulary: dict[str, int], tmp_path: An
     table = Dataset.from_dict({"text": ["好", "不"], "label": ["good", "bad"], "stars": [5, 1]})
     trainer = PetTrainer(LabelLoss(small_classifier(small_vocabulary)), settings(tmp_path, max_steps=1), table, table)
     assert trainer.evaluate() == trainer.evaluate(table.to_pandas())
+
+
+def test_the_trainer_predicts_what_it_evaluates(small_vocabulary: dict[str, int], tmp_path: Any) -> None:
+    from datasets import ClassLabel, Dataset
+
+    from nlpkit.pet import PetTrainer
+    from tests.pet.training.test_trainer import settings
+
+    table = Dataset.from_dict({"text": ["好", "不", "很好"], "label": ["good", "bad", "good"]})
+    numbered = table.cast_column("label", ClassLabel(names=["bad", "good", "mixed"]))
+    classifier = small_classifier(small_vocabulary)
+    trainer = PetTrainer(LabelLoss(classifier), settings(tmp_path, max_steps=1), table)
+    examples = [Example({"text": row["text"]}, row["label"]) for row in table]
+    for given in (table, numbered, table.to_pandas(), examples):
+        found = trainer.predict(given)
+        assert np.array_equal(found.predictions, classifier.scores(table).numpy())
+        assert found.label_ids.tolist() == [0, 1, 0]
+        evaluated = trainer.evaluate(table, metric_key_prefix="test")
+        assert found.metrics == {name: evaluated[name] for name in ("test_accuracy", "test_loss")}
+    unlabelled = trainer.predict(["好", "不"])
+    assert (unlabelled.metrics, unlabelled.label_ids.tolist()) == ({}, [-100, -100])
+    assert unlabelled.predictions.shape == (2, 3)
