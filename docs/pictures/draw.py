@@ -9,6 +9,7 @@ that learn from the few sentences below for a moment, to show what is drawn, and
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,23 @@ def draw_rare_classes() -> None:
 
 def draw_few_shot() -> None:
     """Of the tasks and methods of FewCLUE that are measured, those that a glance can take in."""
-    tasks, methods = ("eprstmt", "tnews", "iflytek"), ("zero-shot-calibrated", "fine-tuning", "pet")
+    tasks = ("eprstmt", "tnews", "iflytek")
+    methods = {
+        "tf-idf": "tf-idf",
+        "frozen-means": "frozen means",
+        "frozen-means@zh-en-minilm-l12-h384": "frozen means, e5",
+        "zero-shot-calibrated": "zero-shot, calibrated",
+        "fine-tuning": "fine-tuning",
+        "pet": "PET",
+    }
     found = ResultsFile(RESULTS / "fewclue" / "results.jsonl").read()
-    shown = [run for task in tasks for method in methods for run in found if (run.task, run.method) == (task, method)]
+    shown = [
+        replace(run, method=name)
+        for task in tasks
+        for method, name in methods.items()
+        for run in found
+        if (run.task, run.method) == (task, method)
+    ]
     plot_scores(shown, HERE / "few_shot.svg", part="other_dev")
 
 

@@ -94,7 +94,7 @@ def _models_of(results: Sequence[RunResult], output: str | Path) -> dict[str, st
     for result in results:
         model = facts.get(result.settings_hash, {}).get("settings", {}).get("model")
         if model is not None and result.method not in WITHOUT_MODEL:
-            models.setdefault(result.method, []).append(Path(model).name)
+            models.setdefault(result.method, []).append("/".join(Path(model).parts[-2:]))
     return {method: ", ".join(dict.fromkeys(names)) for method, names in models.items()}
 
 
