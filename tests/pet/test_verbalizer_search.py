@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForMaskedLM
+from tokenizers import ByteLevelBPETokenizer
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    RobertaTokenizer,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
 
 from nlpkit.pet import PetClassifier, Verbalizer
 from nlpkit.pet.clozes.examples import Example
@@ -67,9 +75,32 @@ def test_a_search_needs_examples_of_every_label(small_vocabulary: dict[str, int]
         search_verbalizer(two, [Example({"text": "好"}, "a")])
 
 
-def test_found_words_are_read_as_the_tokens_that_were_found(shared_models: Path) -> None:
-    """Names of pieces, such as ``▁great`` or ``Ġgreat``, are no words: what is found must be texts."""
-    tokenizer = AutoTokenizer.from_pretrained(shared_models / "zh-en-minilm-l12-h384")
+FILMS = [f"{kind} {noun} was {kind} and {other}" for kind in ("good", "bad", "fine", "poor", "great", "weak")
+         for noun in ("film", "story", "music") for other in ("long", "short", "slow")]  # fmt: skip
+
+
+def byte_level() -> PreTrainedTokenizerBase:
+    """Names of pieces are ``Ġgreat``: trained on the films, each word of which becomes one piece."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        FILMS * 3, vocab_size=400, min_frequency=2, special_tokens=special, show_progress=False
+    )
+    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    tokenizer = RobertaTokenizer(vocab=trained.get_vocab(), merges=merges)
+    assert "Ġgreat" in tokenizer.get_vocab()
+    return tokenizer
+
+
+def pieces_of_words(folder: Path) -> PreTrainedTokenizerBase:
+    """Names of pieces are ``▁great``."""
+    return AutoTokenizer.from_pretrained(folder / "zh-en-minilm-l12-h384")
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "pieces_of_words"])
+def test_found_words_are_read_as_the_tokens_that_were_found(kind: str, request: pytest.FixtureRequest) -> None:
+    """Names of pieces are no words: what is found must be texts."""
+    tokenizer = byte_level() if kind == "byte_level" else pieces_of_words(request.getfixturevalue("shared_models"))
     torch.manual_seed(0)
     config = XLMRobertaConfig(
         vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
