@@ -6,8 +6,8 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
 the best one of each group of decoders is scored on the test files, and so is the vote of all layers, for which nothing
-is chosen. With ``distortion`` constituents are also found by contextual distortion. What was measured is kept in
-``output_dir``, so that a run that is called again goes on where it was. ``results.jsonl`` holds one line per score,
+is chosen. With ``distortion`` trained models also find constituents by contextual distortion. What was measured is kept
+in ``output_dir``, so that a run that is called again goes on where it was. ``results.jsonl`` holds one line per score,
 ``results.md`` the table, and ``layers.svg``, where matplotlib is installed, what each layer scores on dev.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,7 +105,8 @@ def run(task: AnyTask, settings: EvaluationArguments, output: Path) -> list[Row]
         for is_twin in (False, True) if settings.random_twins else (False,):
             title = f"{model}, random weights" if is_twin else model
             if not results.select("chosen", title, list(data)[-1]):
-                evaluate(task, load(folder, is_twin, settings), title, data, results, settings)
+                asked = replace(settings, distortion=settings.distortion and not is_twin)  # it costs most of all
+                evaluate(task, load(folder, is_twin, settings), title, data, results, asked)
     write_text(output / "results.md", results_table(task, results.rows, data, settings))
     if find_spec("matplotlib") is not None:
         plot_layers(task, results.rows, output / "layers.svg")
