@@ -6,7 +6,7 @@ Source: perturbed masking (Wu et al., 2020, arXiv 2004.14786; kexue.fm/archives/
 
 For every model, and its twin with random weights, every setting is scored on the dev file from one pass of the model;
 the best one of each group of decoders is scored on the test files, and so is the vote of all layers, for which nothing
-is chosen. With ``distortion`` trained models also find constituents by contextual distortion. What was measured is kept
+is chosen. With ``distortion`` trained models also find constituents by contextual distortion. What is measured is kept
 in ``output_dir``, so that a run that is called again goes on where it was. ``results.jsonl`` holds one line per score,
 ``results.md`` the table, and ``layers.svg``, where matplotlib is installed, what each layer scores on dev.
 """

@@ -179,9 +179,9 @@ def test_constituents_of_one_file_in_two_parts(files: dict[str, str], tmp_path: 
 def test_distortion_is_tuned_on_dev_and_kept_on_disk(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = options(files, tmp_path, "constituents", "trees.mrg", "trees.mrg", "--random_twins", "false")
+    argv = options(files, tmp_path, "constituents", "trees.mrg", "trees.mrg")
     argv += ["--distances", "euclidean", "--merges", "vectors", "--distortion", "true"]
-    every = main(argv)
+    every = [row for row in main(argv) if not row["model"].endswith("random weights")]  # these are left out of it
     votes = [row for row in every if row["stage"] == "vote"]
     assert [(row["data"], row["layer"]) for row in votes] == [("dev", "all"), ("held out", "all")]
     rows = [row for row in every if row["stage"] == "distortion"]
