@@ -9,9 +9,10 @@ Files hold one JSON object per line: ``text``, optionally ``text_pair``, and ``l
 
 A method is ``full``, ``lora`` (needs peft), ``head``, ``ladder-`` and one of the inits, ``tune-`` and the first layer
 that is trained whole, or ``both-`` and that layer, with a ladder beside those below. The last three may be followed by
-``+cache`` to keep the taps of all rows on disk. Every method runs with every seed, on the same rows, for as many
-epochs. Call it again after an interruption: finished runs are kept. ``output_dir`` holds results.jsonl, table.md, what
-each run trained and, where matplotlib is installed, quality.svg: score against training time, and the frontier.
+``+cache`` to keep the taps of all rows on disk, and each by ``@`` and its own learning rate. Every method runs with
+every seed, on the same rows, for as many epochs. Call it again after an interruption: finished runs are kept.
+``output_dir`` holds results.jsonl, table.md, what each run trained and, where matplotlib is installed, quality.svg:
+score against training time, and the frontier.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ SCORED = ("dev", "test")
 TASKS = ("classification", "tagging", "seq2seq")
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
 FROM_LAYER = re.compile(r"(tune|both)-(\d+)(\+cache)?")
+RATE = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
 @dataclass
@@ -136,9 +138,12 @@ class LadderArguments:
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([LadderArguments, LadderTrainingArguments], argv)
-    unknown = [name for name in settings.methods if name not in METHODS and not FROM_LAYER.fullmatch(name)]
-    if unknown:
-        raise ValueError(f"unknown method {unknown[0]!r}; use {', '.join(METHODS)}, tune-LAYER, both-LAYER")
+    for given in settings.methods:
+        name, at, rate = given.partition("@")
+        if name not in METHODS and not FROM_LAYER.fullmatch(name):
+            raise ValueError(f"unknown method {name!r}; use {', '.join(METHODS)}, tune-LAYER, both-LAYER")
+        if at and not RATE.fullmatch(rate):
+            raise ValueError(f"{given}: what stands behind @ is a learning rate, e.g. {name}@1e-4; got {rate!r}")
     own_rates = (
         settings.full_head_learning_rate,
         settings.lora_head_learning_rate,
@@ -168,6 +173,7 @@ def main(argv: list[str]) -> list[Row]:
 def run(method: str, seed: int, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> Row:
     """Train and score one model, or read the scores of one that was finished."""
     output = Path(args.output_dir) / method / f"seed-{seed}"
+    title, (method, _, rate) = method, method.partition("@")
     if (output / "result.json").is_file():
         return read_json(output / "result.json")
     set_seed(seed)  # before the model is made, for its head
@@ -182,7 +188,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
             args,
             seed=seed,
             output_dir=str(output),
-            learning_rate=getattr(settings, f"{kind}_learning_rate"),
+            learning_rate=float(rate or getattr(settings, f"{kind}_learning_rate")),
             predict_with_generate=settings.task == "seq2seq",
             generation_max_length=settings.max_target_length,
         ),
@@ -216,7 +222,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
         if part in SCORED
     }
     result = {
-        "method": method,
+        "method": title,
         "seed": seed,
         "metric": task.metric,
         **scores,

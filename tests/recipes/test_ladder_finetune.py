@@ -85,6 +85,7 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
         "ladder-fisher",
         "ladder-distill+cache",
         "tune-1+cache",
+        "tune-1+cache@2e-3",
         "both-1+cache",
     ]
     settings = options(
@@ -109,6 +110,8 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     ladder = tmp_path / "runs" / "ladder-fisher" / "seed-0" / "ladder"
     assert (ladder / "adapter_model.safetensors").is_file()
     assert (tmp_path / "runs" / "tune-1+cache" / "seed-0" / "ladder" / "adapter_model.safetensors").is_file()
+    loss = {result["method"]: result["train_loss"] for result in first}
+    assert loss["tune-1+cache"] != loss["tune-1+cache@2e-3"]
     memory = {result["method"]: result["activation_bytes"] for result in first}
     assert memory["tune-1+cache"] < memory["full"]
     (tmp_path / "runs" / "full" / "seed-1" / "result.json").unlink()
@@ -237,6 +240,11 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     found = write(tmp_path, "classification")
     with pytest.raises(ValueError, match="unknown method 'ladder'; use full, lora, head, ladder-random"):
         main(options({**found, "methods": ["ladder"]}))
+    for rate in ("", "fast", "nan"):
+        with pytest.raises(
+            ValueError, match=rf"head@{rate}: what stands behind @ is a learning rate, e\.g\. head@1e-4"
+        ):
+            main(options({**found, "methods": [f"head@{rate}"]}))
     with pytest.raises(FileNotFoundError, match=r"there is no file 'nothing\.jsonl'; recipes/ladder_data\.py writes"):
         main(options({**found, "dev_file": "nothing.jsonl"}))
     with pytest.raises(ValueError, match="line 1 has no 'spans'; tagging needs"):
