@@ -21,6 +21,20 @@ def process() -> Callable[[list[str]], int]:
     return lambda part: time.sleep(0.2) or os.getpid()
 
 
+def two_processes(folder: Path) -> Callable[[list[str]], int]:
+    """Which process works; none of them ends before a second one has begun, however late it comes."""
+    return partial(_wait_for_another, folder)
+
+
+def _wait_for_another(folder: Path, part: list[str]) -> int:
+    (folder / f"{os.getpid()}.began").touch()
+    for _ in range(1_200):
+        if len(list(folder.glob("*.began"))) > 1:
+            break
+        time.sleep(0.1)
+    return os.getpid()
+
+
 def refusing() -> Callable[[list[str]], int]:
     return _refuse
 

@@ -1,9 +1,11 @@
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from nlpkit.scale import Engine, Here, Processes, engine_of
-from tests.scale.on_parts import lengths, process, refusing
+from tests.scale.on_parts import lengths, refusing, two_processes
 
 PARTS = [["天气", "好"], [], ["今天"], ["雨"] * 3]
 
@@ -14,7 +16,7 @@ def test_every_part_has_its_result_in_order(engine: Engine) -> None:
     assert list(engine.map([], lengths)) == []
 
 
-def test_processes_share_the_work_and_read_no_further_than_they_work() -> None:
+def test_processes_share_the_work_and_read_no_further_than_they_work(tmp_path: Path) -> None:
     read = 0
 
     def parts() -> Iterator[list[str]]:
@@ -23,7 +25,7 @@ def test_processes_share_the_work_and_read_no_further_than_they_work() -> None:
             read = number
             yield ["雨"]
 
-    answers = Processes(2).map(parts(), process)
+    answers = Processes(2).map(parts(), partial(two_processes, tmp_path))
     found = {next(answers)[1]}
     assert read <= 3
     assert len(found | {result for _, result in answers}) == 2

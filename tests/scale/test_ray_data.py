@@ -14,7 +14,7 @@ from nlpkit.scale import FileParts, Here, RayData, Stretch, TextFiles, so_many
 from nlpkit.text_files import read_lines
 from nlpkit.vocabulary_pruning.counting.token_counts import count_tokens
 from nlpkit.wobert import build_vocabulary
-from tests.scale.on_parts import killed_once, lengths, process, read_and_note, refusing
+from tests.scale.on_parts import killed_once, lengths, process, read_and_note, refusing, two_processes
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[scale]'")
 SENTENCES = ["今天天气不错，我们去公园散步。", "", "酒店的服务态度很好，房间也干净。", "他在北京大学读书。"]
@@ -45,8 +45,9 @@ def test_parts_and_results_are_those_of_one_process(engine: RayData, files: list
 
 
 @pytest.mark.slow
-def test_workers_share_the_parts(engine: RayData, files: list[Path]) -> None:
-    assert len({result for _, result in engine.map(parts(files), process)}) == 2
+def test_workers_share_the_parts(engine: RayData, files: list[Path], tmp_path: Path) -> None:
+    work = partial(two_processes, tmp_path)
+    assert len({result for _, result in engine.map(parts(files), work)}) == 2
 
 
 @pytest.mark.slow
