@@ -69,7 +69,9 @@ def frozen_means(run: RunData) -> RunOutcome:
     """
     _refuse_missing_scikit_learn()
     settings = PromptSettings.of(run)
-    return _regression(run, settings, _means_of(settings.model, settings.model_files, settings.max_length))
+    encoder = MeanStates.from_pretrained(settings.model, settings.max_length)
+    known = _vectors_of(settings.model, settings.model_files, settings.max_length)
+    return _regression(run, settings, _FrozenMeans(encoder, known))
 
 
 class _FrozenMeans:
@@ -77,11 +79,11 @@ class _FrozenMeans:
 
     Args:
         encoder: makes vectors of texts.
+        known: vectors that it has made, to which new ones are added.
     """
 
-    def __init__(self, encoder: MeanStates) -> None:
-        self._encoder = encoder
-        self._known: dict[str, np.ndarray] = {}
+    def __init__(self, encoder: MeanStates, known: dict[str, np.ndarray]) -> None:
+        self._encoder, self._known = encoder, known
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Vectors, ``(texts, hidden)``."""
@@ -94,9 +96,9 @@ class _FrozenMeans:
 
 
 @lru_cache(maxsize=1)
-def _means_of(model: str, model_files: str, max_length: int) -> _FrozenMeans:
-    """Kept for the runs of a task, which share most of what is scored."""
-    return _FrozenMeans(MeanStates.from_pretrained(model, max_length))
+def _vectors_of(model: str, model_files: str, max_length: int) -> dict[str, np.ndarray]:
+    """Kept for the runs of a task, which share most of what is scored; no model is, since their memory is measured."""
+    return {}
 
 
 def _regression(run: RunData, settings: PromptSettings, vectorise: Vectorise) -> RunOutcome:

@@ -60,7 +60,7 @@ class _Counted(MeanStates):
 
 def test_no_text_is_read_twice_and_none_depends_on_its_company() -> None:
     encoder = _Counted(MeanStates.from_pretrained("wobert-mini-zh", 16))
-    means = _FrozenMeans(encoder)
+    means = _FrozenMeans(encoder, {})
     texts = [text * number for number in (1, 2, 5) for text in [*GOOD, *BAD]]
     first, again = means(texts[:20] + texts[:3]), means(texts)
     assert sorted(encoder.read) == sorted(set(texts))
