@@ -85,6 +85,7 @@ def _read(parts: FileParts[Any], stretch: Stretch) -> Iterator[pyarrow.Table]:
 
 
 def _row(content: Any, *, failed: bool = False) -> pyarrow.Table:
+    """A row that travels between this process and its own workers; what they unpickle comes from no file."""
     pickled = pyarrow.array([pickle.dumps(content)], pyarrow.large_binary())
     return pyarrow.table({"content": pickled, "failed": [failed]})
 

@@ -33,11 +33,11 @@ def load_with_head(
         ValueError: its weights are damaged, it has a head of other outputs, or of the same in another order.
     """
     found = find_model(source, **hub)
-    file = find_file(found, "config.json", **hub)
     if brings_its_head(found, hub):
         model = load_in_fp32(AutoModelForSequenceClassification, found, hub)
         _refuse_another_order(found, model.config.id2label, config)
         return model, AutoTokenizer.from_pretrained(found, **hub)
+    file = find_file(found, "config.json", **hub)
     _refuse_another_order(found, {} if file is None else read_json(file).get("id2label") or {}, config)
     given = {"ignore_mismatched_sizes": True, "output_loading_info": True} | config
     model, report = load_in_fp32(AutoModelForSequenceClassification, found, hub, **given)
