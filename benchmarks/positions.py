@@ -3,11 +3,13 @@
     python benchmarks/positions.py                        # writes benchmarks/results/probes/positions.{json,svg}
 
 Small models with random weights, five times as large as at initialisation, so that attention is not uniform: what
-they cannot do is a matter of the architecture. Behind them the shipped model, and any that ``--model`` names, trained.
+they cannot do is a matter of the architecture. Behind them trained ones: the shipped model, a 12-layer encoder where
+it is there, and any that ``--model`` names.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the models are the tests' own
 from tests.probes.positions.small_models import ALL, small_model  # noqa: E402
 
+#: A trained model of twelve layers.
+ENCODER = Path(os.environ.get("NLPKIT_MODELS") or ROOT.parent / "shared" / "models") / "zh-en-minilm-l12-h384"
 #: Enough for as many texts as the probe takes by default.
 VOCABULARY = 599
 
@@ -54,7 +58,8 @@ def headlines(results: dict[str, Any]) -> list[Headline]:
 
 def main() -> None:
     parser = options_of(__doc__, "probes/positions.json", rounds=None, bf16=False)
-    parser.add_argument("--model", action="append", default=["wobert-mini-zh"])
+    trained = ["wobert-mini-zh", *[str(ENCODER)] * ENCODER.is_dir()]
+    parser.add_argument("--model", action="append", default=trained, help="one more trained model: folder or name")
     options = parser.parse_args()
     reports: dict[str, PositionReport] = {}
     for name in tqdm([*ALL, *(f"{name} with URPE" for name in ("t5", "llama")), *options.model], unit="model"):

@@ -49,7 +49,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 step.copies * options.rows,
                 options.length,
                 [clocks[step.name]],
-                {**step.make(), "bf16": options.bf16},
+                {**step.make(), "bf16": options.bf16 and step.bf16},
             )
             for step in chosen
         }
