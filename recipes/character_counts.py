@@ -11,7 +11,6 @@ where it was; called with another ``min_count``, it makes another table without 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from nlpkit.data import domain_of, find_text_files
 from nlpkit.files import write_text
 from nlpkit.perturbed_masking import CorpusCounts, CountedLinks, count_corpus
-from nlpkit.runs import parse_recipe_arguments
+from nlpkit.runs import parse_recipe_arguments, run_recipe
 from nlpkit.text_files import read_lines
 
 
@@ -98,4 +97,4 @@ levels of their range (counts: of their logarithm). {exact} No text can be read 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 from zlib import crc32
 
 from nlpkit.files import write_text
+from nlpkit.runs import run_recipe
 from nlpkit.tasks.linking import fold
 from nlpkit.text_files import read_records
 
@@ -117,4 +117,4 @@ def _file(folder: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

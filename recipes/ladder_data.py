@@ -14,13 +14,13 @@ from __future__ import annotations
 import csv
 import json
 import random
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nlpkit.files import write_text
+from nlpkit.runs import run_recipe
 from nlpkit.text_files import read_lines, read_records
 
 Row = dict[str, Any]
@@ -73,4 +73,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -65,6 +64,7 @@ from nlpkit.runs import (
     method_table,
     parse_recipe_arguments,
     plot_methods,
+    run_recipe,
     settle_facts,
     training_facts,
 )
@@ -520,7 +520,4 @@ def write_report(results: list[Row], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # Otherwise gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
-        torch.distributed.destroy_process_group()
+    run_recipe(main)

@@ -9,12 +9,12 @@ Writes ``csl.jsonl`` and ``lcsts.jsonl`` (a text and its title) and ``modern.jso
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from nlpkit.data import Pair, read_pairs
 from nlpkit.files import write_text
+from nlpkit.runs import run_recipe
 
 #: By the name of what is written: the folder of the set, and its columns.
 SETS = {
@@ -47,4 +47,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -14,7 +14,6 @@ in ``output_dir``, so that a run that is called again goes on where it was. ``re
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -40,7 +39,7 @@ from nlpkit.perturbed_masking.tasks import (
     tune_on_dev,
 )
 from nlpkit.pictures import picture
-from nlpkit.runs import parse_recipe_arguments, settle_facts
+from nlpkit.runs import parse_recipe_arguments, run_recipe, settle_facts
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
 from nlpkit.training import bf16_is_fast
@@ -401,4 +400,4 @@ def best_by_layer(rows: list[Row], metric: str) -> dict[int, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import compress, product
@@ -40,7 +39,7 @@ from nlpkit.pet import (
     TextClassifier,
     Verbalizer,
 )
-from nlpkit.runs import parse_recipe_arguments, settle_facts
+from nlpkit.runs import parse_recipe_arguments, run_recipe, settle_facts
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_lines, read_records
 from nlpkit.training import fast_arithmetic
@@ -268,4 +267,4 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from itertools import groupby
@@ -25,6 +24,7 @@ from typing import Any
 
 from nlpkit.files import write_text
 from nlpkit.labels import Span
+from nlpkit.runs import run_recipe
 from nlpkit.text_files import read_lines
 
 TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
@@ -194,4 +194,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -11,7 +11,6 @@ it goes on where it was.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from nlpkit.files import only_writer, read_json, whole_file, write_json, write_text
-from nlpkit.runs import parse_recipe_arguments, settle_facts
+from nlpkit.runs import parse_recipe_arguments, run_recipe, settle_facts
 from nlpkit.tasks.similarity import (
     CSLS,
     HubnessReport,
@@ -238,4 +237,4 @@ def table(results: Mapping[str, Any], settings: SimilarityArguments) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 from nlpkit.files import write_text
+from nlpkit.runs import run_recipe
 from nlpkit.text_files import read_lines
 
 Row = dict[str, str]
@@ -172,4 +172,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

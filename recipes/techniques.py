@@ -12,7 +12,6 @@ with other seeds and in another folder (``--parts dev --seeds 100 --output_dir r
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -62,6 +61,7 @@ from nlpkit.runs import (
     parse_recipe_arguments,
     plot_effects,
     run_arms,
+    run_recipe,
     settle_facts,
     training_facts,
 )
@@ -570,4 +570,4 @@ def write_report(results: Sequence[Row], settings: TechniquesArguments, output: 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

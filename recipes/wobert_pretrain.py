@@ -13,7 +13,6 @@ logs the losses that the uninterrupted run would have logged. See docs/pretraini
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +41,7 @@ from nlpkit.runs import (
     model_card,
     parse_recipe_arguments,
     rows_per_step,
+    run_recipe,
     save_finished_model,
     settle_facts,
 )
@@ -329,7 +329,4 @@ Masked tokens of text that was held out; with the same data, vocabulary and seed
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # Otherwise gloo's threads now and then abort a process that ends (pytorch issue 190489, seen with torch 2.13).
-        torch.distributed.destroy_process_group()
+    run_recipe(main)

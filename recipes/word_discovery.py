@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
@@ -36,7 +35,7 @@ from nlpkit.perturbed_masking import (
     split_characters,
     tokens_per_character,
 )
-from nlpkit.runs import parse_recipe_arguments, settle_facts
+from nlpkit.runs import parse_recipe_arguments, run_recipe, settle_facts
 from nlpkit.text_files import read_lines
 from nlpkit.training import bf16_is_fast
 from nlpkit.wobert import JiebaSegmenter, build_vocabulary, jieba_words
@@ -151,4 +150,4 @@ def describe(candidate: Candidate) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -14,7 +14,6 @@ the scores, beside cuts of one length and a dictionary's. Called again after an 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -28,7 +27,7 @@ from tqdm.auto import tqdm
 import nlpkit.perturbed_masking as pm
 from nlpkit.data import find_text_files
 from nlpkit.files import only_writer, read_json, write_json, write_text
-from nlpkit.runs import parse_recipe_arguments, settle_facts
+from nlpkit.runs import parse_recipe_arguments, run_recipe, settle_facts
 from nlpkit.text_files import read_lines
 from nlpkit.training import bf16_is_fast
 from nlpkit.wobert import RjiebaSegmenter
@@ -242,4 +241,4 @@ def table(results: dict[str, Any], dev: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(main)

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from nlpkit.runs import run_recipe
+from nlpkit.sources import recipes_path
 
 PROGRAM = """
 import signal, time
@@ -41,3 +42,10 @@ def test_errors_are_those_of_the_recipe() -> None:
 
     with pytest.raises(ValueError, match="settings"):
         run_recipe(main)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in recipes_path().glob("[!_]*.py")))
+def test_every_recipe_runs_so(recipe: str) -> None:
+    last = (recipes_path() / f"{recipe}.py").read_text(encoding="utf-8").splitlines()[-1].strip()
+    # A demonstration leaves nothing to go on with.
+    assert last == ("main(sys.argv[1:])" if recipe == "demo" else "run_recipe(main)")
