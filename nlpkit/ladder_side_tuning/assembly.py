@@ -57,7 +57,10 @@ def build_ladder(
     if isinstance(model, Ladder):
         raise TypeError("the model has a ladder already; several ladders are built on the plain model, one by one")
     if not isinstance(model, PreTrainedModel):
-        raise TypeError(f"a ladder is built beside a transformers PreTrainedModel, not a {type(model).__name__}")
+        raise TypeError(
+            f"a ladder is built beside a transformers PreTrainedModel, not a {type(model).__name__}"
+            + _way_inside(model)
+        )
     without_values = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
     if without_values is not None:
         raise ValueError(
@@ -94,6 +97,14 @@ def build_ladder(
     saved = {".".join(filter(None, place)) for place in saved_weights(ladder)}
     ladder._keys_to_ignore_on_save = saved - set(ladder.ladder_state_dict())
     return ladder
+
+
+def _way_inside(wrapper: object) -> str:
+    """How to get at the model in what stands around it."""
+    if hasattr(wrapper, "merge_and_unload"):
+        return "; give model.merge_and_unload(), which has the adapters in its weights"
+    inside = next((name for name in ("_orig_mod", "module") if hasattr(wrapper, name)), None)
+    return f"; give the model inside, model.{inside}" if inside else ""
 
 
 def _refuse_untold_arguments(ladder: Ladder) -> None:

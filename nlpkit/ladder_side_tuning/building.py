@@ -18,7 +18,7 @@ from nlpkit.ladder_side_tuning.modeling import LadderModel
 
 def get_ladder_model(
     model: PreTrainedModel,
-    config: LadderConfig,
+    config: LadderConfig | None = None,
     *,
     batches: Iterable[Mapping[str, Any]] | None = None,
     families: Sequence[BlockFamily] = FAMILIES,
@@ -30,7 +30,7 @@ def get_ladder_model(
     Args:
         model: any model of transformers, or made of one, whose blocks are of a known family. Its parameters are frozen
             in place; otherwise it stays as it is and can be used further, also beside other ladders.
-        config: how to make the ladder.
+        config: how to make the ladder; by default ``LadderConfig()``.
         batches: inputs of the model, for ``init="fisher"`` (with labels) and ``init="distill"``.
         families: kinds of block; add your own to support others.
 
@@ -61,7 +61,7 @@ def get_ladder_model(
         if isinstance(model, nn.Module)
         else []
     )
-    ladder = build_ladder(LadderModel, model, config, families)
+    ladder = build_ladder(LadderModel, model, config or LadderConfig(), families)
     try:
         initialise(ladder, model, batches)
     except ValueError:

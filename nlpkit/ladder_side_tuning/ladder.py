@@ -42,6 +42,16 @@ class Ladder(PreTrainedModel):
         """The rungs of a stack, from the first layer to the last; layers that are trained whole are none."""
         return [block for block in stack.blocks(self) if isinstance(block, Rung)]
 
+    def frozen_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the blocks that the side network stands beside."""
+        for stack in self.stacks:
+            for rung in self.rungs(stack):
+                yield from rung.block.parameters()
+
+    def memory_of_blocks(self) -> list[int]:
+        """Where the weights of those blocks lie, which ladders beside one backbone share."""
+        return [parameter.data_ptr() for parameter in self.frozen_parameters()]
+
     def landing(self, stack: Stack) -> Landing | None:
         """The end of a stack's side network, if there is one."""
         top = self.rungs(stack)[-1]
@@ -125,9 +135,12 @@ class Ladder(PreTrainedModel):
             The model.
 
         Raises:
-            ValueError: a trained module, such as the head of a model loaded in fp16, has fp16 parameters.
+            ValueError: a trained module, such as the head of a model loaded in fp16, has fp16 parameters; or a
+                parameter of the frozen backbone wants a gradient, which would never reach it.
         """
         trained = list(self.ladder_modules().values())
+        if mode:
+            self._refuse_lost_gradients()
         if mode and any(p.dtype == torch.float16 for module in trained for p in module.parameters()):
             refuse_fp16_training(self)
         super().train(mode)
@@ -136,6 +149,18 @@ class Ladder(PreTrainedModel):
         for module in trained:
             module.train(mode)
         return self
+
+    def _refuse_lost_gradients(self) -> None:
+        """Refuse parameters below the side network that want a gradient: LoRA put there, or weights made trainable."""
+        inside = {id(parameter) for parameter in self.frozen_parameters()}
+        read = {".".join(filter(None, place)) for place in self.reading.places}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad and (id(parameter) in inside or name in read):
+                raise ValueError(
+                    f"{name} wants a gradient, but is in a ladder's frozen backbone, which runs without gradients: "
+                    "train the ladder alone (parameter.requires_grad_(False)), or merge LoRA into the plain model "
+                    "first (merge_and_unload) and build the ladder beside that"
+                )
 
     def tap(self, *args: Any, layers: Mapping[str, Iterable[int]] | None = None, **batch: Any) -> Taps:
         """Run the backbone alone and keep its states at the tapped layers.

@@ -65,7 +65,7 @@ class LadderModel(Ladder):
             raise ValueError("give at least one ladder")
         first_name, first = next(iter(ladders.items()))
         for name, ladder in ladders.items():
-            if _memory_of_blocks(ladder) != _memory_of_blocks(first):
+            if ladder.memory_of_blocks() != first.memory_of_blocks():
                 raise ValueError(f"ladders {first_name!r} and {name!r} do not share a backbone; build both on one")
         wanted = {
             stack.name: set(chain.from_iterable(ladder.tapped_layers()[stack.name] for ladder in ladders.values()))
@@ -103,26 +103,27 @@ class LadderModel(Ladder):
             The cache, ready for ``use_tap_cache``.
 
         Raises:
-            ValueError: an unknown dtype, a damaged file, or the folder holds the cache of another backbone, of other
-                layers or dtype; or a batch has an input, such as ``position_ids``, by which taps are not looked up.
+            ValueError: no rows, an unknown dtype, a damaged file, or the cache there is of another backbone, of other
+                layers or dtype; or a batch has an input, such as ``position_ids``, that taps are not found by.
             BlockingIOError: another process is writing to the folder.
             OSError: the disk is too small, or fills up all the same; what was written is used by the next call.
 
         Note:
-            Costs one forward pass without gradients. Under ``torch.autocast`` it runs in that precision.
+            One forward pass without gradients, in the precision of ``torch.autocast`` where that is on.
         """
         return fill_cache(self, rows, folder, collate, dtype, batch_size, shard_bytes, show_progress, over_processes)
 
-    def use_tap_cache(self, cache: TapCache | None) -> None:
+    def use_tap_cache(self, cache: TapCache | str | Path | None) -> None:
         """Read taps from a cache instead of running the backbone, wherever a batch is in it.
 
         In training a batch that is not in the cache is an error; in evaluation the backbone runs for it, and also
         where hidden states, attentions or a key-value cache are asked for.
 
         Args:
-            cache: made by ``cache_taps``, of this ladder or of another one; ``None`` runs the backbone again.
+            cache: of ``cache_taps`` of this or another ladder, or its folder; ``None`` runs the backbone again.
 
         Raises:
+            FileNotFoundError: there is no cache in the folder.
             ValueError: the cache is another backbone's, or lacks layers.
 
         Note:
@@ -130,9 +131,10 @@ class LadderModel(Ladder):
             weights or settings of it have been changed, call this again, which then refuses the cache. In training
             hidden states but the last, and attentions, are not the backbone's, which does not run.
         """
-        if cache is not None:
-            cache.check(self)
-        self.tap_cache = cache
+        opened = TapCache(cache) if isinstance(cache, str | Path) else cache
+        if opened is not None:
+            opened.check(self)
+        self.tap_cache = opened
 
     def find_taps(self, inputs: Mapping[str, Any]) -> Taps | None:
         """The taps of a batch, if there is a cache and they are in it.
@@ -292,7 +294,3 @@ class LadderModel(Ladder):
     def __reduce__(self) -> tuple[Callable[[type[Self], Any], Self], tuple[type, type], dict[str, Any]]:
         # The class is made at run time, so pickle and deepcopy must make it again.
         return unpickle_ladder, (LadderModel, type(self).__bases__[1]), self.__dict__
-
-
-def _memory_of_blocks(ladder: Ladder) -> list[int]:
-    return [p.data_ptr() for stack in ladder.stacks for rung in ladder.rungs(stack) for p in rung.block.parameters()]

@@ -24,7 +24,7 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
         baseline: method of which the shares are.
 
     Returns:
-        The table; deviations are of samples, and 0 for a single run.
+        The table; deviations are of samples, and left out where there is a single run.
 
     Example:
         >>> run = {"metric": "accuracy", "trained_parameters": 1000, "train_seconds": 2.0}
@@ -32,8 +32,8 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
         >>> print(method_table(results, ["dev", "test"], baseline="full"))
         | method | trained parameters | runs | dev accuracy | of full | training, seconds |
         | --- | ---: | ---: | ---: | ---: | ---: |
-        | full | 1,000 | 1 | 80.00 ± 0.00 | 100.0% | 2 |
-        | head | 1,000 | 1 | 60.00 ± 0.00 | 75.0% | 2 |
+        | full | 1,000 | 1 | 80.00 | 100.0% | 2 |
+        | head | 1,000 | 1 | 60.00 | 75.0% | 2 |
         <BLANKLINE>
     """
     methods = _by_method(results)
@@ -51,7 +51,8 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
         for part in shown:
             centre, deviation = _percent(runs, part)
             whole = _percent(methods[baseline], part)[0] if baseline in methods else 0.0
-            cells += [f"{centre:.2f} ± {deviation:.2f}", f"{centre / whole:.1%}" if whole else ""]
+            spread = f" ± {deviation:.2f}" if len(runs) > 1 else ""
+            cells += [f"{centre:.2f}{spread}", f"{centre / whole:.1%}" if whole else ""]
         cells.append(f"{mean(run[of_training] for run in runs):.0f}")
         if has_prediction:
             cells.append(f"{mean(run['predict_seconds'] for run in runs):.1f}")

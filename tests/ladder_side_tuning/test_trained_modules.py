@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model
 from tests.ladder_side_tuning.families_and_heads import make
@@ -72,6 +73,33 @@ def test_modules_behind_the_blocks_are_trained_and_leave_the_taps_as_they_are(
     ladder.save_pretrained(tmp_path)
     again = LadderModel.from_pretrained(make(family, head), tmp_path)
     assert torch.equal(again(**batch).logits, expected)
+
+
+@pytest.mark.parametrize("name", ["bert-sequence", "gpt2", "t5"])
+def test_lora_in_the_frozen_backbone_is_refused_when_training_begins(name: str) -> None:
+    """PEFT puts adapters into any model; those below a side network would be counted, and never trained."""
+    tuned = get_peft_model(narrow(name), LoraConfig(target_modules="all-linear"))
+    with pytest.raises(ValueError, match=r"lora_A.* wants a gradient, but is in a ladder's frozen backbone"):
+        tuned.train()
+
+
+@pytest.mark.parametrize("part", ["get_input_embeddings", "base_model"])
+def test_weights_that_were_made_trainable_below_a_ladder_are_refused(part: str) -> None:
+    ladder = narrow("bert-sequence").train()
+    found = getattr(ladder, part)
+    (found if isinstance(found, torch.nn.Module) else found()).requires_grad_(True)
+    with pytest.raises(ValueError, match=r"bert\.embeddings\.\S+ wants a gradient.*requires_grad_\(False\)"):
+        ladder.train()
+    ladder.eval()
+
+
+def test_lora_that_was_merged_has_a_ladder() -> None:
+    model = get_peft_model(small_model("bert-sequence"), LoraConfig(target_modules=["query"]))
+    with pytest.raises(TypeError, match=r"not a PeftModel; give model\.merge_and_unload\(\), which has the adapters"):
+        get_ladder_model(model)  # type: ignore[arg-type]
+    ladder = get_ladder_model(model.merge_and_unload(), LadderConfig(reduction=2, layers=2))
+    batch = small_batch(ladder)
+    ladder.train()(**batch, **small_labels(ladder, batch)).loss.backward()
 
 
 def test_parameters_are_counted_in_pefts_words(capsys: pytest.CaptureFixture[str]) -> None:

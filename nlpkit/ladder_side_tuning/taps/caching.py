@@ -73,6 +73,8 @@ def fill_cache(
     """Run the backbone over the rows that a cache lacks; ``LadderModel.cache_taps`` describes the arguments."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; use {', '.join(map(repr, DTYPES))}")
+    if not len(rows):
+        raise ValueError("there are no rows to cache the taps of; give the rows that will be trained on")
     checked_number("batch_size", batch_size, least=1, whole=True)
     checked_number("shard_bytes", shard_bytes, least=1, whole=True)
     folder, share = Path(folder), _Share.of_this_process() if over_processes else _Share()
@@ -87,7 +89,7 @@ def fill_cache(
             order = sorted(range(len(rows)), key=lambda number: _lengths(ladder, rows[number]))
             taken = {*inspect.signature(ladder.forward).parameters, *_LABELS}
             _check_space(ladder, folder, rows, len(cache), dtype)
-            if rows and not len(cache):  # the shortest is padded to the longest
+            if not len(cache):  # the shortest is padded to the longest
                 ends = [_of_model(rows[number], taken) for number in (order[0], order[-1])]
                 refuse_states_of_padding(ladder, collate(ends))
             share.wait()  # no file appears while another process still looks at what is there

@@ -476,3 +476,21 @@ def test_eight_bits_lose_at_most_half_a_step(seed: int, scale: float) -> None:
     error = (numbers.float() * scales[..., None] - taps).abs()
     assert (error <= scales[..., None] * 0.5001).all()
     assert torch.equal(quantise(torch.zeros(1, 4))[0], torch.zeros(1, 4, dtype=torch.int8))
+
+
+def test_a_cache_is_used_by_its_folder(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    ladder.cache_taps(rows, tmp_path / "taps", collate, show_progress=False)
+    live = ladder(**collate(rows)).logits
+    ladder.use_tap_cache(str(tmp_path / "taps"))
+    stop_the_backbone(ladder)
+    torch.testing.assert_close(ladder(**collate(rows)).logits, live, rtol=0.02, atol=0.02)
+    with pytest.raises(FileNotFoundError, match=r"holds no tap_cache\.json; make a cache with ladder\.cache_taps"):
+        ladder.use_tap_cache(tmp_path)
+    assert ladder.tap_cache is not None  # a refused one leaves that in place
+
+
+def test_no_rows_make_no_cache(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there are no rows to cache the taps of"):
+        ladder_for("bert-sequence").cache_taps([], tmp_path / "taps", collate, show_progress=False)
+    assert not (tmp_path / "taps").exists()
