@@ -17,7 +17,8 @@ from nlpkit.files import read_json, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import NESTED, Estimator, labels_as_given
 from nlpkit.pet.classifiers.loading import load_one, saved_kind
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Columns, Sources, as_examples
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import Sources, as_examples
 from nlpkit.pet.saving import SETTINGS_FILE, split_settings
 from nlpkit.pet.scoring import refuse_no_numbers
 from nlpkit.pet.training.fitting import Fitting, checked_fitting

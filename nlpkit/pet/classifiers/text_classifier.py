@@ -17,7 +17,9 @@ from transformers.utils import PushToHubMixin
 from nlpkit.data.rows import read_rows
 from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
-from nlpkit.pet.clozes.examples import Columns, Example, LabelledExamples, Sources, as_examples
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import Example, LabelledExamples, Sources, as_examples
+from nlpkit.pet.clozes.known_labels import warn_of_one_answer, warn_of_unlabelled
 from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
 from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
@@ -88,7 +90,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         Args:
             texts: in any form that ``nlpkit.pet.as_examples`` reads.
             labels: one per text, or the name of their column; by default the column ``"label"``, or those of examples.
-                One that is missing is not known.
+                A text whose label is missing (``None``, NaN) is only of use to objectives that need no label.
             text: the column of the text, or of each field, where it has another name.
             label: the column of the labels.
             validation: examples that choose the best step: texts with labels in one table, or a tuple of both. By
@@ -109,11 +111,16 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         """
         found = self._labelled(texts, labels, text, label)
         examples, fitting = found.examples, self.fitting
+        known = [one.known_labels for one in examples]
+        fate = "losses over labels pass over such rows; objectives that use texts alone take them as unlabelled=[...]"
+        warn_of_unlabelled(known, fate)
+        if self.labels:
+            warn_of_one_answer(known)
         if validation is None:
             examples, held_out = hold_out(examples, fitting.validation_share, fitting.seed)
         else:
             others, answers = validation if isinstance(validation, tuple) else (validation, label)
-            held_out = self._labelled(others, answers, text, None).examples
+            held_out = self._fully_labelled(others, answers, text, None)
         self.restart()
         if self._start is None:
             self._start = {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}

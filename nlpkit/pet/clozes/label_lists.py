@@ -9,10 +9,10 @@ from typing import Any
 
 from nlpkit.data.rows import plain_value, read_rows
 from nlpkit.pet.clozes.class_names import class_names, named
+from nlpkit.pet.clozes.columns import Columns, there_are
 from nlpkit.pet.clozes.examples import (
     LABEL,
     NO_LABEL,
-    Columns,
     Example,
     Label,
     LabelledExamples,
@@ -20,6 +20,7 @@ from nlpkit.pet.clozes.examples import (
     examples_of_rows,
     labels_by_name,
 )
+from nlpkit.pet.clozes.known_labels import refuse_no_labels
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class MultiLabelExample(Example):
 
     applying: tuple[str, ...] | None = None
 
+    @property
+    def known_labels(self) -> tuple[str, ...] | None:
+        """All that apply, or ``None``."""
+        return self.applying
+
 
 def multi_label_examples(
     sources: Sources,
@@ -35,6 +41,8 @@ def multi_label_examples(
     classes: Sequence[Label],
     labels: Iterable[Any] | str | None = None,
     text: Columns = None,
+    *,
+    required: bool = False,
 ) -> LabelledExamples:
     """Examples with the list of their labels.
 
@@ -45,6 +53,7 @@ def multi_label_examples(
         labels: a list of labels for each text; an array of 0 and 1, ``(texts, labels)``, or a table of them with a
             column for each label that occurs; or the name of their column. ``None``: the column ``"label"``.
         text: the column of the text, or of each field, where it has another name.
+        required: whether the labels of at least one text must be known.
 
     Returns:
         Examples, and the labels in them as they were given, by their names.
@@ -80,6 +89,12 @@ def multi_label_examples(
         listed = None if applying is None else tuple(map(str, applying))
         given |= labels_by_name(applying or (), isinstance(source, Path))
         examples.append(MultiLabelExample(one.fields, None, one.candidates, listed))
+    if required:
+        refuse_no_labels(
+            [one.known_labels for one in examples],
+            labels is not None or LABEL in (rows.columns or ()),
+            f"give labels=[[...], ...], a list for each text, or the name of their column{there_are(rows)}",
+        )
     return LabelledExamples(examples, given)
 
 
