@@ -51,7 +51,8 @@ class MultiLabelClassifier(TextClassifier):
 
     Note:
         With ``{label}`` a text costs one row of a pass per label, without it one for all. Labels are given as a list
-        for each text, or as a matrix of 0 and 1; ``score`` is the share of texts whose labels are exactly right.
+        for each text, as a text with commas between them (``,``, ``，`` and ``、`` alike, unless the whole is one),
+        or as a matrix of 0 and 1; ``score`` is the share of texts whose labels are exactly right.
 
     Example:
         >>> classifier = MultiLabelClassifier.from_pretrained(
@@ -236,7 +237,7 @@ class MultiLabelClassifier(TextClassifier):
         if mean != "geometric":
             raise ValueError(f"mean={mean!r}: thresholds are means of log-probabilities, mean='geometric'")
         if not len(found := self.scores(texts, batch_size, text=text)):
-            raise ValueError("no texts to calibrate on; give texts of the task, or [''] for the bare pattern")
+            raise ValueError("no texts to calibrate on; give unlabelled texts of the task")
         with torch.no_grad():
             self._thresholds.add_(found.mean(dim=0).to(self._thresholds))
         return self
