@@ -133,6 +133,9 @@ class Ensemble(Estimator):
         """Names of the texts that any of the members needs."""
         return tuple(dict.fromkeys(name for member in self.members for name in member.fields))
 
+    def _shown(self) -> dict[str, str]:
+        return {"members": repr(self.members)}
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As of ``Estimator``; ``fitting`` is ``None`` where each member has its own."""
         return super().get_params(deep) | {"fitting": self._fitting}

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from reprlib import Repr
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,10 @@ from nlpkit.pet.clozes.known_labels import refuse_unlabelled
 from nlpkit.pet.scoring import refuse_no_numbers
 from nlpkit.pet.training.fitting import Fitting, checked_fitting
 
+#: Of values in a line about a classifier; what is longer is cut.
+_SHORT = Repr()
+_SHORT.maxtuple = _SHORT.maxlist = 8
+_SHORT.maxstring = _SHORT.maxother = 240
 #: What begins the names of the settings of ``fitting`` among the parameters.
 NESTED = "fitting__"
 
@@ -48,6 +53,14 @@ class Estimator(ABC):
     @abstractmethod
     def fields(self) -> tuple[str, ...]:
         """Names of the texts that an example needs."""
+
+    def __repr__(self) -> str:
+        """One line in the manner of scikit-learn; all parts of a network are those of its ``model``."""
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self._shown().items())})"
+
+    def _shown(self) -> dict[str, str]:
+        """What tells it from others in a line, by name."""
+        return {"labels": _SHORT.repr(self._classes or self.labels)}
 
     @abstractmethod
     def scores(self, sources: Sources, batch_size: int = 64, *, text: Columns = None) -> Tensor:

@@ -64,6 +64,12 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         self.fitting = checked_fitting(fitting) or Fitting()
         self._prior = None if prior is None else one_per_label("prior", prior, self.labels)
 
+    __repr__ = Estimator.__repr__  # and not the network's, of a line for each of its parts
+
+    def _shown(self) -> dict[str, str]:
+        template = {name: repr(getattr(self, name)) for name in self.question_settings[:1]}
+        return template | super()._shown() | {"model": type(self.model).__name__}
+
     @property
     def prior(self) -> Tensor | None:
         """Log-probabilities of the labels that are taken out of every prediction, ``(labels,)``."""
@@ -192,13 +198,11 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         wide = [dict.fromkeys(self.fields, row) if isinstance(row, str) else row for row in rows.values]
         examples = as_examples(texts if rows.columns is not None else wide, self.fields, text)
         if not examples:
-            raise ValueError(
-                "no texts to calibrate on; give unlabelled texts of the task, or [''] for the bare pattern"
-            )
+            raise ValueError("no texts to calibrate on; give unlabelled texts of the task")
         if not all(example.is_content_free for example in examples) and len(examples) < _ENOUGH_TEXTS:
-            what = "one text gets every label alike" if len(examples) == 1 else "its predictions depend on which"
-            advice = f"give {_ENOUGH_TEXTS} or more, or [''] for the bare pattern"
-            warnings.warn(f"calibrated on {len(examples)} texts, so that {what}; {advice}", stacklevel=2)
+            what = f"{len(examples)} texts, so that its predictions depend on which"
+            what = "one text, so that this one gets every label alike" if len(examples) == 1 else what
+            warnings.warn(f"calibrated on {what}; {_ENOUGH_TEXTS} or more tell more", stacklevel=2)
         before, self._prior = self._prior, None
         try:
             before = label_prior(self.scores(examples, batch_size), mean)
