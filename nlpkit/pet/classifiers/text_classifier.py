@@ -111,6 +111,9 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             ValueError: no labels, one that is not the classifier's, a column that is not there, or training that has
                 diverged; messages say more. Then the weights are those from before.
 
+        Warns:
+            UserWarning: labels are missing, or all the same.
+
         Note:
             Another ``fit`` starts where the first one did: the weights from before stay in memory. A prior is kept as
             it is. What ``fitting`` cannot say, ``PetTrainer`` takes.
