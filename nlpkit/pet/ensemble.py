@@ -17,7 +17,8 @@ from nlpkit.files import read_json, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import NESTED, Estimator, labels_as_given
 from nlpkit.pet.classifiers.loading import load_one, saved_kind
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Columns, Sources, as_examples
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import Sources, as_examples
 from nlpkit.pet.saving import SETTINGS_FILE, split_settings
 from nlpkit.pet.scoring import refuse_no_numbers
 from nlpkit.pet.training.fitting import Fitting, checked_fitting
@@ -131,6 +132,9 @@ class Ensemble(Estimator):
     def fields(self) -> tuple[str, ...]:
         """Names of the texts that any of the members needs."""
         return tuple(dict.fromkeys(name for member in self.members for name in member.fields))
+
+    def _shown(self) -> dict[str, str]:
+        return {"members": repr(self.members)}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As of ``Estimator``; ``fitting`` is ``None`` where each member has its own."""

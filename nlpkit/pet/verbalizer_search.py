@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.examples import Sources, label_number
+from nlpkit.pet.clozes.known_labels import warn_of_unlabelled
 from nlpkit.pet.clozes.label_tokens import token_texts, tokenize_word
 from nlpkit.pet.clozes.pattern import Pattern
 
@@ -83,7 +84,9 @@ def search_verbalizer(
             f"the search fills one slot; pattern {classifier.pattern.template!r} has {classifier.pattern.slots}"
         )
     encoder = classifier.collator.encoder
-    labelled = [one for one in classifier.labelled(examples).examples if one.label is not None]
+    given = classifier.labelled(examples).examples
+    warn_of_unlabelled([one.known_labels for one in given], "the search leaves such rows out")
+    labelled = [one for one in given if one.label is not None]
     clozes = encoder.encode(labelled, [1])
     inputs = {name: tensor.to(classifier.device) for name, tensor in encoder.pad(clozes).items()}
     rows = torch.arange(len(clozes), device=classifier.device)

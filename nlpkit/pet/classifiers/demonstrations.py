@@ -18,6 +18,7 @@ from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.cloze import Cloze, ClozeEncoder, filled
 from nlpkit.pet.clozes.cloze_batch import ClozeCollator
 from nlpkit.pet.clozes.examples import Example, Sources, label_number
+from nlpkit.pet.clozes.known_labels import warn_of_unlabelled
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
 from nlpkit.pet.training.fitting import Fitting
@@ -95,9 +96,10 @@ class DemonstratedClassifier(PetClassifier):
         self._text_encoder = (text_encoder,)
         self.support: list[Example] = []
         self._vectors: dict[str, Tensor] = {}
-        shown = self.labelled(() if support is None else support).examples
-        if shown:
-            self._show(shown)
+        given = self.labelled(() if support is None else support).examples
+        warn_of_unlabelled([one.known_labels for one in given], "such rows demonstrate nothing, and are left out")
+        if given:
+            self._show([one for one in given if one.label is not None])
 
     @property
     def text_encoder(self) -> TextEncoder | None:

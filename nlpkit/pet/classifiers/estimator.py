@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from reprlib import Repr
 from typing import Any, Self
 
 import numpy as np
@@ -14,10 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlpkit.pet.clozes.examples import Columns, Label, LabelledExamples, Sources, labelled_examples
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import Example, Label, LabelledExamples, Sources, labelled_examples
+from nlpkit.pet.clozes.known_labels import refuse_unlabelled
 from nlpkit.pet.scoring import refuse_no_numbers
 from nlpkit.pet.training.fitting import Fitting, checked_fitting
 
+#: Of values in a line about a classifier; what is longer is cut.
+_SHORT = Repr()
+_SHORT.maxtuple = _SHORT.maxlist = 8
+_SHORT.maxstring = _SHORT.maxother = 240
 #: What begins the names of the settings of ``fitting`` among the parameters.
 NESTED = "fitting__"
 
@@ -46,6 +53,14 @@ class Estimator(ABC):
     @abstractmethod
     def fields(self) -> tuple[str, ...]:
         """Names of the texts that an example needs."""
+
+    def __repr__(self) -> str:
+        """One line in the manner of scikit-learn; all parts of a network are those of its ``model``."""
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self._shown().items())})"
+
+    def _shown(self) -> dict[str, str]:
+        """What tells it from others in a line, by name."""
+        return {"labels": _SHORT.repr(self._classes or self.labels)}
 
     @abstractmethod
     def scores(self, sources: Sources, batch_size: int = 64, *, text: Columns = None) -> Tensor:
@@ -119,12 +134,15 @@ class Estimator(ABC):
         """The share of texts whose label is predicted.
 
         Args:
-            texts: as for ``fit``, like the following three; those whose label is not known do not count.
-            labels: likewise.
+            texts: as for ``fit``, like the following three.
+            labels: likewise; none is missing.
             text: likewise.
             label: likewise.
+
+        Raises:
+            ValueError: the label of a text is missing, and as for ``fit``.
         """
-        examples = [one for one in self._labelled(texts, labels, text, label).examples if one.label is not None]
+        examples = self._fully_labelled(texts, labels, text, label)
         hits = [str(found) == one.label for found, one in zip(self.predict(examples), examples, strict=True)]
         return float(np.mean(hits))
 
@@ -134,7 +152,19 @@ class Estimator(ABC):
         if label is not None and labels is not None:
             raise ValueError(f"give the labels, or the name of their column, not both; got label={label!r}")
         wanted = label if labels is None else labels
-        return self._with_classes(labelled_examples(texts, wanted, self.fields, text, known=self.labels))
+        return self._with_classes(self._read(texts, wanted, text))
+
+    def _read(self, texts: Sources, labels: Iterable[Any] | str | None, text: Columns) -> LabelledExamples:
+        """Examples at least one of which has a label."""
+        return labelled_examples(texts, labels, self.fields, text, known=self.labels)
+
+    def _fully_labelled(
+        self, texts: Sources, labels: Iterable[Any] | str | None, text: Columns, label: str | None
+    ) -> list[Example]:
+        """Examples to measure by, all of which have a label."""
+        examples = self._labelled(texts, labels, text, label).examples
+        refuse_unlabelled([one.known_labels for one in examples])
+        return examples
 
     def _with_classes(self, found: LabelledExamples) -> LabelledExamples:
         """Labels are those the classifier was given, where the source of the examples does not say what they are."""

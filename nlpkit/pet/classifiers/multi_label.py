@@ -16,7 +16,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from nlpkit.losses.multi_label.zlpr import ZLPRLoss, zlpr, zlpr_probabilities
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier, load_masked_lm
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import NO_LABEL, Columns, Example, Label, LabelledExamples, Sources
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import NO_LABEL, Example, Label, LabelledExamples, Sources
 from nlpkit.pet.clozes.label_lists import applies, multi_label_examples
 from nlpkit.pet.clozes.label_questions import LABEL_NAME, named_labels, question, words_and_labels
 from nlpkit.pet.clozes.pattern import Pattern
@@ -50,7 +51,8 @@ class MultiLabelClassifier(TextClassifier):
 
     Note:
         With ``{label}`` a text costs one row of a pass per label, without it one for all. Labels are given as a list
-        for each text, or as a matrix of 0 and 1; ``score`` is the share of texts whose labels are exactly right.
+        for each text, as a text with commas between them (``,``, ``，`` and ``、`` alike, unless the whole is one),
+        or as a matrix of 0 and 1; ``score`` is the share of texts whose labels are exactly right.
 
     Example:
         >>> classifier = MultiLabelClassifier.from_pretrained(
@@ -192,13 +194,8 @@ class MultiLabelClassifier(TextClassifier):
         """Examples with their labels: lists, texts with commas, or a 0 or 1 for each of ``classes_``, by the text."""
         return multi_label_examples(sources, self.fields, self._sorted_classes, labels, text)
 
-    def _labelled(
-        self, texts: Sources, labels: Iterable[Any] | str | None, text: Columns, label: str | None
-    ) -> LabelledExamples:
-        found = self._with_classes(self.labelled(texts, label if labels is None else labels, text))
-        if not any(self.known(self.targets(found.examples))):
-            raise ValueError("no labels: give labels=[[...], ...], a list for each text, or the name of their column")
-        return found
+    def _read(self, texts: Sources, labels: Iterable[Any] | str | None, text: Columns) -> LabelledExamples:
+        return multi_label_examples(texts, self.fields, self._sorted_classes, labels, text, required=True)
 
     def predict_proba(self, sources: Sources, batch_size: int = 64, *, text: Columns = None) -> NDArray[np.floating]:
         """The probability of each of ``classes_`` by itself, ZLPR's ``sigmoid(2s)``, ``(examples, labels)``."""
@@ -218,9 +215,8 @@ class MultiLabelClassifier(TextClassifier):
         label: str | None = None,
     ) -> float:
         """The share of texts for which exactly the right labels are predicted."""
-        examples = self._labelled(texts, labels, text, label).examples
-        targets = self.targets(examples)
-        return ((self.scores(examples) > 0) == (targets == 1)).all(dim=1)[self.known(targets)].float().mean().item()
+        examples = self._fully_labelled(texts, labels, text, label)
+        return ((self.scores(examples) > 0) == (self.targets(examples) == 1)).all(dim=1).float().mean().item()
 
     def calibrate(
         self,
@@ -241,7 +237,7 @@ class MultiLabelClassifier(TextClassifier):
         if mean != "geometric":
             raise ValueError(f"mean={mean!r}: thresholds are means of log-probabilities, mean='geometric'")
         if not len(found := self.scores(texts, batch_size, text=text)):
-            raise ValueError("no texts to calibrate on; give texts of the task, or [''] for the bare pattern")
+            raise ValueError("no texts to calibrate on; give unlabelled texts of the task")
         with torch.no_grad():
             self._thresholds.add_(found.mean(dim=0).to(self._thresholds))
         return self

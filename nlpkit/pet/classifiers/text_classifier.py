@@ -17,7 +17,9 @@ from transformers.utils import PushToHubMixin
 from nlpkit.data.rows import read_rows
 from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
-from nlpkit.pet.clozes.examples import Columns, Example, LabelledExamples, Sources, as_examples
+from nlpkit.pet.clozes.columns import Columns
+from nlpkit.pet.clozes.examples import Example, LabelledExamples, Sources, as_examples
+from nlpkit.pet.clozes.known_labels import warn_of_one_answer, warn_of_unlabelled
 from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
 from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
@@ -62,6 +64,12 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         self.fitting = checked_fitting(fitting) or Fitting()
         self._prior = None if prior is None else one_per_label("prior", prior, self.labels)
 
+    __repr__ = Estimator.__repr__  # and not the network's, of a line for each of its parts
+
+    def _shown(self) -> dict[str, str]:
+        template = {name: repr(getattr(self, name)) for name in self.question_settings[:1]}
+        return template | super()._shown() | {"model": type(self.model).__name__}
+
     @property
     def prior(self) -> Tensor | None:
         """Log-probabilities of the labels that are taken out of every prediction, ``(labels,)``."""
@@ -88,7 +96,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         Args:
             texts: in any form that ``nlpkit.pet.as_examples`` reads.
             labels: one per text, or the name of their column; by default the column ``"label"``, or those of examples.
-                One that is missing is not known.
+                A text whose label is missing (``None``, NaN) is only of use to objectives that need no label.
             text: the column of the text, or of each field, where it has another name.
             label: the column of the labels.
             validation: examples that choose the best step: texts with labels in one table, or a tuple of both. By
@@ -103,17 +111,25 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             ValueError: no labels, one that is not the classifier's, a column that is not there, or training that has
                 diverged; messages say more. Then the weights are those from before.
 
+        Warns:
+            UserWarning: labels are missing, or all the same.
+
         Note:
             Another ``fit`` starts where the first one did: the weights from before stay in memory. A prior is kept as
             it is. What ``fitting`` cannot say, ``PetTrainer`` takes.
         """
         found = self._labelled(texts, labels, text, label)
         examples, fitting = found.examples, self.fitting
+        known = [one.known_labels for one in examples]
+        fate = "losses over labels pass over such rows; objectives that use texts alone take them as unlabelled=[...]"
+        warn_of_unlabelled(known, fate)
+        if self.labels:
+            warn_of_one_answer(known)
         if validation is None:
             examples, held_out = hold_out(examples, fitting.validation_share, fitting.seed)
         else:
             others, answers = validation if isinstance(validation, tuple) else (validation, label)
-            held_out = self._labelled(others, answers, text, None).examples
+            held_out = self._fully_labelled(others, answers, text, None)
         self.restart()
         if self._start is None:
             self._start = {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
@@ -185,13 +201,11 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         wide = [dict.fromkeys(self.fields, row) if isinstance(row, str) else row for row in rows.values]
         examples = as_examples(texts if rows.columns is not None else wide, self.fields, text)
         if not examples:
-            raise ValueError(
-                "no texts to calibrate on; give unlabelled texts of the task, or [''] for the bare pattern"
-            )
+            raise ValueError("no texts to calibrate on; give unlabelled texts of the task")
         if not all(example.is_content_free for example in examples) and len(examples) < _ENOUGH_TEXTS:
-            what = "one text gets every label alike" if len(examples) == 1 else "its predictions depend on which"
-            advice = f"give {_ENOUGH_TEXTS} or more, or [''] for the bare pattern"
-            warnings.warn(f"calibrated on {len(examples)} texts, so that {what}; {advice}", stacklevel=2)
+            what = f"{len(examples)} texts, so that its predictions depend on which"
+            what = "one text, so that this one gets every label alike" if len(examples) == 1 else what
+            warnings.warn(f"calibrated on {what}; {_ENOUGH_TEXTS} or more tell more", stacklevel=2)
         before, self._prior = self._prior, None
         try:
             before = label_prior(self.scores(examples, batch_size), mean)

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 from nlpkit.data.rows import Rows, plain_value, read_rows
 from nlpkit.pet.clozes.class_names import class_names, named
+from nlpkit.pet.clozes.columns import TEXT, Columns, columns_of, there_are
+from nlpkit.pet.clozes.known_labels import refuse_no_labels
 
-#: The field of an example that is a plain text, and the column where labels are looked for.
-TEXT, LABEL = "text", "label"
+#: The column where labels are looked for.
+LABEL = "label"
 #: A label as users have it; classifiers know it by ``str(label)``.
 Label = str | int | bool
 
@@ -58,6 +60,11 @@ class Example:
         return Example(dict(self.fields), None, self.candidates)
 
     @property
+    def known_labels(self) -> tuple[str, ...] | None:
+        """The right label, or ``None``."""
+        return None if self.label is None else (self.label,)
+
+    @property
     def is_content_free(self) -> bool:
         """Blank, or one of the inputs that stand for none: N/A, [MASK], a dash."""
         texts = {text.strip().strip("[]<>").upper() for text in self.fields.values()}
@@ -85,8 +92,6 @@ class Example:
 Source = Example | str | Mapping[str, Any] | Sequence[str]
 #: Texts in any form that ``nlpkit.data.read_rows`` reads.
 Sources = Iterable[Source] | Mapping[str, Iterable[Any]] | Path
-#: Which column holds the text, or which column holds each field.
-Columns = str | Sequence[str] | Mapping[str, str] | None
 
 
 def as_examples(sources: Sources, fields: Sequence[str] | None = None, text: Columns = None) -> list[Example]:
@@ -162,17 +167,16 @@ def labelled_examples(
     values = named(values, names, known)
     if len(values) != len(examples):
         raise ValueError(f"there are {len(examples)} texts, but {len(values)} labels; give one label for each text")
-    if required and all(value is None for value in values):
-        raise ValueError(
-            f"no labels: give labels=[...], one for each text, or the name of their column{_there_are(rows)}"
+    found = [
+        replace(one, label=None if value is None else str(value)) for one, value in zip(examples, values, strict=True)
+    ]
+    if required:
+        refuse_no_labels(
+            [one.known_labels for one in found],
+            labels is not None or LABEL in (rows.columns or ()),
+            f"give labels=[...], one for each text, or the name of their column{there_are(rows)}",
         )
-    return LabelledExamples(
-        [
-            replace(one, label=None if value is None else str(value))
-            for one, value in zip(examples, values, strict=True)
-        ],
-        labels_by_name([value for value in values if value is not None], only_texts),
-    )
+    return LabelledExamples(found, labels_by_name([value for value in values if value is not None], only_texts))
 
 
 def labels_by_name(labels: Iterable[Label], only_texts: bool) -> dict[str, Label]:
@@ -192,7 +196,7 @@ def labels_by_name(labels: Iterable[Label], only_texts: bool) -> dict[str, Label
 
 def examples_of_rows(rows: Rows, fields: Sequence[str] | None, text: Columns) -> list[Example]:
     """As ``as_examples``, of what ``read_rows`` returned."""
-    columns = _columns(fields, text, rows)
+    columns = columns_of(fields, text, rows)
     examples = []
     for number, row in enumerate(rows.values):
         try:
@@ -200,30 +204,6 @@ def examples_of_rows(rows: Rows, fields: Sequence[str] | None, text: Columns) ->
         except (TypeError, ValueError) as error:
             raise type(error)(f"row {number}: {error}") from error
     return examples
-
-
-def _columns(fields: Sequence[str] | None, text: Columns, rows: Rows) -> dict[str, str]:
-    """The column of each field."""
-    wanted = list(fields or (TEXT,))
-    if text is None:
-        if rows.columns is not None and len(wanted) == len(rows.columns) == 1:
-            return {wanted[0]: rows.columns[0]}
-        found = {name: name for name in wanted}
-    elif isinstance(text, Mapping):
-        found = {name: text.get(name, name) for name in wanted}
-    else:
-        named = [text] if isinstance(text, str) else list(text)
-        if len(named) != len(wanted):
-            raise ValueError(f"text={text!r} must name the column of each of {', '.join(map(repr, wanted))}")
-        found = dict(zip(wanted, named, strict=True))
-    if rows.columns is not None and (fields is not None or text is not None):
-        for field, column in found.items():
-            if rows.values and column not in rows.columns:
-                raise ValueError(
-                    f"there is no column {column!r} for the text {field!r}{_there_are(rows)}; "
-                    f"name it: text={rows.columns[0]!r}"
-                )
-    return found
 
 
 def _example_of(row: Any, fields: Sequence[str] | None, columns: Mapping[str, str]) -> Example:
@@ -252,10 +232,6 @@ def _label_in(row: Any, column: str | None) -> Label | None:
     if column is not None:
         raise ValueError(f"labels={column!r} names a column, but the texts are no table; give one label for each text")
     return None
-
-
-def _there_are(rows: Rows) -> str:
-    return "" if rows.columns is None else f"; there are the columns {', '.join(map(repr, rows.columns))}"
 
 
 #: The number of a label that is not known; losses pass over it.

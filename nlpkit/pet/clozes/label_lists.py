@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlpkit.data.rows import plain_value, read_rows
 from nlpkit.pet.clozes.class_names import class_names, named
+from nlpkit.pet.clozes.columns import Columns, there_are
+from nlpkit.pet.clozes.commas import split_at_commas
 from nlpkit.pet.clozes.examples import (
     LABEL,
     NO_LABEL,
-    Columns,
     Example,
     Label,
     LabelledExamples,
@@ -20,6 +21,7 @@ from nlpkit.pet.clozes.examples import (
     examples_of_rows,
     labels_by_name,
 )
+from nlpkit.pet.clozes.known_labels import refuse_no_labels
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class MultiLabelExample(Example):
 
     applying: tuple[str, ...] | None = None
 
+    @property
+    def known_labels(self) -> tuple[str, ...] | None:
+        """All that apply, or ``None``."""
+        return self.applying
+
 
 def multi_label_examples(
     sources: Sources,
@@ -35,6 +42,8 @@ def multi_label_examples(
     classes: Sequence[Label],
     labels: Iterable[Any] | str | None = None,
     text: Columns = None,
+    *,
+    required: bool = False,
 ) -> LabelledExamples:
     """Examples with the list of their labels.
 
@@ -45,6 +54,7 @@ def multi_label_examples(
         labels: a list of labels for each text; an array of 0 and 1, ``(texts, labels)``, or a table of them with a
             column for each label that occurs; or the name of their column. ``None``: the column ``"label"``.
         text: the column of the text, or of each field, where it has another name.
+        required: whether the labels of at least one text must be known.
 
     Returns:
         Examples, and the labels in them as they were given, by their names.
@@ -80,6 +90,12 @@ def multi_label_examples(
         listed = None if applying is None else tuple(map(str, applying))
         given |= labels_by_name(applying or (), isinstance(source, Path))
         examples.append(MultiLabelExample(one.fields, None, one.candidates, listed))
+    if required:
+        refuse_no_labels(
+            [one.known_labels for one in examples],
+            labels is not None or LABEL in (rows.columns or ()),
+            f"give labels=[[...], ...], a list for each text, or the name of their column{there_are(rows)}",
+        )
     return LabelledExamples(examples, given)
 
 
@@ -92,7 +108,9 @@ def _by_name(values: Sequence[Any], names: Sequence[str], classes: Sequence[Labe
 
 
 def applying_labels(values: Sequence[Any], classes: Sequence[Label]) -> list[list[Label] | None]:
-    """The labels that cells name: a list of them, a text with commas, or, in all cells, a 0 or 1 for each label.
+    """The labels that cells name: a list of them, a text, or, in all cells, a 0 or 1 for each label.
+
+    A text that is a label names this one; any other is parted at commas of any script: ``,``, ``，``, ``、``.
 
     Args:
         values: of the cells.
@@ -106,15 +124,17 @@ def applying_labels(values: Sequence[Any], classes: Sequence[Label]) -> list[lis
         ValueError: zeros and ones may be the names of labels as well.
 
     Example:
+        >>> applying_labels(["x，y"], ["x", "y"]), applying_labels(["x，y"], ["x，y"])
+        ([['x', 'y']], [['x，y']])
         >>> applying_labels(["x, y", None], ["x", "y", "z"]), applying_labels([[0, 0, 1]], ["x", "y", "z"])
         ([['x', 'y'], None], [['z']])
     """
-    listed = [_listed(value) for value in values]
+    names = set(map(str, classes))
+    listed = [_listed(value, names) for value in values]
     known = [row for row in listed if row is not None]
     if not all(_is_marks(row, classes) for row in known):
         return listed
     marked = [None if row is None else _marked(row, classes) for row in listed]
-    names = set(map(str, classes))
     for row, applying in zip(listed, marked, strict=True):
         as_names = set(map(str, row or ()))
         if as_names <= names and as_names != set(map(str, applying or ())):
@@ -147,9 +167,9 @@ def _lists_given(labels: Iterable[Any], classes: Sequence[Label]) -> list[list[L
     return [_marks_of([row.get(name, 0) for name in names], classes, number) for number, row in enumerate(rows.values)]
 
 
-def _listed(value: Any) -> list[Label] | None:
+def _listed(value: Any, names: Collection[str]) -> list[Label] | None:
     if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
+        return [value] if value in names else [*split_at_commas(value)]
     if isinstance(value, Iterable):
         return [plain_value(label) for label in value]
     if plain_value(value) is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.pet.clozes.commas import split_at_commas
 from nlpkit.pet.clozes.examples import Label, given_labels
 from nlpkit.pet.clozes.label_tokens import (
     SlotTokens,
@@ -49,8 +51,8 @@ class Verbalizer:
         3.1).
 
     Args:
-        words: label (a text or a number) to a word or several; for patterns with several slots, a word is a tuple with
-            one part per slot.
+        words: label (a text or a number) to a word or a list of several, in which one given twice counts once; for
+            patterns with several slots, a word is a tuple with one part per slot.
         order: how a word of several tokens is read off. ``"parallel"``: all its masks at once, the tokens taken as
             independent (one forward pass). ``"most_confident_first"``: the mask whose token is most probable is filled
             in, the others are asked again, and so on; ``"left_to_right"``: likewise in reading order. Both cost one
@@ -136,6 +138,9 @@ class Verbalizer:
         Raises:
             ValueError: a word is unknown to the model, or does not have one part for each slot of the pattern; or two
                 labels have words that are the same tokens.
+
+        Warns:
+            UserWarning: a word with a comma in it, or one that stands under two labels.
         """
         found = [
             LabelWord(number, tokenize_word(word, tokenizer, pattern))
@@ -149,7 +154,27 @@ class Verbalizer:
                 f"the words of labels {first!r} and {second!r}, {show_words(self.words[first])} and "
                 f"{show_words(self.words[second])}, are the same tokens to this model; nothing tells them apart"
             )
+        self._warn_of_slips(found)
         return found
+
+    def _warn_of_slips(self, found: Sequence[LabelWord]) -> None:
+        """Say, to the caller's caller, that a word may be meant to be several, or that it stands under two labels."""
+        owners: dict[SlotTokens, int] = {}
+        words = [word for own in self.words.values() for word in own]
+        for word, tokenized in zip(words, found, strict=True):
+            for part in word:
+                if len(parts := split_at_commas(part)) > 1:
+                    warnings.warn(
+                        f"label word {part!r} holds a comma and is read as one word; give several as a list: {parts}",
+                        stacklevel=3,
+                    )
+            first = owners.setdefault(tokenized.tokens, tokenized.label)
+            if first != tokenized.label:
+                warnings.warn(
+                    f"label word {show_words([word])} stands under both {self.labels[first]!r} and "
+                    f"{self.labels[tokenized.label]!r}, which it does not tell apart; leave it out of one",
+                    stacklevel=3,
+                )
 
     def __repr__(self) -> str:
         return f"Verbalizer({self.to_dict()['words']})"

@@ -135,7 +135,7 @@ def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list
     """Examples to train on and those to validate on, a share of each label's, in their order.
 
     Args:
-        examples: with labels.
+        examples: those without a label are not held out.
         share: of each label's examples, at least one where there are two or more.
         seed: of the draw.
 
@@ -147,10 +147,10 @@ def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list
     if not share:
         return list(examples), []
     random = np.random.default_rng(seed)
-    counts = Counter(example.label for example in examples)
+    counts = Counter(example.label for example in examples if example.known_labels is not None)
     held_out: set[int] = set()
     for label, count in sorted(counts.items(), key=str):
-        places = [number for number, example in enumerate(examples) if example.label == label]
+        places = [n for n, one in enumerate(examples) if one.label == label and one.known_labels is not None]
         take = min(count - 1, max(1, round(share * count))) if count > 1 else 0
         held_out |= {places[int(place)] for place in random.permutation(count)[:take]}
     return (

@@ -17,9 +17,9 @@ from nlpkit.losses.item_losses import cross_entropies
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.losses.normalised import divide_by_items
 from nlpkit.modes import evaluating
+from nlpkit.pet.clozes.columns import Columns
 from nlpkit.pet.clozes.examples import (
     NO_LABEL,
-    Columns,
     Example,
     LabelledExamples,
     Sources,

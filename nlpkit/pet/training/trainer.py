@@ -24,6 +24,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from nlpkit.files import only_writer, read_json, whole_folder, write_json
 from nlpkit.pet.clozes.examples import Example, Sources, as_examples
+from nlpkit.pet.clozes.known_labels import refuse_unlabelled
 from nlpkit.pet.training.objective import Objective, ObjectiveTerms
 from nlpkit.pet.training.scorer import Scorer
 from nlpkit.pet.training.training_rows import TrainingRows
@@ -77,14 +78,14 @@ class PetTrainer(TechniqueTrainer):
         unlabelled: texts for objectives that use them, as ``as_examples`` reads them.
         techniques: those that need no single matrix of logits, such as FGM; see ``TechniqueTrainer``.
         processing_class: saved with every checkpoint, as ``transformers.Trainer`` does.
-        compute_metrics: further metrics of the scores and the numbers of the labels, ``-100`` where unknown.
+        compute_metrics: further metrics of the scores and the numbers of the labels.
         callbacks: as for ``transformers.Trainer``, like the following two.
         optimizers: likewise.
         optimizer_cls_and_kwargs: likewise.
 
     Raises:
-        ValueError: no training examples, none with a label where the objective needs one, a label that the classifier
-            does not know, parameters in fp16, or FSDP.
+        ValueError: no training examples, none with a label where the objective needs one, an evaluation example
+            without one, a label that the classifier does not know, parameters in fp16, or FSDP.
 
     Note:
         Rows and masks are functions of the row's number, so that accumulation, processes and resumption change
@@ -116,6 +117,7 @@ class PetTrainer(TechniqueTrainer):
         classifier = model.classifier
         examples = classifier.labelled(train_dataset).examples
         evaluated = [] if eval_dataset is None else classifier.labelled(eval_dataset).examples
+        refuse_unlabelled([one.known_labels for one in evaluated])
         texts = as_examples(unlabelled, classifier.fields)
         known = [classifier.known(classifier.target(example)) for example in [*examples, *evaluated]]  # or refuses
         if model.needs_labels and not any(known[: len(examples)]) and examples:
@@ -205,7 +207,7 @@ class PetTrainer(TechniqueTrainer):
         """Accuracy and cross-entropy of the classifier; while it trains, the best weights so far are kept.
 
         Args:
-            eval_dataset: labelled examples; by default the evaluation examples.
+            eval_dataset: examples, each with its label; by default the evaluation examples.
             ignore_keys: not used.
             metric_key_prefix: of the metrics' names.
 
@@ -214,6 +216,7 @@ class PetTrainer(TechniqueTrainer):
         """
         given: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.model.classifier.labelled(given).examples
+        refuse_unlabelled([one.known_labels for one in examples])
         found = self._measure(self._scores(examples), examples)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,18 @@ def test_parameters_make_the_same_classifier_again(name: str, small_vocabulary: 
     np.testing.assert_array_equal(again.predict_proba(TEXTS[:3]), made.predict_proba(TEXTS[:3]))
 
 
+@pytest.mark.parametrize("name", KINDS | SEVERAL)
+def test_a_line_says_what_a_classifier_is(name: str, small_vocabulary: dict[str, int]) -> None:
+    made: Any = (KINDS | SEVERAL)[name](small_vocabulary)
+    line = str(made)
+    assert line == repr(made) and "\n" not in line
+    assert line.startswith(f"{type(made).__name__}(")
+    for one in getattr(made, "members", [made]):
+        assert f"labels=('good', 'bad'), model={type(one.model).__name__})" in line
+        assert repr(getattr(one, "pattern", one.labels)) in line
+        assert "\n" in repr(one.model)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_parameters_are_changed_by_their_names(name: str, small_vocabulary: dict[str, int]) -> None:
     made = KINDS[name](small_vocabulary)
@@ -256,11 +269,15 @@ def test_users_own_tables_go_in_and_answers_come_back_in_their_order(
 
 
 def test_columns_that_are_not_there_are_named(small_vocabulary: dict[str, int]) -> None:
-    frame = pd.DataFrame({"stars": [1, 0], "review": TEXTS[:2]})
+    frame = pd.DataFrame({"stars": [1, 0], "review": TEXTS[:2], "city": ["X", None]})
     made = prompted(small_vocabulary, words={1: "很", 0: "不"})
-    with pytest.raises(ValueError, match=r"no column 'text' for the text 'text'; there are the columns 'stars', 'rev"):
+    with pytest.raises(ValueError, match=r"no column 'text' for the text 'text'; .* 'city'; name it: text='review'$"):
         made.predict(frame)
-    with pytest.raises(ValueError, match="there is no column 'rating' of labels; there are 'stars', 'review'"):
+    with pytest.raises(ValueError, match=r"there are the columns 'stars'; none of them holds texts$"):
+        made.predict(frame[["stars"]], text="text")
+    with pytest.raises(ValueError, match=r"; name it: text=\{'second': 'city'\}$"):
+        prompted(small_vocabulary, "{first}{mask}{second}").predict(frame, text={"first": "review"})
+    with pytest.raises(ValueError, match="there is no column 'rating' of labels; there are 'stars', 'rev"):
         made.fit(frame, text="review", label="rating")
     with pytest.raises(ValueError, match=r"no labels: give labels=.* there are the columns 'stars', 'review'"):
         made.fit(frame, text="review")
@@ -295,11 +312,45 @@ def test_two_fields_are_two_columns(small_vocabulary: dict[str, int]) -> None:
         np.testing.assert_allclose(made.predict_proba(source, text=text), wanted, atol=1e-7)
 
 
-def test_labels_that_are_missing_do_not_count(small_vocabulary: dict[str, int]) -> None:
+@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize("name", KINDS | SEVERAL)
+def test_missing_labels_are_said_to_be_missing(name: str, missing: Any, small_vocabulary: dict[str, int]) -> None:
+    made = (KINDS | SEVERAL)[name](small_vocabulary).set_params(fitting=Fitting(max_steps=1))
+    labels = [LABELS[0], missing, LABELS[1], missing]
+    with pytest.warns(UserWarning, match=r"^2 of 4 rows have no label: losses over labels pass over such rows; "):
+        made.fit(TEXTS[:4], labels)
+    for measure in (
+        lambda: made.score(TEXTS[:4], labels),
+        lambda: made.fit(TEXTS[:4], LABELS[:4], validation=(TEXTS[:4], labels)),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(ValueError, match=r"^y contains no label for row 1 \(None or NaN; 2 of 4 rows\): each row"):
+            measure()
+    with pytest.raises(ValueError, match=r"^none of the 4 rows has a label; give labels that are not None or NaN$"):
+        made.fit(TEXTS[:4], [missing] * 4)
+    with pytest.raises(ValueError, match=r"^no examples; give at least one text with a label$"):
+        made.fit([], [])
+
+
+def test_a_missing_label_leaves_the_others_as_they_are(small_vocabulary: dict[str, int]) -> None:
     made = prompted(small_vocabulary, words={1: "很", 0: "不"})
     frame = pd.DataFrame({"text": [*TEXTS[:4], "今天"], "label": [1, 0, 1, 0, None]})
-    np.testing.assert_allclose(made.score(frame), made.score(TEXTS[:4], [1, 0, 1, 0]))
-    assert {type(found) for found in made.fit(frame).predict(frame)} == {int}
+    with pytest.warns(UserWarning, match=r"^1 of 5 rows has no label: "):
+        assert {type(found) for found in made.fit(frame).predict(frame)} == {int}
+    with pytest.raises(ValueError, match=r"^none of the 5 rows has a label"):
+        made.fit(frame.assign(label=None))
+
+
+@pytest.mark.parametrize("name", KINDS | SEVERAL)
+def test_one_answer_to_all_is_said_to_be_one(name: str, small_vocabulary: dict[str, int]) -> None:
+    made = (KINDS | SEVERAL)[name](small_vocabulary).set_params(fitting=Fitting(max_steps=1))
+    if name != "demonstrated":  # which refuses a label that has nothing to demonstrate it
+        with pytest.warns(
+            UserWarning, match=r"^the label of all 4 rows is 'good', so that fit learns to answer nothin"
+        ):
+            made.fit(TEXTS[:4], ["good"] * 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.fit(TEXTS[:4], LABELS[:4])
 
 
 def test_the_step_may_be_chosen_and_training_stopped(small_vocabulary: dict[str, int], tmp_path: Path) -> None:

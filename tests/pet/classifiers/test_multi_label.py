@@ -184,7 +184,7 @@ def test_labels_are_lists_or_marks_in_whatever_holds_them(small_vocabulary: dict
     forms = [
         [[str(label) for label in own] for own in TOPICS],
         pd.DataFrame({"topics": TOPICS}),
-        [",".join(own) for own in TOPICS],
+        *([comma.join(own) for own in TOPICS] for comma in (",", "，", "、", " ， ")),
         marks,
         marks.astype(bool),
         marks.astype(float),
@@ -201,6 +201,14 @@ def test_labels_are_lists_or_marks_in_whatever_holds_them(small_vocabulary: dict
     for form in forms:
         found = made.labelled(TEXTS, form).examples
         assert [set(example.applying) for example in found] == list(map(set, TOPICS)), form  # type: ignore[attr-defined]
+
+
+def test_a_comma_in_the_name_of_a_label_parts_nothing(small_vocabulary: dict[str, int]) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    words = {"酒店、房间": "房间", "服务": "服务"}
+    made = MultiLabelClassifier(small_model(len(tokenizer)), tokenizer, "{text}{mask}", words)
+    found = made.labelled(TEXTS[:3], ["酒店、房间", "服务", [*words]]).examples
+    assert [one.known_labels for one in found] == [("酒店、房间",), ("服务",), tuple(words)]
 
 
 def numbered(vocabulary: dict[str, int], **settings: Any) -> MultiLabelClassifier:

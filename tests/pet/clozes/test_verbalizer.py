@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,37 @@ def test_subword_markers_do_not_become_tokens_of_label_words(shared_models: Path
 def test_words_that_tell_nothing_apart_are_refused(words: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Verbalizer(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            {"a": "很，好", "b": "不"},
+            r"label word '很，好' holds a comma and is read as one word; .* list: \['很', '好'\]",
+        ),
+        ({"a": "很、好", "b": "不"}, r"label word '很、好' holds a comma"),
+        (
+            {"a": ["很", "好"], "b": ["不", "好"]},
+            "label word '好' stands under both 'a' and 'b', which it does not tell",
+        ),
+        ({"a": ["很", "Hello"], "b": ["不", "hello"]}, "label word 'hello' stands under both 'a' and 'b'"),
+    ],
+)
+def test_words_that_are_likely_slips_are_said_to_be(
+    words: dict[str, list[str]], message: str, small_vocabulary: dict[str, int]
+) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary | {"、": len(small_vocabulary)})
+    with pytest.warns(UserWarning, match=message):
+        Verbalizer(words).tokenized(tokenizer, PATTERN)
+
+
+def test_a_word_given_twice_counts_once_and_a_comma_alone_is_a_word(small_vocabulary: dict[str, int]) -> None:
+    tokenizer = WoBertTokenizer(small_vocabulary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Verbalizer({"a": ["很", "很"], "b": "，"}).tokenized(tokenizer, PATTERN)
+    assert [word.label for word in found] == [0, 1]
 
 
 @pytest.mark.parametrize("option", ["order", "length_normalization", "aggregate"])

@@ -16,6 +16,7 @@ from nlpkit.pet.objectives.adapet import AdapetLoss
 from nlpkit.pet.objectives.full_vocabulary import FullVocabularyLoss
 from nlpkit.pet.objectives.pet_loss import PetLoss
 from nlpkit.pet.objectives.soft_prompt import PTuningLoss, add_soft_tokens
+from nlpkit.pet.training.fitting import hold_out
 from nlpkit.pet.training.label_loss import LabelLoss
 from nlpkit.pet.training.objective import Objective
 from nlpkit.pet.training.scorer import accuracy_and_loss
@@ -285,3 +286,21 @@ def test_a_model_in_fp16_is_refused(small_vocabulary: dict[str, int], tmp_path: 
     classifier = small_classifier(small_vocabulary).half()
     with pytest.raises(ValueError, match="WoBertForMaskedLM cannot be trained in float16"):
         PetTrainer(LabelLoss(classifier), settings(tmp_path), labelled_examples())
+
+
+def test_what_is_measured_has_labels(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    objective = LabelLoss(small_classifier(small_vocabulary))
+    some = [*labelled_examples(), Example({"text": "今天"})]
+    with pytest.raises(ValueError, match=r"y contains no label for row 8 \(None or NaN; 1 of 9 rows\)"):
+        PetTrainer(objective, settings(tmp_path), labelled_examples(), some)
+    trainer = PetTrainer(objective, settings(tmp_path), some)
+    with pytest.raises(ValueError, match="y contains no label for row 8"):
+        trainer.evaluate(some)
+    assert trainer.predict(some).label_ids.tolist()[-1] == -100
+
+
+def test_nothing_without_a_label_is_held_out() -> None:
+    some = [*labelled_examples(), *(Example({"text": text}) for text in TEXTS)]
+    kept, held_out = hold_out(some, 0.5, seed=0)
+    assert len(held_out) == 5 and all(one.label for one in held_out)
+    assert len(kept) == len(some) - 5
