@@ -14,21 +14,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import PushToHubMixin
 
-from nlpkit.data.rows import read_rows
 from nlpkit.files import WEIGHTS, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
+from nlpkit.pet.clozes.calibration_examples import calibration_examples
 from nlpkit.pet.clozes.columns import Columns
 from nlpkit.pet.clozes.examples import Example, LabelledExamples, Sources, as_examples
-from nlpkit.pet.clozes.known_labels import warn_of_one_answer, warn_of_unlabelled
+from nlpkit.pet.clozes.known_labels import warn_of_training_labels
 from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
 from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
 from nlpkit.pet.training.label_loss import LabelLoss, balanced_weights
 from nlpkit.pet.training.objective import Objective
 from nlpkit.pet.training.scorer import Scorer
-
-#: Texts that calibrate reliably; measured on eprstmt, see docs/pet.md.
-_ENOUGH_TEXTS = 64
 
 
 class TextClassifier(Scorer, Estimator, PushToHubMixin):
@@ -120,11 +117,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         """
         found = self._labelled(texts, labels, text, label)
         examples, fitting = found.examples, self.fitting
-        known = [one.known_labels for one in examples]
-        fate = "losses over labels pass over such rows; objectives that use texts alone take them as unlabelled=[...]"
-        warn_of_unlabelled(known, fate)
-        if self.labels:
-            warn_of_one_answer(known)
+        warn_of_training_labels([one.known_labels for one in examples], has_choice=bool(self.labels))
         if validation is None:
             examples, held_out = hold_out(examples, fitting.validation_share, fitting.seed)
         else:
@@ -197,15 +190,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
         """
         if not self.labels:
             raise ValueError("a prior over labels needs common labels; these examples bring candidates of their own")
-        rows = read_rows(texts)
-        wide = [dict.fromkeys(self.fields, row) if isinstance(row, str) else row for row in rows.values]
-        examples = as_examples(texts if rows.columns is not None else wide, self.fields, text)
-        if not examples:
-            raise ValueError("no texts to calibrate on; give unlabelled texts of the task")
-        if not all(example.is_content_free for example in examples) and len(examples) < _ENOUGH_TEXTS:
-            what = f"{len(examples)} texts, so that its predictions depend on which"
-            what = "one text, so that this one gets every label alike" if len(examples) == 1 else what
-            warnings.warn(f"calibrated on {what}; {_ENOUGH_TEXTS} or more tell more", stacklevel=2)
+        examples = calibration_examples(texts, self.fields, text)
         before, self._prior = self._prior, None
         try:
             before = label_prior(self.scores(examples, batch_size), mean)

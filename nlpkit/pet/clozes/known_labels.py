@@ -52,26 +52,30 @@ def refuse_unlabelled(labels: KnownLabels) -> None:
         )
 
 
-def warn_of_unlabelled(labels: KnownLabels, fate: str) -> None:
+def warn_of_unlabelled(labels: KnownLabels, fate: str, stacklevel: int = 3) -> None:
     """Say how many examples have no label, to the caller's caller.
 
     Args:
         labels: of the examples.
         fate: what becomes of those without.
+        stacklevel: as for ``warnings.warn``.
     """
     if missing := sum(own is None for own in labels):
         have = "has" if missing == 1 else "have"
-        warnings.warn(f"{missing} of {_rows(len(labels))} {have} no label: {fate}", stacklevel=3)
+        warnings.warn(f"{missing} of {_rows(len(labels))} {have} no label: {fate}", stacklevel=stacklevel)
 
 
-def warn_of_one_answer(labels: KnownLabels) -> None:
-    """Say that all examples have the same labels, to the caller's caller.
+def warn_of_training_labels(labels: KnownLabels, has_choice: bool) -> None:
+    """Say of examples to be trained on how many have no label, or that all have the same, to the caller's caller.
 
     Args:
         labels: of the examples.
+        has_choice: whether labels are common to all examples, so that the same one means the same answer.
     """
+    fate = "losses over labels pass over such rows; objectives that use texts alone take them as unlabelled=[...]"
+    warn_of_unlabelled(labels, fate, stacklevel=4)
     known = [own for own in labels if own is not None]
-    if len(set(map(frozenset, known))) == 1:
+    if has_choice and len(set(map(frozenset, known))) == 1:
         shown = ", ".join(map(repr, known[0])) or "none"
         warnings.warn(
             f"the label of all {_rows(len(known))} is {shown}, so that fit learns to answer nothing else; give "

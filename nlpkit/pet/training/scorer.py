@@ -27,6 +27,7 @@ from nlpkit.pet.clozes.examples import (
     label_number,
     labelled_examples,
 )
+from nlpkit.pet.clozes.known_labels import refuse_unlabelled
 from nlpkit.pet.scoring import calibrated, refuse_no_numbers
 from nlpkit.pet.training.training_rows import TrainingRow
 
@@ -76,6 +77,16 @@ class Scorer(nn.Module, ABC):
     ) -> LabelledExamples:
         """Examples with their labels, where they have any; see ``nlpkit.pet.labelled_examples``."""
         return labelled_examples(sources, labels, self.fields, text, required=False, known=self.labels)
+
+    def fully_labelled(self, sources: Sources) -> list[Example]:
+        """Examples to measure by: each has a label.
+
+        Raises:
+            ValueError: one has none; the message names the first.
+        """
+        examples = self.labelled(sources).examples
+        refuse_unlabelled([one.known_labels for one in examples])
+        return examples
 
     def target(self, example: Example) -> Tensor:
         """What ``labels`` of a batch hold for an example: the number of its label, -100 where it is not known.

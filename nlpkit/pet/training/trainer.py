@@ -24,7 +24,6 @@ from transformers.trainer_utils import PredictionOutput
 
 from nlpkit.files import only_writer, read_json, whole_folder, write_json
 from nlpkit.pet.clozes.examples import Example, Sources, as_examples
-from nlpkit.pet.clozes.known_labels import refuse_unlabelled
 from nlpkit.pet.training.objective import Objective, ObjectiveTerms
 from nlpkit.pet.training.scorer import Scorer
 from nlpkit.pet.training.training_rows import TrainingRows
@@ -116,8 +115,7 @@ class PetTrainer(TechniqueTrainer):
         refuse_fp16_training(model.classifier.model)
         classifier = model.classifier
         examples = classifier.labelled(train_dataset).examples
-        evaluated = [] if eval_dataset is None else classifier.labelled(eval_dataset).examples
-        refuse_unlabelled([one.known_labels for one in evaluated])
+        evaluated = [] if eval_dataset is None else classifier.fully_labelled(eval_dataset)
         texts = as_examples(unlabelled, classifier.fields)
         known = [classifier.known(classifier.target(example)) for example in [*examples, *evaluated]]  # or refuses
         if model.needs_labels and not any(known[: len(examples)]) and examples:
@@ -215,8 +213,7 @@ class PetTrainer(TechniqueTrainer):
             ``<prefix>_accuracy``, ``<prefix>_loss`` in nats, and what ``compute_metrics`` finds.
         """
         given: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        examples = self.model.classifier.labelled(given).examples
-        refuse_unlabelled([one.known_labels for one in examples])
+        examples = self.model.classifier.fully_labelled(given)
         found = self._measure(self._scores(examples), examples)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
