@@ -220,3 +220,5 @@ def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path, gol
                 path.write_text(one.svg(gold=gold), "utf-8")
             elif one.impact is not None:
                 save_heat_map(one.impact, one.sentence.forms, path)
+        if not any(draft.iterdir()):
+            raise ValueError("there is no parse to draw; give sentences with words")
