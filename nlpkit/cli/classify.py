@@ -63,7 +63,10 @@ def classify(
         raise ValueError("give --calibrate or --calibrate-on, not both")
     if mean is not None and not calibrate and calibrate_on is None:
         raise ValueError(f"mean={mean} is of calibration; give --calibrate or --calibrate-on, too, or leave it out")
+    if mean not in (None, "geometric", "arithmetic"):
+        raise ValueError(f"mean={mean} is unknown; use geometric or arithmetic")
     refuse_column_of_lines(text, file, calibrate_on)
+    worker = find_engine(engine, workers)
     classifier = read_classifier(model, pattern, read_labels(label) if label else None)
     if calibrate_on is not None:
         unlabelled = read_sources(None, calibrate_on, classifier.fields, text)
@@ -81,7 +84,7 @@ def classify(
                 classifier.save_pretrained(save)
         if engine == "here":  # where standard input is not to be read twice
             reading = partial(_held, seen)
-    found = work_on(find_engine(engine, workers), reading, texts, file, partial(judge, classifier), size=_BATCH)
+    found = work_on(worker, reading, texts, file, partial(judge, classifier), size=_BATCH)
     print_labels(
         ((source, row) for part, rows in found for (source, _), row in zip(part, rows, strict=True)),
         [str(name) for name in classifier.classes_.tolist()],

@@ -93,6 +93,7 @@ def segment(
     if chosen == "impact" and counts is not None:
         raise ValueError("--source impact uses no counts; leave out --counts, or give --source both")
     refuse_column_of_lines(text, file)
+    worker = find_engine(engine, workers)
     links: list[LinkSource] = []
     if chosen != "impact":
         links.append(CountedLinks.from_pretrained(counts or _COUNTS))
@@ -123,7 +124,7 @@ def segment(
             rule = find_threshold(rule, linked(fixed, first, relative=not absolute))
         make = partial(cutter, fixed, rule, relative=not absolute)
         reading = partial(read_texts, column=text)
-        found = work_on(find_engine(engine, workers), reading, None, file, make, size=_BATCH)
+        found = work_on(worker, reading, None, file, make, size=_BATCH)
         rows = (words for _, part in found for words in part)
     for words in rows:
         typer.echo(json.dumps(words, ensure_ascii=False) if as_json else " ".join(words))
