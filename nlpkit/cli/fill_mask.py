@@ -10,7 +10,7 @@ import typer
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.cli.records import TextColumn
 from nlpkit.probes.gaps import fill_gaps
-from nlpkit.sources import find_model
+from nlpkit.sources import find_model, open_masked_lm, open_tokenizer
 
 
 def fill_mask(
@@ -22,12 +22,12 @@ def fill_mask(
     text: TextColumn = None,
 ) -> None:
     """Show which words a model would write in place of each [MASK], with probabilities."""
-    from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+    from transformers import pipeline
 
     given = read_texts(texts, file, text)
     folder = find_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    network = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32")
+    tokenizer = open_tokenizer(folder)
+    network = open_masked_lm(folder, dtype="float32")
     if top_k > network.config.vocab_size:
         raise ValueError(f"--top-k {top_k} is more than the {network.config.vocab_size} tokens of the vocabulary")
     fill = pipeline("fill-mask", model=network, tokenizer=tokenizer, top_k=top_k)

@@ -12,7 +12,7 @@ import typer
 
 from nlpkit.cli.inputs import TextFile, Texts, read_texts
 from nlpkit.cli.records import holds_records, read_placed_records
-from nlpkit.sources import find_model
+from nlpkit.sources import find_model, open_tokenizer
 from nlpkit.text_files import Record
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text, as for those given so.")] = False,
 ) -> None:
     """Write a text for each one: a title, a summary, whatever the model was trained to; for blank ones nothing."""
-    from transformers import AutoTokenizer
-
     from nlpkit.seq2seq import generate_texts
 
     if not model:
@@ -55,7 +53,7 @@ def generate(
         raise ValueError(f"overlong={overlong} is unknown; use refuse or truncate")
     sources = read_sources(texts, file, text)
     folder = find_model(model)
-    network, tokenizer = open_writer(folder), AutoTokenizer.from_pretrained(folder)
+    network, tokenizer = open_writer(folder), open_tokenizer(folder)
     while chunk := list(islice(sources, _BATCHES * batch_size)):
         written = generate_texts(
             network,

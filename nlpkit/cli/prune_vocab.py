@@ -12,7 +12,7 @@ from nlpkit.cli.engines import EngineName, Workers, find_engine
 from nlpkit.files import read_json
 from nlpkit.scale import TextFiles
 from nlpkit.sentencepiece_file import sentencepiece_of
-from nlpkit.sources import find_folder
+from nlpkit.sources import find_folder, open_tokenizer
 
 _T5_CLASSES = ("T5Tokenizer", "T5TokenizerFast", "MT5Tokenizer", "MT5TokenizerFast")
 _T5_TYPES = ("t5", "mt5", "umt5")
@@ -112,6 +112,4 @@ def _tokenizer(folder: Path) -> Any:
 
         typer.echo("nlpkit: T5Tokenizer of transformers leaves bytes out; reading the SentencePiece file", err=True)
         return faithful_tokenizer(folder)
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
+    return open_tokenizer(folder)
