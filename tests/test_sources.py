@@ -18,7 +18,8 @@ from transformers import (
 )
 
 import nlpkit
-from nlpkit.sources import find_file, find_folder, find_model, open_masked_lm, open_tokenizer
+from nlpkit.pretrained import open_masked_lm, open_tokenizer
+from nlpkit.sources import find_file, find_folder, find_model
 
 ROOT = Path(nlpkit.__file__).resolve().parent.parent
 

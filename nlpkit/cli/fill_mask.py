@@ -9,8 +9,9 @@ import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.cli.records import TextColumn
+from nlpkit.pretrained import open_masked_lm, open_tokenizer
 from nlpkit.probes.gaps import fill_gaps
-from nlpkit.sources import find_model, open_masked_lm, open_tokenizer
+from nlpkit.sources import find_model
 
 
 def fill_mask(

@@ -12,7 +12,8 @@ import typer
 
 from nlpkit.cli.inputs import TextFile, Texts, read_texts
 from nlpkit.cli.records import holds_records, read_placed_records
-from nlpkit.sources import find_model, open_tokenizer
+from nlpkit.pretrained import open_tokenizer
+from nlpkit.sources import find_model
 from nlpkit.text_files import Record
 
 if TYPE_CHECKING:

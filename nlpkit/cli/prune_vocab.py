@@ -10,9 +10,10 @@ import typer
 
 from nlpkit.cli.engines import EngineName, Workers, find_engine
 from nlpkit.files import read_json
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.scale import TextFiles
 from nlpkit.sentencepiece_file import sentencepiece_of
-from nlpkit.sources import find_folder, open_tokenizer
+from nlpkit.sources import find_folder
 
 _T5_CLASSES = ("T5Tokenizer", "T5TokenizerFast", "MT5Tokenizer", "MT5TokenizerFast")
 _T5_TYPES = ("t5", "mt5", "umt5")

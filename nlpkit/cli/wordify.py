@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from nlpkit.files import read_json
-from nlpkit.sources import find_file, find_model, open_tokenizer
+from nlpkit.pretrained import open_tokenizer
+from nlpkit.sources import find_file, find_model
 
 
 def wordify(

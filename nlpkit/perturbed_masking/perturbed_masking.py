@@ -21,7 +21,8 @@ from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrW
 from nlpkit.perturbed_masking.parsing import Parsing
 from nlpkit.perturbed_masking.words.link_sources import iter_segment, segment
 from nlpkit.perturbed_masking.words.segmentation import LinkedText, Threshold, neighbour_strengths, otsu
-from nlpkit.sources import find_model, open_tokenizer
+from nlpkit.pretrained import open_tokenizer
+from nlpkit.sources import find_model
 
 
 class Settings(TypedDict, total=False):

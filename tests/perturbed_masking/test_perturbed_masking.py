@@ -237,7 +237,7 @@ def test_a_distance_is_no_measure() -> None:
         with pytest.raises(
             TypeError, match=rf'measure=.* is no Measure; give one, such as Measure\(distance="{distance}"'
         ):
-            masking(bert(), measure=distance)  # type: ignore[arg-type]
+            masking(bert(), measure=distance)
     with pytest.raises(TypeError, match="measure='l2' is no Measure; give one, such as Measure"):
         list(masking(bert()).iter_measures(SENTENCES, ["l2"]))  # type: ignore[list-item]
 

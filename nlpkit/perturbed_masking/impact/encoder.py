@@ -18,8 +18,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
 from nlpkit.losses.normalised import at_least_fp32
 from nlpkit.perturbed_masking.impact.fitness import refuse_unfit
+from nlpkit.pretrained import open_masked_lm
 from nlpkit.probes.room import room_for_tokens
-from nlpkit.sources import open_masked_lm
 
 Rows = tuple[Tensor, Tensor]
 #: Settings that say where a model comes from, how it is stored, and what its labels are called.

@@ -82,9 +82,10 @@ def settled(measure: Measure, encoder: MaskedEncoder) -> Measure:
         ValueError: a layer that the model lacks, or predictions of a model without a trained vocabulary head or of a
             layer below the last.
     """
-    if not isinstance(measure, Measure):
-        distance = measure if measure in DISTANCES else "cosine"
-        raise TypeError(f'measure={measure!r} is no Measure; give one, such as Measure(distance="{distance}")')
+    given: object = measure
+    if not isinstance(given, Measure):
+        distance = given if given in DISTANCES else "cosine"
+        raise TypeError(f'measure={given!r} is no Measure; give one, such as Measure(distance="{distance}")')
     layer = measure.layer + (encoder.layers + 1 if measure.layer < 0 else 0)
     if not 1 <= layer <= encoder.layers:
         raise ValueError(f"layer={measure.layer}, but the model has the layers 1 to {encoder.layers}")
