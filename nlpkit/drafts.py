@@ -42,6 +42,8 @@ def home_of_drafts(target: Path) -> Path:
 def new_draft(target: Path, home: Path) -> Iterator[Path]:
     """A locked folder for what ``target`` is to hold, removed at the end; those that dead processes left go first.
 
+    Errors of the system name the target, which the user gave, and not the draft.
+
     Args:
         target: the file or folder to be written.
         home: folder in which the draft lies; made if it does not exist.
@@ -54,18 +56,30 @@ def new_draft(target: Path, home: Path) -> Iterator[Path]:
     for left in home.glob(f"{escape(name)}*"):
         with suppress(OSError), _locked(left):
             shutil.rmtree(left, ignore_errors=True)
-    with ExitStack() as stack:
+    with _errors_of(target, str(home / name)), ExitStack() as stack:
         draft = _lock_new(home / name, stack)
         try:
             yield draft
-        except Exception as error:
-            # Rust's errors, such as safetensors', carry the system's number in their text only.
-            number = re.search(r"\(os error (\d+)\)", str(error))
-            if number is None or isinstance(error, OSError):
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _errors_of(target: Path, beginning: str) -> Iterator[None]:
+    """Let errors of the system that name a path with this beginning name the target."""
+    try:
+        yield
+    except OSError as error:
+        named = [os.fsdecode(one) for one in (error.filename, error.filename2) if isinstance(one, str | bytes | Path)]
+        if error.errno is None or not any(one.startswith(beginning) for one in named):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    except Exception as error:
+        # Rust's errors, such as safetensors', carry the system's number in their text only.
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
 
 
 def publish(draft: Path, target: Path, replacing: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,37 @@ _PACKAGE = Path(__file__).resolve().parent
 #: In an installed wheel shipped models lie inside the package; in a checkout, beside it.
 _FOLDERS = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")
 _RECIPES = (_PACKAGE / "shipped_recipes", _PACKAGE.parent / "recipes")
+
+
+@dataclass(frozen=True)
+class Named:
+    """What has names: folders, shipped or in the folder that ``NLPKIT_MODELS`` names, that hold a certain file.
+
+    Args:
+        kind: for errors, in the plural.
+        file: that tells such folders.
+        homes: where those that are shipped lie.
+    """
+
+    kind: str
+    file: str
+    homes: tuple[Path, ...]
+
+    def find(self, name: str | Path) -> Path | None:
+        """The folder of a name; rather one that is shipped."""
+        return next((home / name for home in self._homes() if (home / name / self.file).is_file()), None)
+
+    def names(self) -> str:
+        """All names, for errors."""
+        names = {file.parent.name for home in self._homes() for file in home.glob(f"*/{self.file}")}
+        return ", ".join(sorted(names)) or "none"
+
+    def _homes(self) -> list[Path]:
+        own = os.environ.get("NLPKIT_MODELS")
+        return [*self.homes, *([expand_home(own)] if own else [])]
+
+
+_MODELS = Named("models", "config.json", _FOLDERS)
 
 
 def model_path(name: str) -> Path:
@@ -29,18 +61,19 @@ def model_path(name: str) -> Path:
         >>> model_path("wobert-mini-zh").name
         'wobert-mini-zh'
     """
-    folder = _named(name)
+    folder = _MODELS.find(name)
     if folder is None:
-        raise FileNotFoundError(f"no model is called {name!r}; there are: {_names()}")
+        raise FileNotFoundError(f"no model is called {name!r}; there are: {_MODELS.names()}")
     return folder
 
 
-def find_file(source: str | Path, name: str, **hub: Any) -> Path | None:
+def find_file(source: str | Path, name: str, *, among: Named = _MODELS, **hub: Any) -> Path | None:
     """A file of a model, wherever the model is.
 
     Args:
         source: a folder, the name of a model (see ``model_path``), or a repository on the Hub.
         name: of the file, e.g. ``"config.json"``.
+        among: what ``source`` may name, and errors list.
         **hub: for a repository: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``subfolder``,
             ``force_download`` of ``from_pretrained``; other names are passed over.
 
@@ -56,9 +89,9 @@ def find_file(source: str | Path, name: str, **hub: Any) -> Path | None:
         >>> find_file("wobert-mini-zh", "pet.json") is None
         True
     """
-    folder = _folder(source)
+    folder = _folder(source, among)
     if folder is None:
-        return _from_hub(str(source), name, hub)
+        return _from_hub(str(source), name, hub, among)
     path = folder / hub.get("subfolder", "") / name
     return path if path.is_file() else None
 
@@ -166,15 +199,15 @@ def recipes_path() -> Path:
     return next(folder for folder in _RECIPES if folder.is_dir())
 
 
-def _folder(source: str | Path) -> Path | None:
+def _folder(source: str | Path, among: Named = _MODELS) -> Path | None:
     """The folder that is meant, or ``None`` where only a repository can be meant."""
     name = str(source)
     if not name.strip():
-        raise FileNotFoundError(f"the name of a model is empty; give a folder, {_names()}, or a repository on the Hub")
+        raise FileNotFoundError(f"a name of {among.kind} is empty; give a folder, {among.names()}, or a repository")
     path = expand_home(source)
     if path.is_dir():
         return path
-    if (named := _named(source)) is not None:
+    if (named := among.find(source) or _MODELS.find(source)) is not None:
         return named
     if path.is_file():
         raise FileNotFoundError(f"{source} is a file; give the folder of a model")
@@ -198,7 +231,7 @@ def _hub_options(hub: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return where, how
 
 
-def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
+def _from_hub(repository: str, name: str, hub: dict[str, Any], among: Named = _MODELS) -> Path | None:
     from huggingface_hub import constants, hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -215,21 +248,6 @@ def _from_hub(repository: str, name: str, hub: dict[str, Any]) -> Path | None:
     except (OSError, ValueError) as error:
         problem = error
     raise FileNotFoundError(
-        f"{repository!r} is no folder here and none of the models by name ({_names()}), and the Hub "
+        f"{repository!r} is no folder here and none of the {among.kind} by name ({among.names()}), and the Hub "
         f"({constants.ENDPOINT}/{repository}) does not give it: {problem}"
     ) from problem
-
-
-def _homes() -> list[Path]:
-    """Folders of models with a name, those that are shipped first."""
-    own = os.environ.get("NLPKIT_MODELS")
-    return [*_FOLDERS, expand_home(own)] if own else [*_FOLDERS]
-
-
-def _named(name: str | Path) -> Path | None:
-    return next((home / name for home in _homes() if (home / name / "config.json").is_file()), None)
-
-
-def _names() -> str:
-    names = {config.parent.name for home in _homes() for config in home.glob("*/config.json")}
-    return ", ".join(sorted(names)) or "none"

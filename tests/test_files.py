@@ -325,3 +325,17 @@ def test_json_that_nests_without_end_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"a\.json is damaged or cut off"):
         read_json(tmp_path / "a.json")
+
+
+def test_errors_of_the_system_name_what_was_to_be_written(tmp_path: Path) -> None:
+    for whole in (whole_file, whole_folder):
+        target = tmp_path / whole.__name__
+        with (
+            pytest.raises(FileNotFoundError, match=rf"^\[Errno 2\] No such file or directory: '{target}'$"),
+            whole(target) as draft,
+        ):
+            (draft / "no such folder" / "a.txt").write_text("a")
+        with pytest.raises(FileNotFoundError, match=r"elsewhere'$"), whole(target):
+            (tmp_path / "elsewhere").read_text()
+        with pytest.raises(OSError, match=r"^\[Errno \d+\] .*: '/proc/x'$"), whole("/proc/x"):
+            pass

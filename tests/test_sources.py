@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+    pipeline,
+)
 
 import nlpkit
+from nlpkit.pretrained import open_masked_lm, open_tokenizer
 from nlpkit.sources import find_file, find_folder, find_model
 
 ROOT = Path(nlpkit.__file__).resolve().parent.parent
@@ -102,8 +113,8 @@ def test_all_files_of_a_model_lie_in_its_folder(tmp_path: Path, hub_cache: Path)
         ("~nobody-of-this-name/words", "there is no folder ~nobody-of-this-name/words"),
         ("here/words", "there is no folder here/words, and no repository .*, since here is a folder here"),
         ("here/words.txt", r"here/words\.txt is a file; give the folder of a model"),
-        ("", "the name of a model is empty; give a folder, wobert-mini-zh, or a repository"),
-        (" ", "the name of a model is empty"),
+        ("", "a name of models is empty; give a folder, wobert-mini-zh, or a repository"),
+        (" ", "a name of models is empty"),
     ],
 )
 def test_what_is_nowhere_is_one_error(
@@ -115,3 +126,19 @@ def test_what_is_nowhere_is_one_error(
     for find in (find_model, find_folder, lambda *args, **hub: find_file(*args, "config.json", **hub)):
         with pytest.raises(FileNotFoundError, match=message):
             find(source, cache_dir=hub_cache, local_files_only=True)
+
+
+@pytest.mark.parametrize("config", [BertConfig(), RobertaConfig(), XLMRobertaConfig()])
+def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path, config: PreTrainedConfig) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"holds no tokenizer; save one there with tokenizer\.save_pretrained"):
+        open_tokenizer(tmp_path)
+
+
+def test_what_fills_no_masks_is_one_sentence(tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"holds a GPT2LMHeadModel, which fills no masks; a masked .* is needed"
+    ) as one:
+        open_masked_lm(tmp_path, dtype="float32")
+    assert "Unrecognized" not in str(one.value)

@@ -14,7 +14,7 @@ from nlpkit.cli.fewshot import FewshotCommand, fewshot
 from nlpkit.cli.fill_mask import fill_mask
 from nlpkit.cli.generate import generate
 from nlpkit.cli.link import link
-from nlpkit.cli.manners import NlpkitGroup, quiet_in_pipes
+from nlpkit.cli.manners import NlpkitGroup, hush_kernels, quiet_in_pipes
 from nlpkit.cli.parse import parse
 from nlpkit.cli.probe import probe
 from nlpkit.cli.profile import profile
@@ -93,4 +93,5 @@ app.command(
 def main() -> None:
     """Run the command."""
     quiet_in_pipes()
+    hush_kernels()
     app(prog_name="nlpkit")

@@ -15,8 +15,9 @@ import typer
 from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.cli.label_lines import print_labels
+from nlpkit.cli.records import TextColumn, holds_records, read_placed_records, refuse_column_of_lines, text_fields
 from nlpkit.sources import find_model
-from nlpkit.text_files import holds_a_table, holds_json_lines, parse_record, read_lines, read_records
+from nlpkit.text_files import Record
 
 if TYPE_CHECKING:
     from nlpkit.pet import Ensemble, TextClassifier
@@ -36,9 +37,7 @@ def classify(
     ] = None,
     model: Model = "wobert-mini-zh",
     file: TextFile = None,
-    text: Annotated[
-        str | None, typer.Option(help="The column of the text, where --file is JSON lines, .csv or .tsv.")
-    ] = None,
+    text: TextColumn = None,
     calibrate: Annotated[
         bool, typer.Option(help="Take out what the model prefers anyway, as measured on these texts.")
     ] = False,
@@ -64,10 +63,10 @@ def classify(
         raise ValueError("give --calibrate or --calibrate-on, not both")
     if mean is not None and not calibrate and calibrate_on is None:
         raise ValueError(f"mean={mean} is of calibration; give --calibrate or --calibrate-on, too, or leave it out")
-    if text is not None and not any(
-        one and (holds_a_table(one) or holds_json_lines(one)) for one in (file, calibrate_on)
-    ):
-        raise ValueError(f"text={text} names a column; give --file with JSON lines, .csv or .tsv")
+    if mean not in (None, "geometric", "arithmetic"):
+        raise ValueError(f"mean={mean} is unknown; use geometric or arithmetic")
+    refuse_column_of_lines(text, file, calibrate_on)
+    worker = find_engine(engine, workers)
     classifier = read_classifier(model, pattern, read_labels(label) if label else None)
     if calibrate_on is not None:
         unlabelled = read_sources(None, calibrate_on, classifier.fields, text)
@@ -85,7 +84,7 @@ def classify(
                 classifier.save_pretrained(save)
         if engine == "here":  # where standard input is not to be read twice
             reading = partial(_held, seen)
-    found = work_on(find_engine(engine, workers), reading, texts, file, partial(judge, classifier), size=_BATCH)
+    found = work_on(worker, reading, texts, file, partial(judge, classifier), size=_BATCH)
     print_labels(
         ((source, row) for part, rows in found for (source, _), row in zip(part, rows, strict=True)),
         [str(name) for name in classifier.classes_.tolist()],
@@ -148,36 +147,15 @@ def read_sources(
             there are.
     """
     if file is not None and holds_records(file):
-        if texts:
-            raise ValueError(f"give texts or --file, not both; got {texts[0]!r} and --file {file}")
-        if holds_a_table(file):
-            numbered = read_records(file)
-        else:  # line by line, so that blank ones keep their places
-            lines = enumerate(read_lines(file), start=1)
-            numbered = ((number, parse_record(line, number, file) if line.strip() else {}) for number, line in lines)
-        return (_of_record(record, f"{file}, line {number}", fields, column) for number, record in numbered)
+        return (_of_record(place, record, fields, column) for place, record in read_placed_records(texts, file))
     return ((line, read_example(line, fields)) for line in read_texts(texts, file))
 
 
-def _of_record(record: dict[str, Any], place: str, fields: Sequence[str], column: str | None) -> Asked:
-    if not record:
-        return "", dict.fromkeys(fields, "")
-    names = [column] if column is not None and len(fields) == 1 else list(fields)
-    if column is None and len(names) == len(record) == 1:
-        names = list(record)
-    for name in names:
-        if name not in record:
-            known = ", ".join(map(repr, record))
-            raise ValueError(f"{place} has no column {name!r}; name that of the text by --text, of {known}")
-        if not isinstance(record[name], str | None):
-            raise ValueError(f"{place} holds {record[name]!r} in the column {name!r}, which is no text")
-    found = {field: record[name] or "" for field, name in zip(fields, names, strict=True)}
-    return found[fields[0]] if len(fields) == 1 else json.dumps(found, ensure_ascii=False), found
-
-
-def holds_records(file: Path) -> bool:
-    """Whether a file holds JSON lines or a table, by its name."""
-    return holds_json_lines(file) or holds_a_table(file)
+def _of_record(place: str, record: Record, fields: Sequence[str], column: str | None) -> Asked:
+    found = text_fields(place, record, fields, column)
+    if len(fields) == 1 or not record:
+        return found[fields[0]], found
+    return json.dumps(found, ensure_ascii=False), found
 
 
 def is_blank(example: dict[str, str]) -> bool:
@@ -211,19 +189,22 @@ def read_example(source: str, fields: Sequence[str]) -> dict[str, str]:
 
 
 def read_labels(options: list[str]) -> dict[str, list[str]]:
-    """Label words from ``name=word,word`` options.
+    """Label words from ``name=word,word`` options; Chinese commas, ``，`` and ``、``, divide words, too.
 
     Raises:
         ValueError: an option is not of that form.
 
     Example:
-        >>> read_labels(["good=满意,喜欢", "bad=失望"])
-        {'good': ['满意', '喜欢'], 'bad': ['失望']}
+        >>> read_labels(["good=满意,喜欢，开心", "bad=失望、难过"])
+        {'good': ['满意', '喜欢', '开心'], 'bad': ['失望', '难过']}
     """
     words: dict[str, list[str]] = {}
     for option in options:
         name, equals, given = option.partition("=")
         if not (name and equals and given):
             raise ValueError(f"--label {option!r} must look like name=word or name=word,word")
-        words.setdefault(name, []).extend(re.split("[,，]", given))
+        found = [word.strip() for word in re.split("[,，、]", given)]
+        if not all(found):
+            raise ValueError(f"--label {option!r} holds an empty word; leave out the comma that has none beside it")
+        words.setdefault(name, []).extend(found)
     return words

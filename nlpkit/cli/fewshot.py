@@ -45,18 +45,18 @@ def fewshot(
     from nlpkit.fewshot.report.report import leak_report, write_report
     from nlpkit.fewshot.tasks.benchmarks import task_folders
     from nlpkit.fewshot.tasks.fewclue import FEWCLUE
-    from nlpkit.fewshot.tasks.folders import parse_splits
     from nlpkit.fewshot.tasks.published import MAJORITY, ROBERTA_ROWS
     from nlpkit.sources import find_model, settings_path
 
     def reading(model: str) -> dict[str, str]:
         return {"model": model, "model_files": fingerprint_of_model(find_model(model))}
 
+    numbers = None if splits is None else read_numbers("--splits", splits)
+    every_seed = read_numbers("--seeds", seeds)
     rows = rows_named(method)
     if baseline is not None and baseline not in rows:
         raise ValueError(f"--baseline {baseline} is none of the methods of this call: {', '.join(rows)}")
     folders = task_folders(data, task)
-    numbers = None if splits is None else parse_splits(splits)
     is_fewclue = all(folder.task.name in FEWCLUE for folder in folders)
     if settings is None and is_fewclue:
         settings = settings_path("fewclue")
@@ -67,7 +67,7 @@ def fewshot(
         {name: row.method for name, row in rows.items()},
         out,
         splits=numbers,
-        seeds=parse_splits(seeds),
+        seeds=every_seed,
         settings_of=settings_of,
         score_test=test,
     )
@@ -76,3 +76,21 @@ def fewshot(
     typer.echo(write_report(all_there, out, baseline, published))
     if failed := sum(result.error is not None for result in results):
         raise ValueError(f"{failed} of {len(results)} runs failed; mend the cause and call again to repeat only those")
+
+
+def read_numbers(option: str, given: str) -> tuple[int, ...]:
+    """The numbers of an option.
+
+    Args:
+        option: its name, for errors.
+        given: numbers and ranges, as ``parse_splits`` reads them.
+
+    Raises:
+        ValueError: anything else.
+    """
+    from nlpkit.fewshot.tasks.folders import parse_splits
+
+    try:
+        return parse_splits(given)
+    except ValueError as error:
+        raise ValueError(f"{option} {given}: {error}") from None

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.cli.records import TextColumn
+from nlpkit.pretrained import open_masked_lm, open_tokenizer
 from nlpkit.probes.gaps import fill_gaps
 from nlpkit.sources import find_model
 
@@ -18,22 +20,24 @@ def fill_mask(
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Fillings for each gap.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
     file: TextFile = None,
+    text: TextColumn = None,
 ) -> None:
     """Show which words a model would write in place of each [MASK], with probabilities."""
-    from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+    from transformers import pipeline
 
+    given = read_texts(texts, file, text)
     folder = find_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    network = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32")
+    tokenizer = open_tokenizer(folder)
+    network = open_masked_lm(folder, dtype="float32")
     if top_k > network.config.vocab_size:
         raise ValueError(f"--top-k {top_k} is more than the {network.config.vocab_size} tokens of the vocabulary")
     fill = pipeline("fill-mask", model=network, tokenizer=tokenizer, top_k=top_k)
-    for text in read_texts(texts, file):
-        fillings = [] if not text.strip() else fill_gaps(text, fill)
+    for one in given:
+        fillings = [] if not one.strip() else fill_gaps(one, fill)
         if as_json:
-            typer.echo(json.dumps({"text": text, "fillings": fillings}, ensure_ascii=False))
+            typer.echo(json.dumps({"text": one, "fillings": fillings}, ensure_ascii=False))
         else:
-            print_fillings(text, fillings)
+            print_fillings(one, fillings)
 
 
 def print_fillings(text: str, fillings: list[list[tuple[str, float]]]) -> None:

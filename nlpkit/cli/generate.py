@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from nlpkit.cli.inputs import TextFile, Texts, read_texts
+from nlpkit.cli.records import holds_records, read_placed_records
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_model
-from nlpkit.text_files import holds_a_table, holds_json_lines, parse_record, read_lines, read_records
+from nlpkit.text_files import Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,8 +46,6 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text, as for those given so.")] = False,
 ) -> None:
     """Write a text for each one: a title, a summary, whatever the model was trained to; for blank ones nothing."""
-    from transformers import AutoTokenizer
-
     from nlpkit.seq2seq import generate_texts
 
     if not model:
@@ -54,7 +54,7 @@ def generate(
         raise ValueError(f"overlong={overlong} is unknown; use refuse or truncate")
     sources = read_sources(texts, file, text)
     folder = find_model(model)
-    network, tokenizer = open_writer(folder), AutoTokenizer.from_pretrained(folder)
+    network, tokenizer = open_writer(folder), open_tokenizer(folder)
     while chunk := list(islice(sources, _BATCHES * batch_size)):
         written = generate_texts(
             network,
@@ -111,25 +111,16 @@ def read_sources(texts: list[str] | None, file: Path | None, column: str) -> Ite
         >>> [source.text for source in read_sources(["酒店很好", '{"id": 7, "source": "房间"}'], None, "source")]
         ['酒店很好', '房间']
     """
-    if file is not None and (holds_a_table(file) or holds_json_lines(file)):
-        if texts:
-            raise ValueError(f"give texts or --file, not both; got {texts[0]!r} and --file {file}")
-        return _of_records(file, column)
+    if file is not None and holds_records(file):
+        return _of_records(read_placed_records(texts, file), column)
     return (_of_line(line, column) for line in read_texts(texts, file))
 
 
-def _of_records(file: Path, column: str) -> Iterator[Source]:
-    if holds_a_table(file):
-        numbered = read_records(file)
-    else:  # line by line, so that blank ones keep their places
-        lines = enumerate(read_lines(file), start=1)
-        numbered = ((number, parse_record(line, number, file) if line.strip() else {}) for number, line in lines)
-    for number, record in numbered:
+def _of_records(placed: Iterable[tuple[str, Record]], column: str) -> Iterator[Source]:
+    for place, record in placed:
         if record and not isinstance(record.get(column), str):
             known = ", ".join(map(repr, record))
-            raise ValueError(
-                f"{file}, line {number} has no text in a column {column!r}; name it by --text, of {known}"
-            )
+            raise ValueError(f"{place} has no text in a column {column!r}; name it by --text, of {known}")
         yield Source(record.get(column, ""), record)
 
 

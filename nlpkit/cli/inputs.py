@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from nlpkit.cli.records import holds_records, read_placed_records, refuse_column_of_lines, text_fields
 from nlpkit.text_files import decode_lines, read_lines
 
 Model = Annotated[
@@ -22,7 +23,11 @@ Texts = Annotated[
 TextFile = Annotated[
     Path | None,
     typer.Option(
-        "--file", "-f", help="Read texts from this file, one per line; - is standard input.", allow_dash=True
+        "--file",
+        "-f",
+        help="Read texts from this file, one per line, or of .csv, .tsv, .json and .jsonl one column, "
+        "see --text; - is standard input.",
+        allow_dash=True,
     ),
 ]
 
@@ -42,23 +47,29 @@ _TREEBANKS = {
 }
 
 
-def read_texts(texts: list[str] | None, file: Path | None = None) -> Iterator[str]:
+def read_texts(texts: list[str] | None, file: Path | None = None, column: str | None = None) -> Iterator[str]:
     r"""The texts that a verb is given, blank ones included, so that answers keep their places.
 
     Args:
         texts: arguments; ``["-"]`` means standard input.
         file: lines of a UTF-8 file, plain, ``.gz`` or ``.xz``, split at ``\n`` only; ``-`` means standard input, which
-            is read, too, if neither is given.
+            is read, too, if neither is given. Of JSON lines and tables, by its name, one column.
+        column: of the text in these; by default ``text``, or the only one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: both are given, an argument is the name of a file, standard input is closed, or, while iterating,
-            a line is not UTF-8, or the first one is a treebank's.
+        ValueError: both are given, an argument is the name of a file, standard input is closed, a column is named
+            where there is none, or, while iterating, a line is not UTF-8, the first one is a treebank's, or a record
+            has no such column; the message lists those there are.
 
     Example:
         >>> list(read_texts(["酒店很好", ""]))
         ['酒店很好', '']
     """
+    refuse_column_of_lines(column, file)
+    if file is not None and holds_records(file):
+        placed = read_placed_records(texts, file)
+        return (text_fields(place, record, ["text"], column)["text"] for place, record in placed)
     given = read_given_lines(texts, file)
     return given if texts and texts != ["-"] else _no_treebank(given, file)
 

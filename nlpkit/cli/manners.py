@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -120,6 +121,17 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, UnicodeEncodeError):
         hint = "set PYTHONIOENCODING=utf-8, or a UTF-8 locale, to print any text"
     return message if hint is None or hint in message else f"{message}; {hint}"
+
+
+def hush_kernels() -> None:
+    """Keep to itself that bitsandbytes, which PEFT imports, finds no faster kernel for weights of 4 bits.
+
+    Note:
+        It warns of it whenever it is imported, and no verb has such weights; checked on bitsandbytes 0.50.2.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
+        lambda record: not record.getMessage().startswith("Failed to load CPU gemm_4bit_forward")
+    )
 
 
 def quiet_in_pipes() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_given_lines, read_texts
+from nlpkit.cli.records import TextColumn
 from nlpkit.cli.treebank_scores import Terms, check_evaluation, score_constituents, score_dependencies
 from nlpkit.files import whole_file, whole_folder, write_json
 from nlpkit.sources import find_model
@@ -73,6 +74,7 @@ def parse(
     overlong: Annotated[bool, typer.Option("--split", help="Handle what is over the model's limit in parts.")] = False,
     bf16: Annotated[bool, typer.Option(help="Multiply in bf16, where the processor can.")] = False,
     file: TextFile = None,
+    text: TextColumn = None,
 ) -> None:
     """Parse sentences with a masked language model that was never taught grammar.
 
@@ -88,7 +90,8 @@ def parse(
         options["marks"] = marks or ("words" if faithful else "root")
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
     if evaluate is not None:
-        refused = {"the texts": texts, "--file": file, "--format": write, "--html": html, "--gold": gold}
+        refused = {"the texts": texts, "--file": file, "--text": text}
+        refused |= {"--format": write, "--html": html, "--gold": gold}
         check_evaluation(dependencies, decoder, terms, refused)
     else:
         write = check_format(decoder, write, output, html)
@@ -96,6 +99,7 @@ def parse(
             raise ValueError("--gold colours the arcs of drawings; give --html or --format svg, and dependencies")
         if terms != Terms(faithful=faithful):
             raise ValueError("--punctuation, --max-words and --gold-root are for --evaluate; give it a treebank")
+    sentences = iter(()) if evaluate is not None else read_sentences(texts, file, conllu, words, text)
     chosen = layer is not None or distance != "euclidean" or faithful
     masking = PerturbedMasking.from_pretrained(
         find_model(model),
@@ -111,7 +115,7 @@ def parse(
         if output is not None:
             write_json(output, report)
         return
-    parses = masking.iter_parses(read_sentences(texts, file, conllu, words), decoder, **options)
+    parses = masking.iter_parses(sentences, decoder, **options)
     if html is not None:
         save_page((one for one in parses if one is not None), html, gold=gold)
     elif write in _PICTURES and output is not None:
@@ -160,7 +164,9 @@ def check_format(decoder: str, write: str | None, output: Path | None, html: Pat
     return write
 
 
-def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, words: bool) -> Iterator[str | Sentence]:
+def read_sentences(
+    texts: list[str] | None, file: Path | None, conllu: bool, words: bool, column: str | None = None
+) -> Iterator[str | Sentence]:
     """Sentences of the input: texts, blank ones included, or sentences whose words are given.
 
     Raises:
@@ -172,10 +178,11 @@ def read_sentences(texts: list[str] | None, file: Path | None, conllu: bool, wor
 
     named_so = file is not None and any(suffix.lower() in (".conllu", ".conll") for suffix in file.suffixes)
     if conllu or named_so:
-        yield from read_conllu(read_given_lines(texts, file) if file is None or texts else file)
-        return
-    for line in read_texts(texts, file):
-        yield Sentence.of(line.split()) if words and line.strip() else line
+        if column is not None:
+            raise ValueError(f"text={column} names a column of a table, and the input is CoNLL-U; leave it out")
+        return read_conllu(read_given_lines(texts, file) if file is None or texts else file)
+    lines = read_texts(texts, file, column)
+    return (Sentence.of(line.split()) if words and line.strip() else line for line in lines)
 
 
 def write_parse(one: Parse | None, write: str) -> str:
@@ -213,3 +220,5 @@ def write_pictures(parses: Iterable[Parse | None], write: str, folder: Path, gol
                 path.write_text(one.svg(gold=gold), "utf-8")
             elif one.impact is not None:
                 save_heat_map(one.impact, one.sentence.forms, path)
+        if not any(draft.iterdir()):
+            raise ValueError("there is no parse to draw; give sentences with words")

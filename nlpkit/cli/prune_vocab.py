@@ -10,6 +10,7 @@ import typer
 
 from nlpkit.cli.engines import EngineName, Workers, find_engine
 from nlpkit.files import read_json
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.scale import TextFiles
 from nlpkit.sentencepiece_file import sentencepiece_of
 from nlpkit.sources import find_folder
@@ -112,6 +113,4 @@ def _tokenizer(folder: Path) -> Any:
 
         typer.echo("nlpkit: T5Tokenizer of transformers leaves bytes out; reading the SentencePiece file", err=True)
         return faithful_tokenizer(folder)
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
+    return open_tokenizer(folder)

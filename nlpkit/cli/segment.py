@@ -12,6 +12,7 @@ import typer
 
 from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import TextFile, Texts, read_texts
+from nlpkit.cli.records import TextColumn, refuse_column_of_lines
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def segment(
     engine: EngineName = "here",
     workers: Workers = None,
     file: TextFile = None,
+    text: TextColumn = None,
 ) -> None:
     """Cut texts into words that nobody taught: without a dictionary, and without labels."""
     from nlpkit.perturbed_masking import CountedLinks, MeanWordLength, MixedLinks, iter_segment, otsu
@@ -90,6 +92,8 @@ def segment(
         )
     if chosen == "impact" and counts is not None:
         raise ValueError("--source impact uses no counts; leave out --counts, or give --source both")
+    refuse_column_of_lines(text, file)
+    worker = find_engine(engine, workers)
     links: list[LinkSource] = []
     if chosen != "impact":
         links.append(CountedLinks.from_pretrained(counts or _COUNTS))
@@ -109,17 +113,18 @@ def segment(
     rule = rule if threshold is None else threshold
     if engine == "here" and workers is None:
         rows: Iterator[list[str]] = iter_segment(
-            mixed, read_texts(texts, file), rule, relative=not absolute, sample=sample
+            mixed, read_texts(texts, file, text), rule, relative=not absolute, sample=sample
         )
     else:
         if texts or file is None or str(file) == "-":
             raise ValueError("several processes read a file, after the threshold is found on it; give it with --file")
-        first = list(islice(read_texts(None, file), sample))
+        first = list(islice(read_texts(None, file, text), sample))
         fixed = mixed.fit(first) if isinstance(mixed, MixedLinks) else mixed
         if callable(rule):
             rule = find_threshold(rule, linked(fixed, first, relative=not absolute))
         make = partial(cutter, fixed, rule, relative=not absolute)
-        found = work_on(find_engine(engine, workers), read_texts, None, file, make, size=_BATCH)
+        reading = partial(read_texts, column=text)
+        found = work_on(worker, reading, None, file, make, size=_BATCH)
         rows = (words for _, part in found for words in part)
     for words in rows:
         typer.echo(json.dumps(words, ensure_ascii=False) if as_json else " ".join(words))

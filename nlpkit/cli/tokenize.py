@@ -12,6 +12,7 @@ import typer
 
 from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
+from nlpkit.cli.records import TextColumn
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def tokenize(
     engine: EngineName = "here",
     workers: Workers = None,
     file: TextFile = None,
+    text: TextColumn = None,
 ) -> None:
     """Tokenize texts: ids, pieces and offsets as JSON lines, or with --compare a table."""
     if fallback is not None and vocab is None:
@@ -38,12 +40,11 @@ def tokenize(
             "--fallback is for --vocabulary; a model's tokenizer has its own. Give a vocab.txt, or leave it out"
         )
     opening = partial(open_tokenizer, find_model(model) if vocab is None else vocab, fallback)
+    reading = partial(read_texts, column=text)
     if compare:
-        print_comparison(read_texts(texts, file), opening())
+        print_comparison(reading(texts, file), opening())
         return
-    found = work_on(
-        find_engine(engine, workers), read_texts, texts, file, partial(tokens_in_json, opening), size=_BATCH
-    )
+    found = work_on(find_engine(engine, workers), reading, texts, file, partial(tokens_in_json, opening), size=_BATCH)
     for _, lines in found:
         for line in lines:
             typer.echo(line)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nlpkit.files import read_json
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_file, find_model
 
 
@@ -60,7 +61,7 @@ def wordify(
     if vocabulary is not None:
         refuse_ignored({"--size": size, "--words": words}, "is for a vocabulary made here: leave --vocabulary out")
     kept_layers = None if layers is None else read_layers(layers)
-    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, set_seed
+    from transformers import AutoModel, AutoModelForMaskedLM, set_seed
 
     from nlpkit.data.mixture import parse_shares
     from nlpkit.data.text_corpus import domain_of, find_text_files, read_sample
@@ -76,7 +77,7 @@ def wordify(
     if config is None:
         raise FileNotFoundError(f"{source} holds no config.json; give the folder of a transformers model")
     place = find_model(source)
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer = open_tokenizer(place)
     has_head = any(
         "MaskedLM" in name or "PreTraining" in name for name in read_json(config).get("architectures") or ()
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.one_text import refuse_one_text
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
@@ -21,6 +21,7 @@ from nlpkit.perturbed_masking.impact.units import Granularity, Overlong, TextOrW
 from nlpkit.perturbed_masking.parsing import Parsing
 from nlpkit.perturbed_masking.words.link_sources import iter_segment, segment
 from nlpkit.perturbed_masking.words.segmentation import LinkedText, Threshold, neighbour_strengths, otsu
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_model
 
 
@@ -92,7 +93,7 @@ class PerturbedMasking(Parsing):
             raise ValueError("bf16=True comes too late for a MaskedEncoder without it; make that with bf16=True")
         self.tokenizer = tokenizer
         self.encoder = model if isinstance(model, MaskedEncoder) else MaskedEncoder(model, bf16=bf16)
-        self.measure = settled(measure or Measure(), self.encoder)
+        self.measure = settled(Measure() if measure is None else measure, self.encoder)
         every = [Measure(layer) for layer in range(1, self.encoder.layers + 1)]
         self.voters = every if measure is None else [self.measure]
         limits = (self.encoder.max_positions, tokenizer.model_max_length)
@@ -132,7 +133,7 @@ class PerturbedMasking(Parsing):
 
         Raises:
             FileNotFoundError: there is no such model.
-            ValueError: as for the class, or transformers has no masked LM of this kind.
+            ValueError: as for the class, transformers has no masked LM of this kind, or there is no tokenizer.
         """
         asked = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
         hub: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
@@ -141,7 +142,7 @@ class PerturbedMasking(Parsing):
         name = find_model(pretrained_model_name_or_path, **hub)
         encoder = MaskedEncoder.from_pretrained(name, bf16=bf16, dtype=dtype, **hub)
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(encoder, AutoTokenizer.from_pretrained(name, **hub), **settings)
+        return cls(encoder, open_tokenizer(name, **hub), **settings)
 
     def impact(self, sentences: Iterable[TextOrWords], *, reach: int | None = None) -> list[NDArray[np.float32]]:
         """Impact matrices.

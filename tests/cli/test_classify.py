@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from nlpkit.cli import app
+from nlpkit.cli.classify import read_labels
 from nlpkit.pet import MultiLabelClassifier
 
 Call = Callable[..., str]
@@ -184,3 +187,15 @@ def test_labels_and_patterns_that_cannot_be_used_are_one_line(
     refuse: Call, small_model: str, options: list[str], message: str
 ) -> None:
     assert message in refuse("classify", "好", "--model", small_model, *options)
+
+
+def test_options_are_refused_before_anything_is_measured() -> None:
+    for options in (["--mean", "foo", "--calibrate"], ["--engine", "foo", "--calibrate"]):
+        result = CliRunner().invoke(app, ["classify", "-m", "./no/model", *OPTIONS, "好", *options])
+        assert result.stderr.startswith(f"nlpkit: {options[0]} foo is unknown; "), result.stderr
+
+
+def test_label_words_are_divided_at_chinese_commas_too() -> None:
+    assert read_labels(["good=满意，喜欢、开心, 好"]) == {"good": ["满意", "喜欢", "开心", "好"]}
+    with pytest.raises(ValueError, match="--label 'good=好，' holds an empty word"):
+        read_labels(["good=好，"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,12 @@ def test_majority_on_all_nine_tasks_is_what_was_published(shared_data: Path, tmp
 def test_what_the_user_can_mend_is_said(arguments: list[str], options: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(*arguments, *options)
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--splits"])
+def test_numbers_that_are_none_are_named_with_their_option_before_any_work(
+    refuse: Callable[..., str], tmp_path: Path, option: str
+) -> None:
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--task", "none", "--method", "majority"]
+    message = refuse("fewshot", *arguments, option, "a")
+    assert message == f"nlpkit: {option} a: cannot read 'a'; give numbers and ranges such as 0-4 or 0,2"

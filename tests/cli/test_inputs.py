@@ -145,3 +145,36 @@ def test_a_closed_standard_input_is_no_fault_of_the_program(monkeypatch: pytest.
     monkeypatch.setattr("sys.stdin", None)  # as Python has it where there is none
     with pytest.raises(ValueError, match="standard input is closed; give texts as arguments, or --file"):
         read_texts(None)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("verb", READERS)
+def test_every_verb_reads_tables_by_column(
+    call: Call, refuse: Call, small_model: str, tmp_path: Path, verb: str, kind: str
+) -> None:
+    texts = ["酒店, 很[MASK]。", "今天天气很[MASK]。"]
+    quoted = [f'"{text}"' for text in texts]
+    content = {
+        "csv": "id,review\n" + "".join(f"{number},{text}\n" for number, text in enumerate(quoted)),
+        "tsv": "id\treview\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(texts)),
+        "jsonl": "".join(f'{{"id": "{number}", "review": {text}}}\n' for number, text in enumerate(quoted)),
+    }
+    file = tmp_path / f"reviews.{kind}"
+    file.write_text(content[kind], "utf-8")
+    options = [verb, "--model", small_model, *READERS[verb]]
+    assert call(*options, "--file", str(file), "--text", "review") == call(*options, *texts)
+    assert f"reviews.{kind}, line {1 if kind == 'jsonl' else 2} has no column 'text'; name that of the text by " in (
+        message := refuse(*options, "--file", str(file))
+    )
+    assert message.endswith("--text, of 'id', 'review'")
+    assert "give texts or --file, not both" in refuse(*options, "好", "--file", str(file))
+    message = refuse(*options, "好", "--text", "review")
+    assert message == "nlpkit: --text review names a column; give --file with JSON lines, .csv or .tsv"
+
+
+def test_the_only_column_and_one_called_text_need_no_name(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("review\n酒店\n", "utf-8")
+    (tmp_path / "two.tsv").write_text("text\tid\n酒店\t1\n", "utf-8")
+    (tmp_path / "blank.jsonl").write_text('\n{"id": 1, "text": null}\n', "utf-8")
+    assert list(read_texts(None, tmp_path / "one.csv")) == list(read_texts(None, tmp_path / "two.tsv")) == ["酒店"]
+    assert list(read_texts(None, tmp_path / "blank.jsonl")) == ["", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 import nlpkit
 from nlpkit.cli import app
-from nlpkit.cli.manners import one_line
+from nlpkit.cli.manners import hush_kernels, one_line
 from nlpkit.version import __version__
 
 Call = Callable[..., str]
@@ -128,3 +129,11 @@ def test_an_output_that_cannot_hold_the_text_says_how_it_could() -> None:
     with pytest.raises(UnicodeEncodeError) as caught:
         "天气".encode("latin-1")
     assert one_line(caught.value).endswith("; set PYTHONIOENCODING=utf-8, or a UTF-8 locale, to print any text")
+
+
+def test_one_warning_of_bitsandbytes_is_hushed_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    hush_kernels()
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "No module named 'kernels'")
+    logger.warning("weights are broken")
+    assert [record.getMessage() for record in caplog.records] == ["weights are broken"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
 from nltk import Tree
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from nlpkit.cli.parse import check_decoder, check_format, parse, read_sentences, write_lines
@@ -210,3 +212,20 @@ def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     write_lines(iter(["one", "two"]), tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text("utf-8") == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("drawing", ["--html page.html", "--format svg --output pictures"])
+def test_nothing_is_not_drawn(refuse: Call, small_model: str, monkeypatch: Any, tmp_path: Path, drawing: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no parse to " in refuse("parse", "-m", small_model, *drawing.split(), stdin="\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_decoder_and_a_model_without_a_tokenizer_are_one_line(refuse: Call, tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "gpt2")
+    BertForMaskedLM(
+        BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    ).save_pretrained(tmp_path / "bert")
+    for verb in ("parse", "fill-mask"):
+        assert "holds no tokenizer; save one there" in refuse(verb, "-m", str(tmp_path / "bert"), "很[MASK]")
+    assert "gpt2 holds a GPT2LMHeadModel, which fills no masks" in refuse("parse", "-m", str(tmp_path / "gpt2"), "很")

@@ -85,8 +85,6 @@ def test_an_encoder_in_memory_with_a_pooler() -> None:
         ({"measure": Measure(0)}, "layer=0, but the model has the layers 1 to 3"),
         ({"measure": Measure(4)}, "layer=4, but the model has the layers 1 to 3"),
         ({"measure": Measure(-4)}, "layer=-4, but the model has the layers 1 to 3"),
-        ({"measure": Measure(1, "manhattan")}, "distance='manhattan' is unknown; use one of euclidean, cosine"),
-        ({"measure": Measure(1, "cosine", "sum")}, "merge='sum' is unknown; use one of vectors, first, mean, max"),
         ({"measure": Measure(2, "probability")}, "are made from layer 3, the last; layer=2 has none"),
         ({"overlong": "cut"}, "overlong='cut' is unknown; use 'refuse' or 'split'"),
         ({"batch_tokens": 0}, "batch_tokens is 0; give the tokens per batch, 1 or more"),
@@ -232,3 +230,19 @@ def test_a_sentence_without_words_has_no_tree_of_constituents(decoder: str, empt
     assert parser.dependencies(["今天", empty])[1] == []
     with pytest.raises(ValueError, match="sentence 1 has no words, and so no tree of constituents; leave it out"):
         parser.constituents(["今天", empty], decoder)
+
+
+def test_a_distance_is_no_measure() -> None:
+    for distance in ("cosine", "probability"):
+        with pytest.raises(
+            TypeError, match=rf'measure=.* is no Measure; give one, such as Measure\(distance="{distance}"'
+        ):
+            masking(bert(), measure=distance)
+    with pytest.raises(TypeError, match="measure='l2' is no Measure; give one, such as Measure"):
+        list(masking(bert()).iter_measures(SENTENCES, ["l2"]))  # type: ignore[list-item]
+
+
+def test_a_model_without_a_tokenizer_is_not_measured(tmp_path: Path) -> None:
+    bert().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        PerturbedMasking.from_pretrained(tmp_path, device="cpu")

@@ -20,12 +20,12 @@ from nlpkit.perturbed_masking.counts.runs import find_runs
 from nlpkit.perturbed_masking.words.script import Span, split_characters
 from nlpkit.perturbed_masking.words.segmentation import LinkedText, Strengths
 from nlpkit.scale import characters_of
-from nlpkit.sources import find_file
+from nlpkit.sources import Named, find_file
 
 _FILE = "counted_links.safetensors"
 _KIND = "nlpkit counted links, 1"
 #: Lie inside the package, so that words are found without any download.
-_SHIPPED = Path(__file__).parent
+_NAMED = Named("counted links", _FILE, (Path(__file__).parent,))
 _CHARACTERS_AT_ONCE = 1 << 15
 
 
@@ -108,12 +108,10 @@ class CountedLinks:
             FileNotFoundError: there is no such folder or repository.
             ValueError: it holds no table, or a damaged one.
         """
-        shipped = _SHIPPED / str(name_or_folder) / _FILE
-        is_shipped = str(name_or_folder) in _shipped_names() and not Path(name_or_folder).is_dir()
-        path = shipped if is_shipped else find_file(name_or_folder, _FILE, **hub)
+        path = find_file(name_or_folder, _FILE, among=_NAMED, **hub)
         if path is None:
             raise ValueError(
-                f"{name_or_folder} holds no {_FILE}, so no counted links; give {', '.join(_shipped_names())}, or a "
+                f"{name_or_folder} holds no {_FILE}, so no counted links; give {_NAMED.names()}, or a "
                 "folder that CountedLinks.save_pretrained wrote"
             )
         try:
@@ -178,7 +176,3 @@ def _only_text(text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"only texts can be linked, not {text!r}")
     return text
-
-
-def _shipped_names() -> list[str]:
-    return sorted(path.parent.name for path in _SHIPPED.glob(f"*/{_FILE}"))

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from nlpkit.compat import attention_of_positionwise_layer, quiet_loading
 from nlpkit.losses.normalised import at_least_fp32
 from nlpkit.perturbed_masking.impact.fitness import refuse_unfit
+from nlpkit.pretrained import open_masked_lm
 from nlpkit.probes.room import room_for_tokens
 
 Rows = tuple[Tensor, Tensor]
@@ -103,7 +104,7 @@ class MaskedEncoder:
             ValueError: this architecture has no masked LM in transformers, or weights of the encoder are missing.
         """
         with quiet_loading():
-            model, report = AutoModelForMaskedLM.from_pretrained(name, output_loading_info=True, **settings)
+            model, report = open_masked_lm(name, output_loading_info=True, **settings)
         prefix = model.base_model_prefix + "."
         missing = sorted(report["missing_keys"])
         absent = [key for key in missing if key.startswith(prefix)]

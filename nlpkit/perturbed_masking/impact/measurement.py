@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -34,7 +35,13 @@ View = int | Literal["probability"]
 _ROWS_WITH_VOCABULARY = 256
 
 
-class Measure(NamedTuple):
+class _Measure(NamedTuple):
+    layer: int = -1
+    distance: Distance = "euclidean"
+    merge: Merge = "vectors"
+
+
+class Measure(_Measure):
     """What is compared, how, and how the pieces of a unit become one value.
 
     Args:
@@ -45,27 +52,40 @@ class Measure(NamedTuple):
         merge: for units of several pieces. ``"vectors"`` averages the states (or distributions) of the pieces and
             takes one distance; ``"first"``, ``"mean"`` and ``"max"`` take one distance per piece, then that of them.
 
+    Raises:
+        TypeError: the layer is no number.
+        ValueError: an unknown distance or merge.
+
     Example:
         >>> Measure(layer=4, distance="cosine")
         Measure(layer=4, distance='cosine', merge='vectors')
     """
 
-    layer: int = -1
-    distance: Distance = "euclidean"
-    merge: Merge = "vectors"
+    __slots__ = ()
+
+    def __new__(cls, layer: int = -1, distance: Distance = "euclidean", merge: Merge = "vectors") -> Measure:
+        """Refuse what no model can measure."""
+        if isinstance(layer, bool) or not isinstance(layer, Integral):
+            raise TypeError(f"layer={layer!r} is no number of a layer; give distances as Measure(distance=...)")
+        if distance not in DISTANCES:
+            raise ValueError(f"distance={distance!r} is unknown; use one of {', '.join(DISTANCES)}")
+        if merge not in MERGES:
+            raise ValueError(f"merge={merge!r} is unknown; use one of {', '.join(MERGES)}")
+        return super().__new__(cls, layer, distance, merge)
 
 
 def settled(measure: Measure, encoder: MaskedEncoder) -> Measure:
     """The measure with its layer counted from 1, unless the model cannot give it.
 
     Raises:
-        ValueError: an unknown distance or merge, a layer that the model lacks, or predictions of a model without a
-            trained vocabulary head or of a layer below the last.
+        TypeError: it is no ``Measure``.
+        ValueError: a layer that the model lacks, or predictions of a model without a trained vocabulary head or of a
+            layer below the last.
     """
-    if measure.distance not in DISTANCES:
-        raise ValueError(f"distance={measure.distance!r} is unknown; use one of {', '.join(DISTANCES)}")
-    if measure.merge not in MERGES:
-        raise ValueError(f"merge={measure.merge!r} is unknown; use one of {', '.join(MERGES)}")
+    given: object = measure
+    if not isinstance(given, Measure):
+        distance = given if given in DISTANCES else "cosine"
+        raise TypeError(f'measure={given!r} is no Measure; give one, such as Measure(distance="{distance}")')
     layer = measure.layer + (encoder.layers + 1 if measure.layer < 0 else 0)
     if not 1 <= layer <= encoder.layers:
         raise ValueError(f"layer={measure.layer}, but the model has the layers 1 to {encoder.layers}")

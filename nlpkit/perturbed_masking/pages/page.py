@@ -32,7 +32,7 @@ def save_page(parses: Iterable[Parse], path: str | Path, *, title: str = "Parses
         gold: colour arcs by the heads that the sentences came with.
 
     Raises:
-        ValueError: as ``Parse.svg``.
+        ValueError: there is no parse, or as ``Parse.svg``.
 
     Note:
         A sentence of ``n`` units takes about ``6 n²`` bytes.
@@ -59,8 +59,11 @@ def page_lines(parses: Iterable[Parse], title: str, gold: bool = False) -> Itera
         f"<title>{escape_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape_text(title)}</h1><p>By perturbed masking; no parser was trained.</p></header>\n"
     )
+    number = 0
     for number, parse in enumerate(parses, start=1):
         yield _article(parse, number, gold)
+    if not number:
+        raise ValueError("there is no parse to show; give sentences with words")
     yield f"<script>\n{script}</script>\n</body>\n</html>\n"
 
 

@@ -146,7 +146,7 @@ class Tree:
             bracket for its label.
 
         Raises:
-            ValueError: there are fewer words or tags than units.
+            ValueError: there are fewer words or tags than units, or a word is empty, which no reader reads back.
 
         Example:
             >>> Tree(0, 2, (Tree.leaf(0, "DT"), Tree.leaf(1, "NN")), "NP").brackets(["the", "man"])
@@ -160,6 +160,8 @@ class Tree:
         def leaf(tree: Tree) -> str:
             tag = tree.label or ("" if tags is None else tags[tree.start]) or "X"
             word = to_penn(words[tree.start])
+            if not word:
+                raise ValueError(f"word {tree.start + 1} of {list(words)!r} is empty; leave it out")
             apart = " " if word.endswith("\\") else ""  # NLTK reads a backslash before a bracket as its escape
             return f"({to_penn(tag)} {word}{apart})"
 

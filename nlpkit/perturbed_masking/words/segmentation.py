@@ -221,7 +221,10 @@ def find_threshold(threshold: Threshold, texts: Iterable[LinkedText]) -> float:
     if callable(threshold):
         return threshold([run for text in texts for run in text.runs()])
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.floating)):
-        raise TypeError(f"threshold is {threshold!r}; give a number, otsu, or MeanWordLength(units)")
+        raise TypeError(
+            f"threshold is {threshold!r}; give a number, or a function of nlpkit.perturbed_masking itself, not its "
+            "name: otsu or MeanWordLength(units)"
+        )
     if math.isnan(threshold):
         raise ValueError("threshold=nan is no number; give one, otsu, or MeanWordLength(units)")
     return float(threshold)

@@ -105,3 +105,10 @@ def test_the_shipped_counts_are_those_of_the_corpus(shared_data: Path) -> None:
     places = np.searchsorted(table.pairs, pairs)
     np.testing.assert_array_equal(table.pairs[places], pairs)
     assert (table.pair_counts[places] > 0.95 * part.pair_counts).all()
+
+
+def test_an_unknown_name_lists_counts(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"'nope' is no folder .* none of the counted links by name \(counts-zh\)"
+    ):
+        CountedLinks.from_pretrained("nope", cache_dir=tmp_path, local_files_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,15 @@ def test_distances_of_a_model_in_fp64_are_exact() -> None:
 
 def test_settings_are_json() -> None:
     json.dumps(masking(bert()).measure)
+
+
+def test_what_no_model_measures_is_refused_when_it_is_named() -> None:
+    with pytest.raises(
+        ValueError, match="distance='l2' is unknown; use one of euclidean, cosine, probability, jensen"
+    ):
+        Measure(distance="l2")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="merge='sum' is unknown; use one of vectors, first, mean, max"):
+        Measure(1, "cosine", "sum")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"layer='cosine' is no number of a layer; .* Measure\(distance="):
+        Measure("cosine")  # type: ignore[arg-type]
+    assert pickle.loads(pickle.dumps(Measure(2)))._replace(layer=3) == Measure(3) == (3, "euclidean", "vectors")

@@ -83,3 +83,9 @@ def test_an_interrupted_page_does_not_appear(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         save_page(parses(), tmp_path / "page.html")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_without_parses_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no parse to show"):
+        save_page([], tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())

@@ -48,3 +48,9 @@ def test_bad_trees_are_refused() -> None:
             write(["one"])
     with pytest.raises(ValueError, match="tags has 1 items, but the tree reaches unit 2"):
         pair.brackets(["one", "two"], ["CD"])
+
+
+def test_an_empty_word_cannot_stand_in_brackets() -> None:
+    tree = Tree.by_splitting(3, lambda start, end: start + 1)
+    with pytest.raises(ValueError, match=r"word 2 of \['a', '', 'b'\] is empty; leave it out"):
+        tree.brackets(["a", "", "b"])

@@ -120,7 +120,10 @@ def test_thresholds_are_found_on_links_that_may_join_alone() -> None:
 def test_bad_thresholds_are_named() -> None:
     with pytest.raises(ValueError, match=r"a word cannot have 0\.5 units on average"):
         MeanWordLength(0.5)
-    with pytest.raises(TypeError, match="threshold is 'otsu'; give a number, otsu, or MeanWordLength"):
+    with pytest.raises(
+        TypeError,
+        match=r"threshold is 'otsu'; give a number, or a function .* itself, not its name: otsu or MeanWordLength",
+    ):
         find_threshold("otsu", [])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="threshold=nan is no number; give one, otsu, or MeanWordLength"):
         find_threshold(float("nan"), [])

@@ -1,0 +1,54 @@
+"""Opening tokenizers and masked language models, with one sentence where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def open_tokenizer(source: str | Path, **hub: Any) -> Any:
+    """The tokenizer beside a model.
+
+    Args:
+        source: as ``find_model`` gives it.
+        **hub: for ``from_pretrained``.
+
+    Raises:
+        ValueError: there is none: of a model without its files, ``AutoTokenizer`` makes one that knows no word.
+
+    Example:
+        >>> from nlpkit.sources import find_model
+        >>> open_tokenizer(find_model("wobert-mini-zh")).tokenize("酒店很好")
+        ['酒店', '很', '好']
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:  # sentencepiece's has its "▁"
+        raise ValueError(f"{source} holds no tokenizer; save one there with tokenizer.save_pretrained(folder)")
+    return tokenizer
+
+
+def open_masked_lm(source: str | Path, **settings: Any) -> Any:
+    """What ``AutoModelForMaskedLM`` gives.
+
+    Args:
+        source: as ``find_model`` gives it.
+        **settings: for ``AutoModelForMaskedLM.from_pretrained``.
+
+    Raises:
+        ValueError: transformers has no masked language model of this kind.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForMaskedLM
+
+    try:
+        return AutoModelForMaskedLM.from_pretrained(source, **settings)
+    except ValueError:  # which lists all kinds that there are
+        hub = {name: value for name, value in settings.items() if name not in ("dtype", "output_loading_info")}
+        config = AutoConfig.from_pretrained(source, **hub)
+        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+            raise
+        (name, *_) = config.architectures or [type(config).__name__]
+    raise ValueError(
+        f"{source} holds a {name}, which fills no masks; a masked language model is needed, such as BERT or WoBERT"
+    )
