@@ -39,16 +39,29 @@ def open_masked_lm(source: str | Path, **settings: Any) -> Any:
     Raises:
         ValueError: transformers has no masked language model of this kind.
     """
-    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
-    try:
-        return AutoModelForMaskedLM.from_pretrained(source, **settings)
-    except ValueError:  # which lists all kinds that there are
-        hub = {name: value for name, value in settings.items() if name not in ("dtype", "output_loading_info")}
-        config = AutoConfig.from_pretrained(source, **hub)
-        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
-            raise
-        (name, *_) = config.architectures or [type(config).__name__]
+    of_model = ("dtype", "output_loading_info")
+    refuse_other_kinds(source, **{name: value for name, value in settings.items() if name not in of_model})
+    return AutoModelForMaskedLM.from_pretrained(source, **settings)
+
+
+def refuse_other_kinds(source: str | Path, **hub: Any) -> None:
+    """Refuse a model that is no masked language model, where transformers would list all kinds that there are.
+
+    Args:
+        source: as ``find_model`` gives it.
+        **hub: for ``from_pretrained``.
+
+    Raises:
+        ValueError: it is of another kind; the message says which.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(source, **hub)
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+        return
+    (name, *_) = config.architectures or [type(config).__name__]
     raise ValueError(
         f"{source} holds a {name}, which fills no masks; a masked language model is needed, such as BERT or WoBERT"
     )

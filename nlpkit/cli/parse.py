@@ -90,7 +90,7 @@ def parse(
         options["marks"] = marks or ("words" if faithful else "root")
     terms = Terms(punctuation, max_words, use_gold_root, faithful)
     if evaluate is not None:
-        refused = {"the texts": texts, "--file": file, "--text": text}
+        refused: dict[str, object] = {"the texts": texts, "--file": file, "--text": text}
         refused |= {"--format": write, "--html": html, "--gold": gold}
         check_evaluation(dependencies, decoder, terms, refused)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from transformers import AutoModel, AutoTokenizer, PrinterCallback, set_seed
+from transformers import AutoModel, PrinterCallback, set_seed
 
 from nlpkit.fewshot.grid.protocol import RunData, RunOutcome
 from nlpkit.fewshot.methods.prompt_settings import PromptSettings
@@ -36,6 +36,7 @@ from nlpkit.pet import (
     next_training_sets,
     soft_examples,
 )
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_model
 from nlpkit.training import fast_arithmetic
 
@@ -108,7 +109,7 @@ def p_tuning(run: RunData) -> RunOutcome:
     settings = PromptSettings.of(run)
     set_seed(run.seed)
     folder = find_model(settings.model)
-    model, tokenizer = load_masked_lm(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = load_masked_lm(folder), open_tokenizer(folder)
     ids = add_soft_tokens(model, tokenizer, settings.soft_pattern.count("{soft}"))
     classifier = PetClassifier(
         model, tokenizer, settings.soft_pattern, _verbalizer(settings), settings.max_length, soft_token_ids=ids
@@ -128,7 +129,7 @@ def lm_bff(run: RunData) -> RunOutcome:
     settings = PromptSettings.of(run)
     set_seed(run.seed)
     folder = find_model(settings.model)
-    tokenizer, verbalizer = AutoTokenizer.from_pretrained(folder), _verbalizer(settings)
+    tokenizer, verbalizer = open_tokenizer(folder), _verbalizer(settings)
     if verbalizer is None:
         raise ValueError(f"LM-BFF needs labels common to all examples; those of {run.task.name} bring candidates")
     classifier = DemonstratedClassifier(

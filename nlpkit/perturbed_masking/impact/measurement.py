@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -65,7 +64,7 @@ class Measure(_Measure):
 
     def __new__(cls, layer: int = -1, distance: Distance = "euclidean", merge: Merge = "vectors") -> Measure:
         """Refuse what no model can measure."""
-        if isinstance(layer, bool) or not isinstance(layer, Integral):
+        if isinstance(layer, bool | str | float | None):
             raise TypeError(f"layer={layer!r} is no number of a layer; give distances as Measure(distance=...)")
         if distance not in DISTANCES:
             raise ValueError(f"distance={distance!r} is unknown; use one of {', '.join(DISTANCES)}")

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.files import read_json
 from nlpkit.pet.clozes.cloze import warn_of_cuts
 from nlpkit.pet.head_check import lengths_for_padding, refuse_reading_padding
 from nlpkit.pet.saving import brings_its_head, load_in_fp32
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import padded_length
 from nlpkit.sources import find_file, find_model
 
@@ -36,7 +37,7 @@ def load_with_head(
     if brings_its_head(found, hub):
         model = load_in_fp32(AutoModelForSequenceClassification, found, hub)
         _refuse_another_order(found, model.config.id2label, config)
-        return model, AutoTokenizer.from_pretrained(found, **hub)
+        return model, open_tokenizer(found, **hub)
     file = find_file(found, "config.json", **hub)
     _refuse_another_order(found, {} if file is None else read_json(file).get("id2label") or {}, config)
     given = {"ignore_mismatched_sizes": True, "output_loading_info": True} | config
@@ -48,7 +49,7 @@ def load_with_head(
             f"{tuple(saved)} there, and would be {tuple(wanted)}; ask for what it was trained on, or give "
             "ignore_mismatched_sizes=True for a new head"
         )
-    return model, AutoTokenizer.from_pretrained(found, **hub)
+    return model, open_tokenizer(found, **hub)
 
 
 def _refuse_another_order(source: str, saved: Mapping[Any, str], config: Mapping[str, Any]) -> None:

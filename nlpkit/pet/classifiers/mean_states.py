@@ -8,12 +8,13 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.masked import masked_mean
 from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.encoding import encode_texts
 from nlpkit.pet.saving import load_in_fp32, split_settings
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
 
@@ -64,7 +65,7 @@ class MeanStates:
         _, hub, of_model = split_settings(settings)
         source = find_model(pretrained_model_name_or_path, **hub)
         model = load_in_fp32(AutoModel, source, hub, **of_model)
-        return cls(model, AutoTokenizer.from_pretrained(source, **hub), max_length)
+        return cls(model, open_tokenizer(source, **hub), max_length)
 
 
 def mean_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> MeanStates:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from nlpkit.losses.multi_label.zlpr import ZLPRLoss, zlpr, zlpr_probabilities
@@ -24,6 +24,7 @@ from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.saving import split_settings
 from nlpkit.pet.scoring import labels_from_words, one_per_label
 from nlpkit.pet.training.fitting import Fitting
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_model
 
 
@@ -292,4 +293,4 @@ class MultiLabelClassifier(TextClassifier):
             raise ValueError(f"{pretrained_model_name_or_path} holds no saved classifier; give {missing[0]}=...")
         source = find_model(pretrained_model_name_or_path, **hub)
         model = load_masked_lm(source, **hub, **of_model)
-        return cls.made_of(model, AutoTokenizer.from_pretrained(source, **hub), saved)
+        return cls.made_of(model, open_tokenizer(source, **hub), saved)

@@ -25,6 +25,7 @@ from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
 from nlpkit.pet.saving import brings_its_head, load_in_fp32, split_settings
 from nlpkit.pet.scoring import PADDING, labels_from_words, refuse_no_numbers, words_from_logits
 from nlpkit.pet.training.fitting import Fitting
+from nlpkit.pretrained import refuse_other_kinds
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
 
@@ -265,13 +266,14 @@ def load_masked_lm(pretrained_model_name_or_path: str | Path, **settings: Any) -
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: weights of the head are missing in the checkpoint.
+        ValueError: it is no masked LM, or weights of the head are missing in the checkpoint.
     """
     _, hub, of_model = split_settings(settings)
     source = find_model(pretrained_model_name_or_path, **hub)
     if brings_its_head(source, hub):
         opened: PreTrainedModel = load_in_fp32(AutoModelForMaskedLM, source, hub)
         return opened
+    refuse_other_kinds(source, **hub)
     model, report = load_in_fp32(AutoModelForMaskedLM, source, hub, output_loading_info=True, **of_model)
     missing = sorted(report["missing_keys"])
     if missing:

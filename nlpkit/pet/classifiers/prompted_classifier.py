@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from nlpkit.losses.standard import CrossEntropyLoss
@@ -20,6 +20,7 @@ from nlpkit.pet.clozes.verbalizer import Aggregate, Verbalizer
 from nlpkit.pet.output_layer_input import output_layer
 from nlpkit.pet.saving import split_settings
 from nlpkit.pet.training.fitting import Fitting
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_model
 
 
@@ -169,7 +170,7 @@ class PromptedClassifier(TextClassifier):
             )
         source = find_model(pretrained_model_name_or_path, **hub)
         model = cls.load_model(source, **hub, **of_model)
-        return cls.made_of(model, AutoTokenizer.from_pretrained(source, **hub), saved)
+        return cls.made_of(model, open_tokenizer(source, **hub), saved)
 
     @staticmethod
     @abstractmethod

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
 from nlpkit.checked_number import checked_number
 from nlpkit.files import WEIGHTS, whole_folder
 from nlpkit.modes import evaluating
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
 from nlpkit.tasks.entities.configuration import Head, Units
@@ -87,7 +88,7 @@ class EntityRecognizer:
         """
         place = find_model(source)
         where = {name: kwargs[name] for name in ("revision", "subfolder", "token", "cache_dir") if name in kwargs}
-        own = AutoTokenizer.from_pretrained(place, **where) if tokenizer is None else tokenizer
+        own = open_tokenizer(place, **where) if tokenizer is None else tokenizer
         model = EntityModel.from_pretrained(
             place, types=types, head=head, units=units, tokenizer=own, settings=settings, **kwargs
         )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
 from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json
 from nlpkit.modes import evaluating
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_file, find_model
 from nlpkit.tasks.linking.knowledge.descriptions import Descriptions
@@ -130,7 +131,7 @@ class EntityLinker(PriorLinker):
         if prior is None and counts is not None:
             prior = MentionPrior.read(counts)
         chosen = {**({} if kept is None else read_json(kept)), **(settings or {})}
-        own = AutoTokenizer.from_pretrained(place, **where) if tokenizer is None else tokenizer
+        own = open_tokenizer(place, **where) if tokenizer is None else tokenizer
         return cls(LinkingModel.from_pretrained(place, **kwargs), own, knowledge_base, prior, **chosen)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from nlpkit.pet import (
     DemonstratedClassifier,
@@ -109,6 +110,22 @@ def test_what_was_not_saved_by_a_classifier_is_refused(small_vocabulary: dict[st
     (tmp_path / "pet.json").write_text('{"kind": "MultiLabelClassifier", "pattern": "{text}{mask}"}')
     with pytest.raises(ValueError, match=r"pet\.json does not describe a saved classifier: words is missing"):
         MultiLabelClassifier.from_pretrained(tmp_path)
+
+
+def test_a_decoder_is_no_masked_lm(tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"holds a GPT2LMHeadModel, which fills no masks; a masked language model is"):
+        PetClassifier.from_pretrained(tmp_path, "{text}{mask}", {"good": "好", "bad": "差"})
+
+
+@pytest.mark.parametrize("kind", [PetClassifier, HeadClassifier])
+def test_a_folder_without_a_tokenizer_is_told(kind: Any, tmp_path: Path) -> None:
+    """``AutoTokenizer`` would make one of it that knows no word."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertForMaskedLM(BertConfig(vocab_size=9, **sizes)).save_pretrained(tmp_path)
+    settings = [["good", "bad"]] if kind is HeadClassifier else ["{text}{mask}", {"good": "好", "bad": "差"}]
+    with pytest.raises(ValueError, match=r"holds no tokenizer; save one there with tokenizer\.save_pretrained"):
+        kind.from_pretrained(tmp_path, *settings)
 
 
 @pytest.mark.parametrize("kind", ["words", "head", "choice", "demonstrated", "multi_label"])
