@@ -58,7 +58,10 @@ def refuse_other_kinds(source: str | Path, **hub: Any) -> None:
     """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig
 
-    config = AutoConfig.from_pretrained(source, **hub)
+    try:
+        config = AutoConfig.from_pretrained(source, **hub)
+    except (OSError, ValueError):  # an adapter, or nothing: what loads it says more
+        return
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
         return
     (name, *_) = config.architectures or [type(config).__name__]

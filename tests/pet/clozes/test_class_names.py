@@ -30,15 +30,18 @@ def test_names_are_the_labels(order: list[str], small_vocabulary: dict[str, int]
         found = one._labelled(data, None, "review", "stars")
         assert [example.label for example in found.examples] == SAID
         assert [example.label for example in one._labelled(TEXTS, data["stars"], None, None).examples] == SAID
-    assert made.score(data, text="review", label="stars") == made.score(TEXTS, SAID)
+    known, texts, said = data.select(range(7)), TEXTS[:7], SAID[:7]
+    assert made.score(known, text="review", label="stars") == made.score(texts, said)
+    with pytest.raises(ValueError, match="y contains no label for row 7"):
+        made.score(data, text="review", label="stars")
     made = made.float().set_params(fitting__max_steps=1)
-    answers = made.fit(data, text="review", label="stars", validation=data).predict(TEXTS)
-    assert answers == made.fit(TEXTS, SAID, validation=(TEXTS, SAID)).predict(TEXTS)
+    answers = made.fit(data, text="review", label="stars", validation=known).predict(TEXTS)
+    assert answers == made.fit(TEXTS, SAID, validation=(texts, said)).predict(TEXTS)
     assert set(answers) <= set(NAMES)
     arguments = PetTrainingArguments(str(tmp_path), max_steps=1, disable_tqdm=True)
     renamed = data.rename_columns({"review": "text", "stars": "label"})
-    trainer: Any = PetTrainer(LabelLoss(made), arguments, renamed, renamed)
-    assert [example.label for example in trainer.eval_dataset] == SAID
+    trainer: Any = PetTrainer(LabelLoss(made), arguments, renamed, renamed.select(range(7)))
+    assert [example.label for example in trainer.eval_dataset] == said
 
 
 def test_numbers_stay_where_they_are_the_labels(small_vocabulary: dict[str, int]) -> None:
