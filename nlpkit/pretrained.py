@@ -62,7 +62,8 @@ def refuse_other_kinds(source: str | Path, **hub: Any) -> None:
         config = AutoConfig.from_pretrained(source, **hub)
     except (OSError, ValueError):  # an adapter, or nothing: what loads it says more
         return
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+    brings_its_code = "AutoModelForMaskedLM" in (getattr(config, "auto_map", None) or {})
+    if brings_its_code or type(config) in MODEL_FOR_MASKED_LM_MAPPING:
         return
     (name, *_) = config.architectures or [type(config).__name__]
     raise ValueError(

@@ -28,7 +28,7 @@ def bf16_is_fast() -> bool:
         fast on an Intel processor; with neither torch emulates it, at less than a third of fp32's speed.
 
     Cost:
-        Measured once a process, in a twentieth of a second; no random numbers are drawn.
+        Measured once a process, in a tenth of a second; no random numbers are drawn.
 
     Example:
         >>> bf16_is_fast() in (True, False)

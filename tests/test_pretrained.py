@@ -1,0 +1,29 @@
+"""What is opened as a masked language model, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import BertConfig, GPT2Config, GPT2LMHeadModel
+
+from nlpkit.pretrained import open_masked_lm, refuse_other_kinds
+
+
+def test_a_decoder_is_refused_by_its_name(tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a GPT2LMHeadModel, which fills no masks"):
+        open_masked_lm(tmp_path)
+
+
+def test_a_masked_lm_and_one_that_brings_its_own_code_are_not(tmp_path: Path) -> None:
+    BertConfig().save_pretrained(tmp_path / "bert")
+    refuse_other_kinds(tmp_path / "bert")
+    GPT2Config(auto_map={"AutoModelForMaskedLM": "modeling.Own"}).save_pretrained(tmp_path / "own")
+    refuse_other_kinds(tmp_path / "own")
+
+
+def test_what_holds_no_configuration_is_left_to_what_loads_it(tmp_path: Path) -> None:
+    refuse_other_kinds(tmp_path)
+    with pytest.raises((OSError, ValueError), match="config"):
+        open_masked_lm(tmp_path)
