@@ -5,8 +5,8 @@
 
 Prints two tables and writes benchmarks/results/ladder_side_tuning.json: the cost of a step for each way of training
 (`nlpkit.probes.profile_tuning`), and the time of an epoch with taps kept on disk against epochs of the others. Times
-are medians over rounds in turns; only ratios mean anything. The committed figures are of ``--no-bf16 --rows 160
---budget 300`` and ``--bf16 --hidden 768 --rows 96 --rounds 3 --budget 600``.
+are medians over rounds in turns; only ratios mean anything. Committed are those of the
+defaults, of ``--no-bf16 --rows 160`` and of ``--bf16 --hidden 768 --rows 96 --rounds 3 --budget 600``.
 """
 
 from __future__ import annotations

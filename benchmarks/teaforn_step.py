@@ -6,7 +6,8 @@ A T5 of mT5-small's shape with the vocabulary of a pruned one, 32,598 rows, rand
 of 256 tokens, targets of 32, `TechniqueSeq2SeqTrainer` with fused AdamW, in the arithmetic that is fast here. Each
 round takes three steps of all ways, in another order, of which the first warms up. Ratios are of the fastest rounds,
 by the clock and by the processor's time, which other work on the machine changes less; operations are those of matrix
-products, forward and backward, which nothing changes. The committed figures are of ``--only levels --rows 4``. Saved
+products, forward and backward, which nothing changes. Those of ``--only levels --rows 4`` on
+a processor with AMX are committed as ``teaforn_step_amx.json``. Saved
 activations are what the loss keeps for its backward pass, weights and inputs left out
 (`nlpkit.probes.saved_activation_bytes`).
 """

@@ -4,8 +4,8 @@
 
 One process, one model, the same sources, in turns (A B A B ...); medians and ratios. Both ways write as many tokens
 as are asked for: the end is forbidden. That these are the same is seen in fp32, at the beginning. The shipped model
-reads random tokens of its vocabulary: what it writes is of no use here, and takes as long. The committed figures are
-of one thread (``OMP_NUM_THREADS=1 ... --no-bf16 --budget 1000``).
+reads random tokens of its vocabulary: what it writes is of no use here, and takes as long. Committed as
+``unilm_generation_fp32.json`` are those of one thread (``OMP_NUM_THREADS=1 ... --no-bf16 --budget 1000``).
 """
 
 from __future__ import annotations

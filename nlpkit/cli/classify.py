@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -189,7 +188,7 @@ def read_example(source: str, fields: Sequence[str]) -> dict[str, str]:
 
 
 def read_labels(options: list[str]) -> dict[str, list[str]]:
-    """Label words from ``name=word,word`` options; Chinese commas, ``，`` and ``、``, divide words, too.
+    """Label words from ``name=word,word`` options; commas of other scripts, ``，`` and ``、``, divide words, too.
 
     Raises:
         ValueError: an option is not of that form.
@@ -198,12 +197,14 @@ def read_labels(options: list[str]) -> dict[str, list[str]]:
         >>> read_labels(["good=满意,喜欢，开心", "bad=失望、难过"])
         {'good': ['满意', '喜欢', '开心'], 'bad': ['失望', '难过']}
     """
+    from nlpkit.pet.clozes.commas import split_at_commas
+
     words: dict[str, list[str]] = {}
     for option in options:
         name, equals, given = option.partition("=")
         if not (name and equals and given):
             raise ValueError(f"--label {option!r} must look like name=word or name=word,word")
-        found = [word.strip() for word in re.split("[,，、]", given)]
+        found = split_at_commas(given)
         if not all(found):
             raise ValueError(f"--label {option!r} holds an empty word; leave out the comma that has none beside it")
         words.setdefault(name, []).extend(found)

@@ -24,6 +24,17 @@ def test_bf16_is_fast_where_the_processor_has_units_for_it():
         assert not bf16_is_fast()
 
 
+@pytest.mark.parametrize(("bf16", "fp32", "expected"), [(1.0, 2.0, True), (2.0, 1.0, False), (0.9, 1.0, False)])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU decides")
+def test_without_units_of_its_own_the_shorter_time_decides(
+    bf16: float, fp32: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    times = {torch.bfloat16: bf16, torch.float32: fp32}
+    monkeypatch.setattr("nlpkit.training.precision._time_of_products", times.__getitem__)
+    assert bf16_is_fast.__wrapped__() is expected
+
+
 def test_the_choice_is_the_same_each_time():
     """A run that is gone on with must find the precision that it began with."""
     measure = bf16_is_fast.__wrapped__

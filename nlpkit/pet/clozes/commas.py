@@ -6,17 +6,17 @@ import unicodedata
 
 
 def split_at_commas(text: str) -> list[str]:
-    """The parts of a text between commas of any script, without spaces around them; empty ones are left out.
+    """The parts of a text between commas of any script, without spaces around them; empty ones, too.
 
     Args:
         text: in which ``,``, ``，``, ``、``, ``،`` and the like part one from the next.
 
     Example:
         >>> split_at_commas("房间，服务、早餐, 位置"), split_at_commas("")
-        (['房间', '服务', '早餐', '位置'], [])
+        (['房间', '服务', '早餐', '位置'], [''])
     """
     parts = "".join("," if _is_comma(character) else character for character in text).split(",")
-    return [part.strip() for part in parts if part.strip()]
+    return [part.strip() for part in parts]
 
 
 def _is_comma(character: str) -> bool:

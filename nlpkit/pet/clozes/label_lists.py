@@ -169,7 +169,7 @@ def _lists_given(labels: Iterable[Any], classes: Sequence[Label]) -> list[list[L
 
 def _listed(value: Any, names: Collection[str]) -> list[Label] | None:
     if isinstance(value, str):
-        return [value] if value in names else [*split_at_commas(value)]
+        return [value] if value in names else [name for name in split_at_commas(value) if name]
     if isinstance(value, Iterable):
         return [plain_value(label) for label in value]
     if plain_value(value) is None:

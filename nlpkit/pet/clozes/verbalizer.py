@@ -163,7 +163,7 @@ class Verbalizer:
         words = [word for own in self.words.values() for word in own]
         for word, tokenized in zip(words, found, strict=True):
             for part in word:
-                if len(parts := split_at_commas(part)) > 1:
+                if len(parts := [one for one in split_at_commas(part) if one]) > 1:
                     warnings.warn(
                         f"label word {part!r} holds a comma and is read as one word; give several as a list: {parts}",
                         stacklevel=3,
