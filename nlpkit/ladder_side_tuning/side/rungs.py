@@ -107,8 +107,10 @@ class Rung(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Put the side block into training or evaluation mode; the frozen block stays in evaluation mode."""
-        super().train(mode)
-        self.block.eval()
+        self.training = mode
+        # Each module once: a model is told its mode at every step.
+        for child in self.children():
+            child.train(mode and child is not self.block)
         return self
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:

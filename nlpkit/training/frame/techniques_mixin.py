@@ -146,8 +146,9 @@ class TechniquesMixin(OptimizerMixin):
         inputs = self._prepare_inputs(inputs)
         self._running = model
         run: Callable[[Batch], Tensor] = partial(self._plain_step, model)
-        model.train()
         active = self._active()
+        if active:  # their own passes may come before the Trainer's step, which says so itself
+            model.train()
         with ExitStack() as entered:
             for technique in active:
                 entered.enter_context(technique.training())
