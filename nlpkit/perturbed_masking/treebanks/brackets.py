@@ -7,12 +7,12 @@ scores assume (traces, function tags, unary chains) would be ours all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from nlpkit.perturbed_masking.treebanks.lines import Source, TreebankLines
-from nlpkit.perturbed_masking.treebanks.sentences import MARKS
+from nlpkit.perturbed_masking.treebanks.sentences import MARKS, is_punctuation
 from nlpkit.perturbed_masking.trees.penn_words import from_penn
 from nlpkit.perturbed_masking.trees.tree import Tree
 
@@ -62,7 +62,8 @@ def read_brackets(
 
     Args:
         source: a path (``.gz`` and ``.xz`` are opened), or lines.
-        drop_tags: parts of speech to leave out, e.g. ``PUNCTUATION_TAGS``.
+        drop_tags: parts of speech to leave out, e.g. ``PUNCTUATION_TAGS``, with which punctuation goes that other tag
+            sets have other tags for.
         plain_words: read ``-LRB-``, ``-RRB-`` and ``␣`` as the round brackets and the blank that they stand for, as
             ``Tree.brackets`` writes them.
 
@@ -117,14 +118,14 @@ def read_brackets(
 
 
 def _close(
-    bracket: _Bracket, lines: TreebankLines, words: list[str], tags: list[str], dropped: Collection[str]
+    bracket: _Bracket, lines: TreebankLines, words: list[str], tags: list[str], dropped: Set[str]
 ) -> Tree | None:
     """The tree of a bracket whose inner ones are closed; ``None`` where no word is left of it."""
     label, children = bracket.label, bracket.children
     if bracket.word is not None:
         if bracket.inner:
             _refuse_mixture(bracket.word, lines)
-        if label in dropped:
+        if label in dropped or (dropped >= MARKS and is_punctuation(bracket.word, label)):
             return None
         words.append(bracket.word)
         tags.append(label)

@@ -14,6 +14,32 @@ from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
 MARKS = frozenset(
     (", . : `` '' \" ( ) -LRB- -RRB- -LSB- -RSB- -LCB- -RCB- PU PUNCT PUNC PONCT $. $, $( $[ NFP w wp").split()
 )
+#: Parts of speech of words, even of such as look like marks (``POS`` of ``'``, ``SYM`` of ``-``): those of Universal
+#: Dependencies, of the Penn Treebank and of the Chinese one, whose ``SP`` is Korean's comma.
+_WORDS = frozenset(
+    (
+        "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN SCONJ SYM VERB X "
+        "AFX CC CD DT EX FW GW IN JJ JJR JJS LS MD NN NNS NNP NNPS PDT POS PRP PRP$ RB RBR RBS RP TO UH VB VBD VBG "
+        "VBN VBP VBZ WDT WP WP$ WRB ADD XX "
+        "AD AS BA CS DEC DEG DER DEV ETC IJ LB LC M MSP NR NT OD ON P PN SB VA VC VE VV"
+    ).split()
+)
+
+
+def is_punctuation(form: str, tag: str) -> bool:
+    """Whether a word is punctuation: by its tag where the tag is known, otherwise by how it is written.
+
+    Treebanks have dozens of tag sets (``Fc``, ``SF``, ``Z:``, ``PUN``), and one's comma is another's numeral.
+
+    Args:
+        form: the word.
+        tag: its part of speech.
+
+    Example:
+        >>> is_punctuation("，", "PU"), is_punctuation(",", "Fc"), is_punctuation("-", "SYM"), is_punctuation("5", "Z")
+        (True, True, False, False)
+    """
+    return tag in MARKS or (tag not in _WORDS and is_mark(form))
 
 
 @dataclass(frozen=True)
@@ -48,9 +74,9 @@ class Word:
 
     @property
     def is_punctuation(self) -> bool:
-        """Whether the part of speech, universal where there is one, is a mark; without any, whether the form is."""
+        """Whether it is by its part of speech, universal where there is one; without any, by how it is written."""
         tag = next((tag for tag in (self.upos, self.xpos) if tag != "_"), None)
-        return is_mark(self.form) if tag is None else tag in MARKS
+        return is_mark(self.form) if tag is None else is_punctuation(self.form, tag)
 
 
 @dataclass(frozen=True)

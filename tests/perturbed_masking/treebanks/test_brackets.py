@@ -9,6 +9,7 @@ from nltk import Tree as NltkTree
 
 from nlpkit.perturbed_masking.treebanks.brackets import PUNCTUATION_TAGS, read_brackets
 from nlpkit.perturbed_masking.treebanks.lines import TreebankError
+from nlpkit.perturbed_masking.treebanks.sentences import Word
 from nlpkit.perturbed_masking.trees.constituents import random_branching, right_branching
 
 TREE = """\
@@ -91,6 +92,18 @@ def test_punctuation_is_known_by_the_tags_of_many_treebanks(tags: str, kept: lis
     line = " ".join(f"({tag} {word})" for tag, word in zip(tags.split(), "abc", strict=True))
     (sentence,) = read_brackets([f"(S {line})"], drop_tags=PUNCTUATION_TAGS)
     assert list(sentence.words) == kept
+
+
+@pytest.mark.parametrize(
+    "tag", ["SF", "Fc", "Z", "Z:-------------", "PUN", "pun", "HYPH", "interp", "SP", "FS", "補助記号"]
+)
+def test_punctuation_under_the_tags_of_other_treebanks_is_known_by_how_it_is_written(tag: str) -> None:
+    tree = f"(S ({tag} -) (CC &) (SYM -) (POS ') ({tag} 5) ({tag} %) ({tag} a) ({tag} …))"
+    (sentence,) = read_brackets([tree], drop_tags=PUNCTUATION_TAGS)
+    assert sentence.words == ("&", "-", "'", "5", "%", "a")
+    assert len(next(read_brackets([tree], drop_tags=["SYM"])).words) == 7
+    assert [Word(form, xpos=tag).is_punctuation for form in "-5%a…"] == [True, False, False, False, True]
+    assert not Word("-", upos="SYM", xpos=tag).is_punctuation
 
 
 def test_several_trees_a_line_brackets_as_words_and_trees_of_traces_alone() -> None:
