@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME, logging
 
 from nlpkit.files import whole_folder, write_json, write_text
 from nlpkit.ladder_side_tuning.configuration import LADDER_TYPE, refuse_folder_of_model
@@ -25,12 +25,15 @@ from nlpkit.version import __version__
 HEAD_SETTINGS = ("id2label", "label2id", "problem_type")
 CARD = "README.md"
 
+logger = logging.get_logger(__name__)
+
 
 def save_ladder(ladder: Ladder, folder: str | PathLike[str], state_dict: Mapping[str, Tensor] | None = None) -> None:
     """Write a ladder without the backbone: ``adapter_config.json``, ``adapter_model.safetensors`` and a model card.
 
     Embeddings that were resized after the model was loaded are no part of what it was loaded from, so their new rows
-    are written, too. A card that is there already stays.
+    are written, too. A card that is there already stays. Beside a model that was loaded from nowhere, a warning says
+    once that the folder alone cannot be opened.
 
     Args:
         ladder: a model with a ladder.
@@ -49,6 +52,12 @@ def save_ladder(ladder: Ladder, folder: str | PathLike[str], state_dict: Mapping
     missing = sorted(own.keys() - state.keys())
     if missing:
         raise ValueError(f"state_dict lacks {missing[0]!r} of the ladder; give the weights of the whole model")
+    if not ladder.config.name_or_path:
+        logger.warning_once(
+            "the model beside this ladder was loaded from nowhere, and a ladder's folder holds none of its weights: "
+            "before you build a ladder, save the model and load it from its folder, or keep it to give it back "
+            "(LadderModel.from_pretrained(backbone, folder))"
+        )
     rows = new_rows(ladder, state_dict)
     settings: dict[str, Any] = {
         "peft_type": LADDER_TYPE,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -180,6 +181,19 @@ def test_another_process_finds_the_backbone_by_itself(tmp_path: Path) -> None:
 def test_a_ladder_of_a_backbone_from_nowhere_asks_for_it(saved: tuple[Any, Path]) -> None:
     with pytest.raises(ValueError, match="backbone was not loaded from anywhere; give the backbone"):
         LadderModel.from_pretrained(saved[1])
+
+
+def test_who_saves_a_ladder_beside_a_model_from_nowhere_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_model("bert-sequence").save_pretrained(tmp_path / "model")
+    kept = type(small_model("bert-sequence")).from_pretrained(tmp_path / "model")
+    logging.Logger.warning_once.cache_clear()
+    trained(kept).save_pretrained(tmp_path / "ladder")
+    assert "loaded from nowhere" not in caplog.text
+    for place in ("first", "second"):
+        trained(small_model("bert-sequence")).save_pretrained(tmp_path / place)
+    assert caplog.text.count("loaded from nowhere") == 1
 
 
 @pytest.fixture
