@@ -17,7 +17,7 @@ from nlpkit.ladder_side_tuning.taps.padding import with_padding
 from nlpkit.ladder_side_tuning.taps.shard import DTYPES, Shard
 
 MANIFEST = "tap_cache.json"
-FORMAT = 4
+FORMAT = 5
 #: What a manifest says besides its format.
 FACTS = ("fingerprints", "layers", "widths", "dtype")
 
@@ -77,10 +77,11 @@ class TapCache:
         kept = self.manifest["fingerprints"]
         for stack, digests in tap_fingerprints(ladder).items():
             for layer, found in digests.items():
-                if found != kept[stack][str(layer)]:
+                before = kept.get(stack, {}).get(str(layer), "of none")
+                if found != before:
                     raise ValueError(
                         f"the cache in {self.folder} is stale: it was made with other backbone weights or settings "
-                        f"(fingerprint {kept[stack][str(layer)][:8]} of layer {layer}, the ladder's is {found[:8]}); "
+                        f"(fingerprint {before[:8]} of layer {layer}, the ladder's is {found[:8]}); "
                         "cache the taps again elsewhere"
                     )
 

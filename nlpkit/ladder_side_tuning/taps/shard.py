@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -66,8 +67,23 @@ def write_shard(path: Path, rows: Sequence[tuple[bytes, Mapping[str, Tensor]]], 
             rounded = [quantise(part) for part in taps]
             taps, tensors[f"{stack}:scales"] = [part for part, _ in rounded], [scales for _, scales in rounded]
         tensors[f"{stack}:taps"] = [part.to(DTYPES[dtype]) for part in taps]
+        parts = zip(*(tensors[name] for name in _named(stack, tensors)), strict=True)
+        tensors[f"{stack}:sums"] = [torch.tensor([_sum(part) for part in parts])]
     with whole_file(path) as draft, draft.open("wb") as file:
         _write_tensors(file, tensors)
+
+
+def _named(stack: str, names: Iterable[str]) -> list[str]:
+    """What a stack's taps consist of."""
+    return [name for name in (f"{stack}:taps", f"{stack}:scales") if name in names]
+
+
+def _sum(tensors: Sequence[Tensor]) -> int:
+    """The checksum of a row."""
+    found = 0
+    for tensor in tensors:
+        found = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy().data, found)
+    return found
 
 
 def _write_tensors(file: BinaryIO, tensors: Mapping[str, Sequence[Tensor]]) -> None:
@@ -112,13 +128,15 @@ class Shard:
             self._file = safe_open(path, framework="pt")
             self._names = set(self._file.keys())
             self.keys = [bytes(key) for key in self._file.get_tensor("keys").numpy()]
+            self._sums = {stack: self._file.get_tensor(f"{stack}:sums").tolist() for stack in stacks}
             self._offsets = {stack: self._file.get_tensor(f"{stack}:offsets").tolist() for stack in stacks}
             for stack, offsets in self._offsets.items():
                 (end, *_) = self._file.get_slice(f"{stack}:taps").get_shape()
                 if len(offsets) != len(self.keys) + 1 or offsets != sorted(offsets) or offsets[-1] != end:
                     raise ValueError(f"its rows of {stack!r} do not add up")
         except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{path} is cut off or damaged ({error}); delete it and cache its taps again") from error
+            raise ValueError(_damaged(path, error)) from error
+        self._path, self._checked = path, set[tuple[str, int]]()
 
     def read(self, stack: str, row: int) -> Tensor:
         """The taps of a row.
@@ -129,10 +147,18 @@ class Shard:
 
         Returns:
             Shape ``(length, layers, width)``; fp32 if they were kept in 8 bits.
+
+        Raises:
+            ValueError: they are not what was written; each row is looked at when it is first read.
         """
         start, end = self._offsets[stack][row : row + 2]
-        taps: Tensor = self._file.get_slice(f"{stack}:taps")[start:end]
-        if f"{stack}:scales" not in self._names:
-            return taps
-        scales: Tensor = self._file.get_slice(f"{stack}:scales")[start:end]
-        return taps.float() * scales[..., None]
+        parts: list[Tensor] = [self._file.get_slice(name)[start:end] for name in _named(stack, self._names)]
+        if (stack, row) not in self._checked:
+            if _sum(parts) != self._sums[stack][row]:
+                raise ValueError(_damaged(self._path, f"row {row} is not what was written"))
+            self._checked.add((stack, row))
+        return parts[0] if len(parts) == 1 else parts[0].float() * parts[1][..., None]
+
+
+def _damaged(path: Path, what: object) -> str:
+    return f"{path} is cut off or damaged ({what}); delete it and cache its taps again"

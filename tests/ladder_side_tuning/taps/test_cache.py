@@ -302,7 +302,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"taps-00000\.safetensors is cut off or damaged .*; delete it and cache"):
         TapCache(tmp_path)
     (tmp_path / "tap_cache.json").write_text(json.dumps({"format": 99}), "utf-8")
-    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 4"):
+    with pytest.raises(ValueError, match="is of format 99, this nlpkit reads 5"):
         TapCache(tmp_path)
     with pytest.raises(ValueError, match="dtype='fp8' is unknown; use 'float64', 'float32', 'bfloat16', 'int8'"):
         ladder_for("bert-sequence").cache_taps([], tmp_path, collate, dtype="fp8")
@@ -314,7 +314,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
         ("{", r"tap_cache\.json is damaged or cut off"),
         ("", r"tap_cache\.json is damaged or cut off"),
         ("[1]", r"tap_cache\.json must hold a JSON object"),
-        ('{"format": 4}', r"tap_cache\.json is damaged: it lacks 'fingerprints'"),
+        ('{"format": 5}', r"tap_cache\.json is damaged: it lacks 'fingerprints'"),
     ],
 )
 def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
@@ -326,6 +326,39 @@ def test_a_broken_manifest_is_named_when_it_is_read_and_when_rows_are_added(
     with pytest.raises(ValueError, match=message):
         TapCache(tmp_path)
     with pytest.raises(ValueError, match=r"tap_cache\.json|fingerprints was None"):
+        ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_taps_that_are_not_what_was_written_are_refused(dtype: str, tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    cache = ladder.cache_taps(rows, tmp_path, collate, dtype=dtype, show_progress=False)
+    ladder.use_tap_cache(cache)
+    whole = ladder(**collate(rows)).logits
+    (shard,) = tmp_path.glob("taps-*.safetensors")
+    content = bytearray(shard.read_bytes())
+    for place in (-300, len(content) // 2, -1200) if dtype == "int8" else (len(content) // 2,):
+        broken = bytearray(content)
+        broken[place] ^= 1
+        shard.write_bytes(broken)
+        ladder.use_tap_cache(TapCache(tmp_path))
+        with pytest.raises(ValueError, match=r"damaged \(row \d is not what was written\); delete it and cache"):
+            ladder(**collate(rows))
+    shard.write_bytes(content)
+    ladder.use_tap_cache(TapCache(tmp_path))
+    assert torch.equal(ladder(**collate(rows)).logits, whole)
+
+
+def test_taps_whose_manifest_is_gone_or_knows_no_fingerprint_are_refused(tmp_path: Path) -> None:
+    ladder, rows = ladder_for("bert-sequence"), some_rows("bert-sequence")
+    ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
+    manifest = tmp_path / "tap_cache.json"
+    known = json.loads(manifest.read_text("utf-8"))
+    manifest.write_text(json.dumps(known | {"fingerprints": {}}), "utf-8")
+    with pytest.raises(ValueError, match="is stale: it was made with other backbone weights or settings"):
+        ladder.use_tap_cache(TapCache(tmp_path))
+    manifest.unlink()
+    with pytest.raises(ValueError, match=r"holds results, and tap_cache\.json, which tells .* is gone: put it back"):
         ladder.cache_taps(rows, tmp_path, collate, show_progress=False)
 
 
@@ -466,7 +499,7 @@ def test_the_estimate_is_what_the_files_take(dtype: str, tmp_path: Path) -> None
     tokens = [sum(len(row[name]) for row in rows) for name in ("input_ids", "labels")]
     expected = estimate_tap_bytes(ladder, tokens, dtype)
     found = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
-    assert expected < found < expected + 40 * (16 + 16) + 1024
+    assert expected < found < expected + 40 * (16 + 32) + 1024
 
 
 @given(seed=st.integers(0, 99), scale=st.sampled_from([1e-6, 1.0, 1e4]))
