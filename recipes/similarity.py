@@ -100,9 +100,8 @@ def main(argv: list[str]) -> dict[str, Any]:
     output = Path(settings.output_dir)
     models, sets = named(settings.models), named(settings.sets)
     with only_writer(output):
-        settle_facts(
-            output / "run.json", asdict(settings) | {"models": "", "sets": "", "output_dir": "", "batch_size": 0}
-        )
+        facts = asdict(settings) | {"models": "", "sets": "", "output_dir": "", "batch_size": 0}
+        settle_facts(output / "run.json", facts, begins=not any(output.glob("results/*.json")))
         results: dict[str, Any] = {}
         for name, file in sets.items():
             pairs = read_pairs(file)[: settings.max_pairs]

@@ -65,11 +65,12 @@ def main(argv: list[str]) -> dict[str, Any]:
 
 def compare(settings: LinksArguments, output: Path) -> dict[str, Any]:
     """Choose a source on dev's texts, and score all of them on every set."""
-    settle_facts(output / "run.json", asdict(settings) | {"output_dir": ""})
+    kept = output / "in_the_corpus.json"
+    settle_facts(output / "run.json", asdict(settings) | {"output_dir": ""}, begins=not kept.exists())
     files = {name: Path(path) for name, _, path in (one.partition("=") for one in settings.dev_files)}
     dev = list(files)
     files |= {name: Path(path) for name, _, path in (one.partition("=") for one in settings.test_files)}
-    sets, sizes = read_sets(files, settings, output / "in_the_corpus.json")
+    sets, sizes = read_sets(files, settings, kept)
     measured = {name: measure(gold, name, settings, output) for name, gold in sets.items()}
     lengths = {
         source: pm.description_length(

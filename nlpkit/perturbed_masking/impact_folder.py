@@ -79,7 +79,7 @@ class ImpactFolder:
             raise ValueError(f"sentences_per_file={sentences_per_file} must be 1 or more")
         writes = masking.processes.is_main
         with only_writer(self.path) if writes else nullcontext():
-            begins = not self._finished()
+            begins = not any(self.path.glob("*.safetensors"))
             if writes or not begins:
                 chosen = [settled(measure, masking.encoder) for measure in measures or [masking.measure]]
                 facts = {
@@ -94,6 +94,8 @@ class ImpactFolder:
                 }
                 settle_facts(self.path / _SETTINGS, facts, begins=begins)
             start, missing = self._skip_finished(_batches(sentences, sentences_per_file), masking.units)
+            if writes:
+                self._forget_from(start)
             measured = 0
             impacts = masking.iter_measures(chain.from_iterable(missing), measures, reach=reach)
             for number, batch in enumerate(_batches(impacts, sentences_per_file), start):
@@ -122,6 +124,12 @@ class ImpactFolder:
         while self._file(len(files)).is_file():
             files.append(self._file(len(files)))
         return files
+
+    def _forget_from(self, number: int) -> None:
+        """Remove files behind one that was missing: they are measured again, and may be of other sentences."""
+        for file in self.path.glob("*.safetensors"):
+            if file.stem.isdecimal() and int(file.stem) >= number:
+                file.unlink()
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:06d}.safetensors"

@@ -103,6 +103,18 @@ def test_a_broken_file_is_named_and_written_again_once_it_is_deleted(tmp_path: P
     assert [matrices.shape[1] for matrices in folder] == [len(matrix) for matrix in masking().impact(SENTENCES)]
 
 
+def test_files_behind_a_missing_one_are_of_its_settings_and_sentences(tmp_path: Path) -> None:
+    folder = ImpactFolder(tmp_path)
+    folder.fill(masking(measure=Measure(1)), SENTENCES, sentences_per_file=2)
+    (tmp_path / "000000.safetensors").unlink()
+    with pytest.raises(ValueError, match="holds results made with other settings: measures was"):
+        folder.fill(masking(measure=Measure(2)), SENTENCES, sentences_per_file=2)
+    assert folder.fill(masking(measure=Measure(1)), SENTENCES[2:4], sentences_per_file=2) == 2
+    assert len(list(folder)) == 2
+    for one, other in zip(folder, masking(measure=Measure(1)).impact(SENTENCES[2:4]), strict=True):
+        np.testing.assert_allclose(one[0], other, rtol=1e-6, atol=1e-8)
+
+
 def test_one_process_fills_a_folder_at_a_time(tmp_path: Path) -> None:
     folder = ImpactFolder(tmp_path)
     with only_writer(tmp_path), pytest.raises(BlockingIOError, match=f"is writing to {tmp_path}"):
