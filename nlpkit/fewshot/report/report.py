@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,9 +15,9 @@ from nlpkit.fewshot.methods.by_name import WITHOUT_MODEL
 from nlpkit.fewshot.report.plots import plot_scores
 from nlpkit.fewshot.report.tables import TITLES, comparison_table, cost_table, score_table
 from nlpkit.fewshot.tasks.folders import TaskFolder, check_splits
-from nlpkit.fewshot.tasks.leaks import leak_table, overlaps_of_splits
+from nlpkit.fewshot.tasks.leaks import Overlap, leak_table, overlaps_of_splits
 from nlpkit.fewshot.tasks.published import PublishedRow
-from nlpkit.files import write_text
+from nlpkit.files import only_writer, read_json, write_json, write_text
 
 
 def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, output: str | Path) -> str:
@@ -24,24 +26,50 @@ def leak_report(folders: Sequence[TaskFolder], splits: Sequence[int] | None, out
     Args:
         folders: the tasks.
         splits: numbers of splits, by default all of each task.
-        output: folder to write to.
+        output: folder to write to. Of earlier calls ``leaks.json`` keeps what was found in other tasks and splits, and
+            the page tells of it, too.
 
     Returns:
-        The text of the page, to be shown before anything is trained.
+        What was found in these tasks and splits, to be shown before anything is trained.
 
     Raises:
+        BlockingIOError: another process is writing to the folder.
         ValueError: a task lacks one of the splits, or a file is broken.
     """
     for folder in folders:
         check_splits(folder, splits or ())
-    bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
-    overlaps = {folder.task.name: overlaps_of_splits(folder, splits or folder.splits()) for folder in bar}
+    with only_writer(output):
+        bar = tqdm(folders, desc="looking for duplicates", unit="task", leave=False)
+        found = {folder.task.name: _leaks(folder, splits or folder.splits()) for folder in bar}
+        path = Path(output) / "leaks.json"
+        known: dict[str, Any] = read_json(path) if path.is_file() else {}
+        for task, leaks in found.items():
+            of_splits = known.get(task, {}).get("splits", {}) | leaks["splits"]
+            known[task] = leaks | {"splits": dict(sorted(of_splits.items(), key=lambda item: int(item[0])))}
+        write_json(path, known)
+        _write(_leak_page(known), output, "leaks.md")
+    return _leak_page(found)
+
+
+def _leaks(folder: TaskFolder, splits: Sequence[int]) -> dict[str, Any]:
+    """What a task's parts share, as JSON values."""
+    overlaps = overlaps_of_splits(folder, splits)
+    return {
+        "splits": {str(split): [asdict(one) for one in found] for split, found in overlaps.items()},
+        "absent": [part for part in ("test", "unlabelled") if not _has(folder, part)],
+    }
+
+
+def _leak_page(leaks: Mapping[str, Any]) -> str:
+    overlaps = {
+        task: {int(split): [Overlap(**one) for one in found] for split, found in of_task["splits"].items()}
+        for task, of_task in leaks.items()
+    }
     text = "## Duplicates\n\n" + leak_table(overlaps)
     for part in ("test", "unlabelled"):
-        names = [folder.task.name for folder in folders if not _has(folder, part)]
+        names = [task for task, of_task in leaks.items() if part in of_task["absent"]]
         if names:
             text += f"\nAbsent {part}: {', '.join(names)}.\n"
-    _write(text, output, "leaks.md")
     return text
 
 

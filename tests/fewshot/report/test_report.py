@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from nlpkit.fewshot.grid.protocol import RunData, RunOutcome, run_grid
 from nlpkit.fewshot.methods.baselines import majority
 from nlpkit.fewshot.report.report import leak_report, write_report
+from nlpkit.files import only_writer
 from tests.fewshot.written_folders import write_hotels, write_lines
 
 
@@ -55,3 +57,17 @@ def test_leaks_and_absent_parts_are_told(tmp_path: Path) -> None:
     write_lines(tmp_path / "hotels" / "dev_0.json.xz", [{"review": "train0 第0条", "label": "good"}])
     assert "| hotels | dev | train | 1 | 1 | 1 | 0 |" in leak_report([folder], [0], tmp_path / "out")
     assert "| hotels | dev | train |" in (tmp_path / "out" / "leaks.md").read_text("utf-8")
+
+
+def test_leaks_of_other_tasks_and_splits_stay_on_the_page(tmp_path: Path) -> None:
+    one = write_hotels(tmp_path / "hotels")
+    other = replace(one, task=replace(one.task, name="inns"))
+    write_lines(tmp_path / "hotels" / "dev_0.json.xz", [{"review": "train0 第0条", "label": "good"}])
+    leak_report([one], [0, 1], tmp_path / "out")
+    leak_report([one], [1], tmp_path / "out")
+    shown = leak_report([other], [0], tmp_path / "out")
+    page = (tmp_path / "out" / "leaks.md").read_text("utf-8")
+    assert "hotels" not in shown and "| hotels | dev | train | 1 " in page and "inns" in page
+    with only_writer(tmp_path / "out"), pytest.raises(BlockingIOError, match="is writing to"):
+        leak_report([one], [0], tmp_path / "out")
+    assert (tmp_path / "out" / "leaks.md").read_text("utf-8") == page
