@@ -14,8 +14,10 @@ from filelock import FileLock, Timeout
 
 from nlpkit.drafts import home_of_drafts, in_a_draft, new_draft, publish
 
-#: For ``replacing``: weights in every form that ``from_pretrained`` looks for.
+#: Weights of a whole model, in every form that ``from_pretrained`` looks for.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
+#: For ``replacing``: what is saved of a model, or of an adapter or a ladder, which are looked for first.
+SAVED_MODEL = (*WEIGHTS, "config.json", "adapter_config.json", "adapter_model*")
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
     Args:
         destination: folder to write to; made if it does not exist.
         replacing: patterns of names at the top of ``destination`` that do not stay, even if the block writes no file
-            of that name: the shards of older weights, for example (``WEIGHTS``).
+            of that name: the shards of older weights, for example (``SAVED_MODEL``).
 
     Yields:
         The folder to write into, on the same file system.

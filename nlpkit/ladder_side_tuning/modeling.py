@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
+from nlpkit.files import SAVED_MODEL, whole_folder
 from nlpkit.ladder_side_tuning.assembly import build_ladder, unpickle_ladder
 from nlpkit.ladder_side_tuning.blocks.block_family import BlockFamily
 from nlpkit.ladder_side_tuning.blocks.dense_weights import count_parameters, is_quantised
@@ -176,7 +177,7 @@ class LadderModel(Ladder):
 
         Args:
             save_directory: folder, made if it does not exist. The ladder is ``adapter_config.json``,
-                ``adapter_model.safetensors`` and a model card.
+                ``adapter_model.safetensors`` and a model card. In place of a whole model's older weights and adapters.
             is_main_process: whether this process writes the folder.
             state_dict: weights to save in place of the model's own.
             push_to_hub: upload the folder, too, to the repository ``repo_id`` or one of the folder's name.
@@ -196,7 +197,9 @@ class LadderModel(Ladder):
         if not self.has_side_network() and not in_parts if whole is None else whole:
             plain = plain_model(self)
             state = None if state_dict is None else plain_state(self, state_dict)
-            plain.save_pretrained(save_directory, state_dict=state, push_to_hub=push_to_hub, **kwargs)
+            named = {"repo_id": Path(save_directory).name} if push_to_hub else {}  # the draft has another name
+            with whole_folder(Path(save_directory), replacing=SAVED_MODEL) as draft:
+                plain.save_pretrained(draft, state_dict=state, push_to_hub=push_to_hub, **named | kwargs)
             return
         save_ladder(self, save_directory, state_dict)
         if push_to_hub:

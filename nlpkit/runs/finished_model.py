@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
-from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json, write_text
+from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json, write_text
 from nlpkit.version import __version__
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def save_finished_model(
 
     kind = getattr(torch, dtype)
     gathered = None if state_dict is None else {name: tensor.to(kind) for name, tensor in state_dict.items()}
-    with whole_folder(folder, replacing=WEIGHTS) as draft:
+    with whole_folder(folder, replacing=SAVED_MODEL) as draft:
         model.to(kind).save_pretrained(draft, state_dict=gathered)
         write_json(draft / "config.json", read_json(draft / "config.json") | {"dtype": "float32"})
         tokenizer.save_pretrained(draft)

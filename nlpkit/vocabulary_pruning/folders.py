@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json
 from nlpkit.scale import Engine
 from nlpkit.sentencepiece_file import read_sentencepiece, sentencepiece_of
 from nlpkit.sources import find_folder
@@ -88,7 +88,7 @@ def prune_folder(
         tokenizer = AutoTokenizer.from_pretrained(folder)
     planned = plan(tokenizer, [config.to_dict(), *files.values()], rows, selection)
     proto = sentencepiece_of(folder)
-    with whole_folder(destination, replacing=WEIGHTS) as draft:
+    with whole_folder(destination, replacing=SAVED_MODEL) as draft:
         sizes = write_with_rows(folder, draft, tables, torch.tensor(planned.ids.kept), rows)
         report = planned.report(sizes.parameters, sizes.size, None)
         for name, settings in files.items():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from nlpkit.files import WEIGHTS, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, whole_folder, write_json
 from nlpkit.scale import Engine
 from nlpkit.sentencepiece_file import read_sentencepiece
 from nlpkit.vocabulary_pruning.expansion import expand_vocabulary
@@ -41,7 +41,7 @@ class PrunedVocabulary:
         Args:
             folder: what Auto classes load then; other files in it stay.
         """
-        with whole_folder(folder, replacing=WEIGHTS) as draft:
+        with whole_folder(folder, replacing=SAVED_MODEL) as draft:
             self.model.save_pretrained(draft)
             save_beside(draft, self.tokenizer, self.id_map, self.report, self.sentencepiece)
 

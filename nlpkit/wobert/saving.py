@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlpkit.files import WEIGHTS, whole_folder
+from nlpkit.files import SAVED_MODEL, whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as _Model
@@ -26,8 +26,8 @@ class SavedWhole(_Model):
         """Save weights and configuration, as every model of transformers does.
 
         Args:
-            save_directory: folder, made if it does not exist. Older weights in it go, shards and other formats
-                included; other files stay.
+            save_directory: folder, made if it does not exist. Older weights in it go, shards, other formats
+                and adapters included; other files stay.
             is_main_process: whether this process writes the folder.
             **kwargs: as for ``PreTrainedModel.save_pretrained``; with ``push_to_hub=True`` the repository is named
                 after ``save_directory`` where no ``repo_id`` is given.
@@ -42,5 +42,5 @@ class SavedWhole(_Model):
             kwargs.setdefault("repo_id", Path(save_directory).name)
         # An adapter is saved beside the weights that it belongs to, and a variant beside the others.
         beside = getattr(self, "_hf_peft_config_loaded", False) or kwargs.get("variant") is not None
-        with whole_folder(Path(save_directory), replacing=() if beside else WEIGHTS) as draft:
+        with whole_folder(Path(save_directory), replacing=() if beside else SAVED_MODEL) as draft:
             super().save_pretrained(draft, **kwargs)

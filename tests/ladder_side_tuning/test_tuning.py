@@ -215,6 +215,17 @@ def test_whole_models_and_trained_parts_come_back(tmp_path: Path) -> None:
     assert torch.equal(loaded(**collate(rows())).logits, both(**collate(rows())).logits)
 
 
+def test_a_whole_model_takes_the_place_of_the_ladder_in_its_folder(tmp_path: Path) -> None:
+    small_model("bert-sequence").save_pretrained(tmp_path / "base")
+    base = BertForSequenceClassification.from_pretrained(tmp_path / "base")
+    tuned = tune_from(base, 2).train()
+    tuned.save_pretrained(tmp_path / "tuned", whole=False)
+    train(tuned, [collate(rows())])
+    tuned.save_pretrained(tmp_path / "tuned")
+    found = AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned")
+    assert torch.equal(found.eval()(**collate(rows())).logits, tuned.eval()(**collate(rows())).logits)
+
+
 @pytest.mark.parametrize("family", ["T5", "GPT-2", "DeBERTa-v2"])
 def test_whole_models_of_every_shape_are_plain(family: str, tmp_path: Path) -> None:
     tuned = tune_from(make(family, "texts"), 1)

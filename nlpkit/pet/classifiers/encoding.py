@@ -12,7 +12,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from nlpkit.files import read_json
 from nlpkit.pet.clozes.cloze import warn_of_cuts
 from nlpkit.pet.head_check import lengths_for_padding, refuse_reading_padding
-from nlpkit.pet.saving import brings_its_head, load_in_fp32
+from nlpkit.pet.lost_weights import refuse_missing_weights
+from nlpkit.pet.saving import SETTINGS_FILE, brings_its_head, load_in_fp32
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import padded_length
 from nlpkit.sources import find_file, find_model
@@ -31,7 +32,8 @@ def load_with_head(
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: its weights are damaged, it has a head of other outputs, or of the same in another order.
+        ValueError: its weights are damaged, or lacking where a classifier was saved; or it has a head of other
+            outputs, or of the same in another order.
     """
     found = find_model(source, **hub)
     if brings_its_head(found, hub):
@@ -49,6 +51,8 @@ def load_with_head(
             f"{tuple(saved)} there, and would be {tuple(wanted)}; ask for what it was trained on, or give "
             "ignore_mismatched_sizes=True for a new head"
         )
+    if find_file(found, SETTINGS_FILE, **hub) is not None:
+        refuse_missing_weights(found, report["missing_keys"])
     return model, open_tokenizer(found, **hub)
 
 

@@ -14,12 +14,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import PushToHubMixin
 
-from nlpkit.files import WEIGHTS, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, whole_folder, write_json
 from nlpkit.pet.classifiers.estimator import Estimator, labels_as_given
 from nlpkit.pet.clozes.calibration_examples import calibration_examples
 from nlpkit.pet.clozes.columns import Columns
 from nlpkit.pet.clozes.examples import Example, LabelledExamples, Sources, as_examples
 from nlpkit.pet.clozes.known_labels import warn_of_training_labels
+from nlpkit.pet.lost_weights import save_all_weights
 from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
 from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
@@ -185,8 +186,7 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             ValueError: no texts, examples that bring candidates of their own, or an unknown mean.
 
         Warns:
-            UserWarning: fewer than 64 texts of the task. On one text alone, that text gets every label alike; on few,
-                results depend on which they are (docs/pet.md has figures).
+            UserWarning: fewer than 64 texts of the task; results depend on which they are (docs/pet.md has figures).
         """
         if not self.labels:
             raise ValueError("a prior over labels needs common labels; these examples bring candidates of their own")
@@ -227,9 +227,10 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
 
         Raises:
             TypeError: an argument of a subclass cannot be saved.
+            ValueError: an adapter would be saved without a new head.
         """
-        with whole_folder(save_directory, replacing=WEIGHTS) as draft:
-            self.model.save_pretrained(draft, max_shard_size=max_shard_size)
+        with whole_folder(save_directory, replacing=SAVED_MODEL) as draft:
+            save_all_weights(self.model, draft, max_shard_size)
             self.tokenizer.save_pretrained(draft)
             self._save_more(draft)
             settings = self.settings()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlpkit.files import WEIGHTS, whole_folder
+from nlpkit.files import SAVED_MODEL, whole_folder
 from nlpkit.pet import HeadClassifier
 from nlpkit.pet.saving import HUB
 from nlpkit.tasks.classification.known_answers import Numbers
@@ -100,7 +100,7 @@ class CalibratedClassifier:
         Args:
             folder: made if it does not exist.
         """
-        with whole_folder(folder, replacing=WEIGHTS) as draft:
+        with whole_folder(folder, replacing=SAVED_MODEL) as draft:
             self.head.save_pretrained(draft)
             self.scaling.save_pretrained(draft)
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
 from nlpkit.checked_number import checked_number
-from nlpkit.files import WEIGHTS, whole_folder
+from nlpkit.files import SAVED_MODEL, whole_folder
 from nlpkit.modes import evaluating
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
@@ -100,7 +100,7 @@ class EntityRecognizer:
         Args:
             folder: made if it does not exist.
         """
-        with whole_folder(Path(folder), replacing=WEIGHTS) as draft:
+        with whole_folder(Path(folder), replacing=SAVED_MODEL) as draft:
             self.model.save_pretrained(draft)
             self.tokenizer.save_pretrained(draft)
 

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
-from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json
 from nlpkit.modes import evaluating
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
@@ -140,7 +140,7 @@ class EntityLinker(PriorLinker):
         Args:
             folder: made if it does not exist.
         """
-        with whole_folder(Path(folder), replacing=WEIGHTS) as draft:
+        with whole_folder(Path(folder), replacing=SAVED_MODEL) as draft:
             self.model.save_pretrained(draft)
             self.tokenizer.save_pretrained(draft)
             self.knowledge_base.save(draft / _ENTITIES)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from nlpkit.files import WEIGHTS, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, whole_folder, write_json
 from nlpkit.vocabulary_pruning.grafting.spellings import stand_ins
 from nlpkit.vocabulary_pruning.models.configs import named_ids, set_new_ids, settings_of_model
 from nlpkit.vocabulary_pruning.models.refusals import refuse_model, refuse_sizes
@@ -58,7 +58,7 @@ class GraftedVocabulary:
 
     def save(self, folder: str | Path) -> None:
         """Write the model and its new tokenizer, and ``grafting.json``, all of them or nothing."""
-        with whole_folder(folder, replacing=WEIGHTS) as draft:
+        with whole_folder(folder, replacing=SAVED_MODEL) as draft:
             self.model.save_pretrained(draft)
             self.tokenizer.save_pretrained(draft)
             write_json(draft / "grafting.json", asdict(self.report))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, RoFormerConfig, RoFormerForMaskedLM, RoFormerModel
 
-from nlpkit.files import WEIGHTS, read_json, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json
 from nlpkit.wobert.configuration import WoBertConfig
 from nlpkit.wobert.conversion.checkpoint_names import Architecture
 from nlpkit.wobert.conversion.checkpoint_source import CheckpointSource, open_checkpoint
@@ -115,7 +115,7 @@ def convert_checkpoint(
         tensors=records,
         notes=_notes(checkpoint, model, prefix),
     )
-    with whole_folder(destination, replacing=WEIGHTS) as draft:
+    with whole_folder(destination, replacing=SAVED_MODEL) as draft:
         model.save_pretrained(draft)
         # from_pretrained loads what is declared, and training in float16 diverges, whatever the weights are stored in.
         write_json(draft / "config.json", read_json(draft / "config.json") | {"dtype": "float32"})
