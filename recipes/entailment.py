@@ -28,10 +28,11 @@ from transformers import (
     set_seed,
 )
 
-from nlpkit.files import WEIGHTS, whole_folder, write_json
+from nlpkit.files import SAVED_MODEL, whole_folder, write_json
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     last_complete_checkpoint,
     parse_recipe_arguments,
     run_recipe,
@@ -91,13 +92,13 @@ def main(argv: list[str]) -> dict[str, float]:
         train_dataset=read_pairs(settings.train_file, tokenizer, settings),
         eval_dataset=read_pairs(settings.dev_file, tokenizer, settings),
         compute_metrics=scores,
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     train_from_last_checkpoint(trainer)
     found = trainer.evaluate()
     results = {name: found[f"eval_{name}"] for name in ("accuracy", "always_one_answer", "loss")}
     if args.process_index == 0:
-        with whole_folder(output / "model", replacing=WEIGHTS) as draft:
+        with whole_folder(output / "model", replacing=SAVED_MODEL) as draft:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             write_json(draft / "results.json", results)

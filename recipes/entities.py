@@ -35,6 +35,7 @@ from nlpkit.labels import Span, find_inexpressible_spans, without_overlaps
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     method_table,
     parse_recipe_arguments,
     plot_methods,
@@ -214,7 +215,7 @@ def train(
         args=replace(args, seed=seed, output_dir=str(output)),
         data_collator=recognizer.collator(nested=settings.nested),  # type: ignore[arg-type]
         train_dataset=training_rows(parts["train"], recognizer),
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     if settings.head_learning_rate is not None:
         give_head_its_own_rate(recognizer.model, trainer.create_optimizer(), settings.head_learning_rate)

@@ -18,6 +18,7 @@ score against training time, and the frontier.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -61,6 +62,7 @@ from nlpkit.probes import saved_activation_bytes
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     method_table,
     parse_recipe_arguments,
     plot_methods,
@@ -76,7 +78,7 @@ Row = dict[str, Any]
 SCORED = ("dev", "test")
 TASKS = ("classification", "tagging", "seq2seq")
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
-FROM_LAYER = re.compile(r"(tune|both)-(\d+)(\+cache)?")
+FROM_LAYER = re.compile(r"(tune|both)-(0|[1-9]\d*)(\+cache)?")
 RATE = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
@@ -142,8 +144,17 @@ def main(argv: list[str]) -> list[Row]:
         name, at, rate = given.partition("@")
         if name not in METHODS and not FROM_LAYER.fullmatch(name):
             raise ValueError(f"unknown method {name!r}; use {', '.join(METHODS)}, tune-LAYER, both-LAYER")
-        if at and not RATE.fullmatch(rate):
+        if at and not (RATE.fullmatch(rate) and 0 < float(rate) < math.inf):
             raise ValueError(f"{given}: what stands behind @ is a learning rate, e.g. {name}@1e-4; got {rate!r}")
+    for name, given in (("methods", settings.methods), ("seeds", settings.seeds)):
+        if len(set(given)) < len(given):
+            raise ValueError(f"{name} names one twice: {given}; a run counts once")
+    if min(settings.seeds, default=0) < 0:
+        raise ValueError(f"seeds must be 0 or more; got {settings.seeds}")
+    for name in ("max_train_rows", "max_dev_rows"):
+        limit = getattr(settings, name)
+        if limit is not None and limit < 1:
+            raise ValueError(f"{name}={limit} must be 1 or more; leave it out for all rows")
     own_rates = (
         settings.full_head_learning_rate,
         settings.lora_head_learning_rate,
@@ -196,7 +207,7 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
         train_dataset=task.parts["train"],
         eval_dataset=task.parts["dev"],
         preprocess_logits_for_metrics=task.reduce_logits,
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     kept_bytes = None
     if trainer.is_fsdp_enabled:  # measured now, since later the parameters are shards
@@ -367,6 +378,13 @@ class Task:
         self.names, self.numbers = list(names), {name: number for number, name in enumerate(names)}
         self.labels = {"label2id": self.numbers, "id2label": dict(enumerate(names))}
 
+    def number_of(self, label: str) -> int:
+        """The number of a label, which the training rows must have."""
+        if label not in self.numbers:
+            known = ", ".join(self.names)
+            raise ValueError(f"no training row has the label {label!r} of another part; they have {known}")
+        return self.numbers[label]
+
 
 class Classification(Task):
     """Texts, or pairs of texts, with a class each; scored by accuracy."""
@@ -377,12 +395,12 @@ class Classification(Task):
         """Keep the best class only, so that the scores of a whole part fit in memory."""
         self.name_labels(sorted({str(row["label"]) for row in self.raw["train"]}))
         self.collate = DataCollatorWithPadding(self.tokenizer)
-        self.reduce_logits = lambda logits, labels: logits.argmax(dim=-1)
+        self.reduce_logits = lambda logits, labels: refuse_nan(logits).argmax(dim=-1)
 
     def encode(self, row: Row) -> Row:
         """Tokenize a text or a pair."""
         encoded = self.tokens(*(row[name] for name in ("text", "text_pair") if name in row))
-        return {**encoded, "labels": self.numbers[str(row["label"])]} if "label" in row else encoded
+        return {**encoded, "labels": self.number_of(str(row["label"]))} if "label" in row else encoded
 
     def make_model(self) -> Any:
         """A classifier of texts."""
@@ -403,7 +421,7 @@ class Tagging(Task):
         types = sorted({span[2] for row in self.raw["train"] for span in row["spans"]})
         self.name_labels(["O", *[f"{prefix}-{name}" for name in types for prefix in "BI"]])
         self.collate = DataCollatorForTokenClassification(self.tokenizer)
-        self.reduce_logits = lambda logits, labels: decode_bio(logits, labels != -100, self.names)
+        self.reduce_logits = lambda logits, labels: decode_bio(refuse_nan(logits), labels != -100, self.names)
 
     def encode(self, row: Row) -> Row:
         """Tokenize a text, and give each token the label of its characters."""
@@ -412,7 +430,7 @@ class Tagging(Task):
         if "spans" not in row:
             return encoded
         labels, _ = align_labels(gold_labels(row), offsets)
-        return {**encoded, "labels": [-100 if label is None else self.numbers[label] for label in labels]}
+        return {**encoded, "labels": [-100 if label is None else self.number_of(label) for label in labels]}
 
     def make_model(self) -> Any:
         """A classifier of tokens."""
@@ -481,6 +499,13 @@ def rouge_l(found: str, wanted: str) -> float:
     return 2 * lengths[-1] / max(1, len(found) + len(wanted))
 
 
+def refuse_nan(logits: torch.Tensor) -> torch.Tensor:
+    """The logits, unless a model that has diverged has made them: of nothing but NaN, the first class is the best."""
+    if logits.isnan().any():
+        raise ValueError("the model answers NaN, so training has diverged: try a lower learning rate")
+    return logits
+
+
 def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, list[Row]]:
     """Read the files, and check every row."""
     wanted = {
@@ -499,9 +524,12 @@ def read_parts(settings: LadderArguments, columns: Sequence[str]) -> dict[str, l
         if not records:
             raise ValueError(f"{file} holds no rows")
         for number, row in records:
-            missing = [column for column in columns if column not in row]
+            missing = [column for column in columns if row.get(column) is None]
             if missing:
                 raise ValueError(f"{file}, line {number} has no {missing[0]!r}; {settings.task} needs {columns}")
+            texts = [name for name in ("text", "text_pair", "target") if not isinstance(row.get(name, ""), str)]
+            if texts:
+                raise ValueError(f"{file}, line {number}: {texts[0]!r} must be a text; it is {row[texts[0]]!r}")
         parts[name] = [row for _, row in records]
         if name in SCORED:  # batches of similar lengths need little padding
             parts[name].sort(key=lambda row: len(row["text"]) + len(row.get("text_pair", "")))

@@ -33,6 +33,7 @@ from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     parse_recipe_arguments,
     run_recipe,
     settle_facts,
@@ -217,7 +218,7 @@ def train(
         args=replace(args, seed=seed, output_dir=str(output)),
         data_collator=linker.collator(),
         train_dataset=Dataset.from_list([{**row, "length": len(row["text"])} for row in rows]),
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     if settings.head_learning_rate is not None:
         give_head_its_own_rate(linker.model, trainer.create_optimizer(), settings.head_learning_rate)

@@ -44,6 +44,7 @@ from nlpkit.pet import HeadClassifier
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     arm_table,
     effects,
     parse_recipe_arguments,
@@ -266,7 +267,7 @@ def train(
         args=replace(args, seed=seed, output_dir=str(folder)),
         data_collator=DataCollatorWithPadding(data.tokenizer),
         train_dataset=data.train,
-        callbacks=[MetricsLog(folder / "metrics.jsonl")],
+        callbacks=[MetricsLog(folder / "metrics.jsonl"), RefuseDivergence()],
         loss=arm.loss,
         techniques=[LayerRates(1.0, settings.head_learning_rate)],
     )

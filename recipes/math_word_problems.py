@@ -35,10 +35,11 @@ from transformers import (
 )
 
 from nlpkit import TechniqueSeq2SeqTrainer
-from nlpkit.files import WEIGHTS, only_writer, read_json, whole_folder, write_json, write_text
+from nlpkit.files import SAVED_MODEL, only_writer, read_json, whole_folder, write_json, write_text
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     method_table,
     parse_recipe_arguments,
     run_recipe,
@@ -238,7 +239,7 @@ def train(
         "train_seconds": trained.seconds,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
-    with whole_folder(output / "model", replacing=WEIGHTS) as draft:
+    with whole_folder(output / "model", replacing=SAVED_MODEL) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         write_json(draft / "training.json", facts)
@@ -258,7 +259,7 @@ def make_trainer(
         model=model,
         args=replace(args, seed=seed, output_dir=str(output), generation_max_length=settings.max_target_length),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
         **datasets,
     )
 

@@ -56,6 +56,7 @@ from nlpkit.losses import CrossEntropyLoss
 from nlpkit.mt5 import SummaryCorpus, new_mt5, train_vocabulary
 from nlpkit.runs import (
     MetricsLog,
+    RefuseDivergence,
     last_complete_checkpoint,
     markdown_table,
     model_card,
@@ -247,7 +248,7 @@ def run(settings: Mt5Arguments, args: Mt5TrainingArguments, output: Path) -> dic
         train_dataset=training,
         eval_dataset=held_out,
         processing_class=tokenizer,
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
         loss=CrossEntropyLoss(),
         domain_names=[domain for objective in objectives for domain in objective.domains],
     )

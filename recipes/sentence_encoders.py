@@ -21,11 +21,12 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 from transformers import TrainingArguments, set_seed
 
-from nlpkit.files import WEIGHTS, only_writer, read_json, whole_folder, write_json, write_text
+from nlpkit.files import SAVED_MODEL, only_writer, read_json, whole_folder, write_json, write_text
 from nlpkit.losses import FlatNCELoss, InfoNCELoss
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     method_table,
     parse_recipe_arguments,
     run_recipe,
@@ -161,7 +162,7 @@ def train(
         SentenceTransformerTrainingArguments(**known, prompts=settings.prompt),
         train_dataset=rows,
         loss=loss,
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     trained = train_from_last_checkpoint(trainer)
     facts = {
@@ -171,7 +172,7 @@ def train(
         "train_seconds": trained.seconds,
         "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
     }
-    with whole_folder(output / "model", replacing=WEIGHTS) as draft:
+    with whole_folder(output / "model", replacing=SAVED_MODEL) as draft:
         encoder.save_pretrained(str(draft))
         write_json(draft / "training.json", facts)
 

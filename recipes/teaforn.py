@@ -37,6 +37,7 @@ from nlpkit.files import only_writer, read_json, write_json, write_text
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     arm_table,
     effects,
     parse_recipe_arguments,
@@ -287,7 +288,7 @@ def run(
         args=replace(args, seed=seed, output_dir=str(output), max_steps=steps),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         train_dataset=encoded["train"],
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
         techniques=arm.techniques(0.0 if arm.strength is None else arm.strength),
     )
     with fast_attention(model):

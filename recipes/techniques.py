@@ -56,6 +56,7 @@ from nlpkit.losses import (
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     arm_table,
     effects,
     parse_recipe_arguments,
@@ -400,7 +401,7 @@ def run(
         ),
         data_collator=task.collate,
         train_dataset=task.parts["train"],
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
         loss=arm.loss,
         techniques=[*own, *arm.techniques],
     )

@@ -29,6 +29,7 @@ from nlpkit.losses import ChunkedCrossEntropyLoss
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
+    RefuseDivergence,
     arm_table,
     parse_recipe_arguments,
     run_recipe,
@@ -177,7 +178,7 @@ def run_once(
         eval_dataset=parts["dev"],
         processing_class=tokenizer,
         loss=ChunkedCrossEntropyLoss(model, shift=True),
-        callbacks=[MetricsLog(output / "metrics.jsonl")],
+        callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
     )
     trainer.title_settings = settings
     with fast_attention(model):

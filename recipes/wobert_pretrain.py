@@ -36,6 +36,7 @@ from nlpkit.data import (
 )
 from nlpkit.runs import (
     MetricsLog,
+    RefuseDivergence,
     last_complete_checkpoint,
     markdown_table,
     model_card,
@@ -149,7 +150,7 @@ def main(argv: list[str]) -> dict[str, float]:
         train_dataset=training,
         eval_dataset=held_out,
         processing_class=tokenizer,
-        callbacks=[MetricsLog(Path(args.output_dir) / "metrics.jsonl")],
+        callbacks=[MetricsLog(Path(args.output_dir) / "metrics.jsonl"), RefuseDivergence()],
         domain_names=corpus.domains,
     )
     checkpoint = last_complete_checkpoint(args.output_dir)

@@ -6,6 +6,7 @@ from .checkpoints import last_complete_checkpoint as last_complete_checkpoint
 from .checkpoints import remove_checkpoints as remove_checkpoints
 from .checkpoints import rows_per_step as rows_per_step
 from .checkpoints import training_facts as training_facts
+from .divergence import RefuseDivergence as RefuseDivergence
 from .facts import settle_facts as settle_facts
 from .finished_model import markdown_table as markdown_table
 from .finished_model import model_card as model_card

@@ -257,6 +257,49 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
             main(options({**found, "task": "seq2seq", **setting}))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": ["full@1e999"]}, "what stands behind @ is a learning rate"),
+        ({"methods": ["head", "head"]}, r"methods names one twice: \['head', 'head'\]; a run counts once"),
+        ({"seeds": [0, 1, 0]}, r"seeds names one twice: \[0, 1, 0\]"),
+        ({"seeds": [-1]}, r"seeds must be 0 or more; got \[-1\]"),
+        ({"methods": ["tune-01"]}, "unknown method 'tune-01'"),
+        ({"max_train_rows": -16}, "max_train_rows=-16 must be 1 or more; leave it out for all rows"),
+    ],
+)
+def test_settings_that_would_count_wrong_are_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        main(options({**write(tmp_path, "classification"), **changed}))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "小王来了", "label": None}, "line 1 has no 'label'"),
+        ({"text": None, "label": "good"}, "line 1 has no 'text'"),
+        ({"text": 5, "label": "good"}, "line 1: 'text' must be a text; it is 5"),
+        ({"text": "小王", "text_pair": 5, "label": "good"}, "line 1: 'text_pair' must be a text; it is 5"),
+        (
+            {"text": "小王", "label": "fine"},
+            "no training row has the label 'fine' of another part",
+        ),
+    ],
+)
+def test_odd_rows_are_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:
+    found = write(tmp_path, "classification")
+    (tmp_path / "odd.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    with pytest.raises(ValueError, match=message):
+        main(options({**found, "dev_file": str(tmp_path / "odd.jsonl")}))
+
+
+@pytest.mark.parametrize("task", ["classification", "tagging"])
+def test_a_run_that_diverges_gets_no_score(task: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="training has diverged"):
+        main(options({**write(tmp_path, task), "task": task, "methods": ["full@1e30"]}))
+    assert not list(tmp_path.rglob("result.json"))
+
+
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
     assert rouge_l("abc", "abc") == 1
     assert rouge_l("a b c", "xbxc") == pytest.approx(2 * 2 / 7)
