@@ -34,10 +34,10 @@ def save_all_weights(model: Any, folder: Path, max_shard_size: int | str) -> Non
     plain = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
     if not base or not isinstance(plain, PreTrainedModel) or not hasattr(model, "peft_config"):
         return  # a ladder, or an adapter of a model from nowhere, which is refused where it is opened
-    settings = copy.deepcopy(plain.config)
-    _, report = type(plain).from_pretrained(
-        base, config=settings, ignore_mismatched_sizes=True, output_loading_info=True
-    )
+    # Its annotation does not know that with output_loading_info it gives two.
+    kind: Any = type(plain)
+    asked = {"config": copy.deepcopy(plain.config), "ignore_mismatched_sizes": True}
+    _, report = kind.from_pretrained(base, **asked, output_loading_info=True)
     with safe_open(weights, "pt") as file:
         kept = list(file.keys())
     new = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
