@@ -37,7 +37,10 @@ def save_all_weights(model: Any, folder: Path, max_shard_size: int | str) -> Non
     # Its annotation does not know that with output_loading_info it gives two.
     kind: Any = type(plain)
     asked = {"config": copy.deepcopy(plain.config), "ignore_mismatched_sizes": True}
-    _, report = kind.from_pretrained(base, **asked, output_loading_info=True)
+    try:
+        _, report = kind.from_pretrained(base, **asked, output_loading_info=True)
+    except OSError:
+        return  # gone, or not to be reached now; what was trained is saved
     with safe_open(weights, "pt") as file:
         kept = list(file.keys())
     new = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
