@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.checked_number import checked_number
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.pet.clozes.examples import Example, label_name
 from nlpkit.pet.training.label_loss import refuse_no_weights
 from nlpkit.pet.training.objective import Objective
 from nlpkit.pet.training.trainer import PetTrainer, PetTrainingArguments
@@ -75,7 +75,7 @@ class Fitting:
         """
         weights = self.class_weight
         if isinstance(weights, Mapping):
-            weights = {str(label): float(weight) for label, weight in weights.items()}
+            weights = {label_name(label): float(weight) for label, weight in weights.items()}
         own = vars(self) | {"class_weight": weights}
         del own["output_dir"]
         return {name: value.item() if isinstance(value, np.generic) else value for name, value in own.items()}
