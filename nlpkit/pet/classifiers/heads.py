@@ -37,8 +37,9 @@ class HeadClassifier(TextClassifier):
 
     Raises:
         TypeError: the labels are no list.
-        ValueError: labels and outputs differ in number, a label stands twice or is missing, more than two fields are
-            named, the length is more than there is room for, or the model reads padding.
+        ValueError: there are no labels, labels and outputs differ in number, a label stands twice or is missing, more
+            than two fields are named, the length is more than there is room for, the model reads padding, or its
+            config does not say with what its decoder begins.
 
     Example:
         >>> from nlpkit.pet import Fitting
@@ -173,7 +174,9 @@ class HeadClassifier(TextClassifier):
 def _listed(labels: Sequence[Label]) -> list[Label]:
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise TypeError(f"labels={labels!r} must be a list of all labels there are, e.g. labels=['good', 'bad']")
-    return list(labels)
+    if not (listed := list(labels)):
+        raise ValueError(f"labels={labels!r} must name all labels there are, e.g. labels=['good', 'bad']")
+    return listed
 
 
 def _names(labels: Iterable[Label]) -> list[str]:
