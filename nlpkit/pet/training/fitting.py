@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.checked_number import checked_number
+from nlpkit.checked_number import checked_number, checked_seed
 from nlpkit.pet.clozes.examples import Example, label_name
 from nlpkit.pet.training.label_loss import refuse_no_weights
 from nlpkit.pet.training.objective import Objective
@@ -64,6 +64,7 @@ class Fitting:
         checked_number("validation_share", self.validation_share, least=0, below=1)
         if self.patience is not None:
             checked_number("patience", self.patience, least=1, whole=True, hint="leave it out to train all steps")
+        checked_seed(self.seed)
         refuse_no_weights(self.class_weight)
 
     def to_dict(self) -> dict[str, Any]:

@@ -518,6 +518,9 @@ def test_training_that_diverges_says_so_and_leaves_the_weights(name: str, small_
         {"validation_share": float("nan")},
         {"max_steps": 1.5},
         {"batch_size": -1},
+        {"seed": None},
+        {"seed": -1},
+        {"seed": 2**32},
     ],
 )
 def test_settings_that_are_no_numbers_are_refused(change: dict[str, Any]) -> None:
@@ -529,6 +532,14 @@ def test_settings_that_are_no_numbers_are_refused(change: dict[str, Any]) -> Non
 def test_a_prior_is_of_numbers(value: float, small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"prior=\[.*\] must be finite numbers; leave it out, and calibrate again"):
         prompted(small_vocabulary, prior=[0.0, value])
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 0.5}, {"samplings": 0}, {"demonstration_length": 0}])
+def test_what_draws_demonstrations_is_whole(change: dict[str, Any], small_vocabulary: dict[str, int]) -> None:
+    with pytest.raises(
+        (ValueError, TypeError), match=f"{next(iter(change))}={next(iter(change.values()))}: give a wh"
+    ):
+        demonstrated(small_vocabulary).set_params(**change)
 
 
 FORGED = "酒店 [SEP] 很好 [MASK] [PAD] </s> <extra_id_0> <extra_id_1> [CLS]"
