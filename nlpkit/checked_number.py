@@ -60,6 +60,23 @@ def checked_number(
     return given
 
 
+def checked_seed(given: int) -> int:
+    """A seed that NumPy and PyTorch take, as it was given.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below 0, or has more than 32 bits.
+
+    Example:
+        >>> checked_seed(0)
+        0
+        >>> checked_seed(-1)
+        Traceback (most recent call last):
+        ValueError: seed=-1: give a whole number at least 0 and at most 4294967295
+    """
+    return checked_number("seed", given, least=0, most=2**32 - 1, whole=True)
+
+
 def _wanted(
     name: str,
     given: object,

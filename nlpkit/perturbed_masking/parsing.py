@@ -73,7 +73,7 @@ class Parsing:
             For each sentence the head of each unit, 1-based, 0 for the root.
 
         Raises:
-            ValueError: the decoder is unknown; and as ``impact``.
+            ValueError: the decoder is unknown, or a function's answer is no tree; and as ``impact``.
         """
         decode = choose_decoder("dependencies", decoder)
         return [
@@ -100,7 +100,8 @@ class Parsing:
             A binary tree for each sentence, over its units.
 
         Raises:
-            ValueError: the decoder is unknown, or a sentence has no units; and as ``impact``.
+            ValueError: the decoder is unknown, a function's answer is no tree of the units, or a sentence has none;
+                and as ``impact``.
         """
         if decoder == DISTORTION:
             distortions = _none_empty(self.iter_distortions(sentences))

@@ -104,7 +104,7 @@ class Ensemble(Estimator):
         if len({member.labels for member in members}) != 1:
             raise ValueError(f"members must have the same labels; got {[member.labels for member in members]}")
         checked_fitting(fitting)
-        _checked_weights(weights, len(members))
+        own_weights = None if weights is None else _checked_weights(weights, len(members))
         for kind in {type(member) for member in members}:
             if own := [
                 name for name in ("predict_proba", "predict") if getattr(kind, name) is not getattr(Estimator, name)
@@ -114,7 +114,7 @@ class Ensemble(Estimator):
                     "scores() gives; write the change there",
                     stacklevel=2,
                 )
-        self.members, self.weights = list(members), weights
+        self.members, self.weights = list(members), own_weights  # plain numbers, which can be saved
         self._fitting = fitting
         self._classes = members[0]._classes
 
@@ -211,7 +211,7 @@ class Ensemble(Estimator):
             settings = {
                 "kind": "Ensemble",
                 "members": [type(member).__name__ for member in self.members],
-                "weights": None if self.weights is None else list(self.weights),
+                "weights": self.weights,
                 "classes": list(self._classes),
                 "fitting": None if self._fitting is None else self._fitting.to_dict(),
             }

@@ -144,5 +144,19 @@ def refuse_reading_padding(
         )
 
 
+def refuse_no_start_of_decoder(model: PreTrainedModel) -> None:
+    """Refuse a model with a decoder whose config does not say with which token that begins.
+
+    Raises:
+        ValueError: it does not.
+    """
+    config = model.config
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        raise ValueError(
+            f"the config of {type(model).__name__} has no decoder_start_token_id, with which its decoder begins; set "
+            "the one that it was trained with, decoder_start_token_id=0 for a T5"
+        )
+
+
 def _same(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= _UNCHANGED * one.abs().max())

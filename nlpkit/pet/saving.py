@@ -222,7 +222,13 @@ _FITS = {
     "max_length": lambda value: _are(int, [value]) and value > 0,
     "prior": lambda value: value is None or _are((int, float), value),
     "soft_token_ids": lambda value: _are(int, value),
-    "classes": lambda value: isinstance(value, list) and all(isinstance(one, (str, int)) for one in value),
+    "classes": lambda value: (
+        isinstance(value, list)
+        and all(
+            isinstance(one, (str, int, float)) and one == one
+            for one in value  # NaN is not itself
+        )
+    ),
     "labels": lambda value: _are(str, value),
     "fields": lambda value: _are(str, value),
     "premise": lambda value: isinstance(value, str),

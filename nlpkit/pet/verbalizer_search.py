@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.checked_number import checked_number
 from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
 from nlpkit.pet.clozes.examples import Sources, label_number
-from nlpkit.pet.clozes.known_labels import warn_of_unlabelled
+from nlpkit.pet.clozes.known_labels import refuse_no_labels, warn_of_unlabelled
 from nlpkit.pet.clozes.label_tokens import token_texts, tokenize_word
 from nlpkit.pet.clozes.pattern import Pattern
 
@@ -74,7 +75,9 @@ def search_verbalizer(
         as the token that was found.
 
     Raises:
-        ValueError: the pattern has several slots, a label has no examples, or the vocabulary has too few words.
+        TypeError: ``words_per_label`` or ``most_frequent`` is no whole number.
+        ValueError: one of these is below 1, the pattern has several slots, examples bring candidates of their own,
+            there are no labels, one has no examples, or the vocabulary has too few words that are best for it.
 
     Note:
         One forward pass over the examples, in evaluation mode.
@@ -83,8 +86,14 @@ def search_verbalizer(
         raise ValueError(
             f"the search fills one slot; pattern {classifier.pattern.template!r} has {classifier.pattern.slots}"
         )
+    if not classifier.labels:
+        raise ValueError("the search needs common labels; these examples bring candidates of their own")
+    checked_number("words_per_label", words_per_label, least=1, whole=True)
+    checked_number("most_frequent", most_frequent, least=1, whole=True)
     encoder = classifier.collator.encoder
     given = classifier.labelled(examples).examples
+    how = "give examples with labels, in a column 'label' for one, that are not None or NaN"
+    refuse_no_labels([one.known_labels for one in given], given=False, how=how)
     warn_of_unlabelled([one.known_labels for one in given], "the search leaves such rows out")
     labelled = [one for one in given if one.label is not None]
     clozes = encoder.encode(labelled, [1])
@@ -106,10 +115,15 @@ def search_verbalizer(
     ratios = ratios.masked_fill(ratios < ratios.max(dim=0).values, -torch.inf)  # a word serves its best label
     found = {}
     for label, row in zip(classifier.labels, ratios, strict=True):
-        best = row.topk(words_per_label)
-        found[label] = [words[token] for token in candidates[best.indices[best.values.isfinite()]].tolist()]
-        if not found[label]:
+        enough = int(row.isfinite().sum())
+        if not enough:
             raise ValueError(f"no word tells label {label!r} from the others; give more examples, or words by hand")
+        if enough < words_per_label:
+            raise ValueError(
+                f"of {len(words)} words, {enough} tell label {label!r} better than any other; "
+                f"words_per_label={words_per_label} asks for more"
+            )
+        found[label] = [words[token] for token in candidates[row.topk(words_per_label).indices].tolist()]
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from nlpkit import WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
 from nlpkit.perturbed_masking.impact.encoder import MaskedEncoder
 from nlpkit.perturbed_masking.impact.measurement import Measure
 from nlpkit.perturbed_masking.perturbed_masking import PerturbedMasking
@@ -246,3 +247,41 @@ def test_a_model_without_a_tokenizer_is_not_measured(tmp_path: Path) -> None:
     bert().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds no tokenizer"):
         PerturbedMasking.from_pretrained(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("measure", [Measure(2), None])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([0], r"the decoder own answered \[0\] for 3 units; a decoder gives the head of each unit, .* from 1 to 3"),
+        (None, "the decoder own answered None for 3 units"),
+        ([0, 1, 4], r"answered \[0, 1, 4\] for 3 units"),
+        ([0.0, 1.5, 1.0], "for 3 units"),
+        ([[1], [2, 3]], "for 3 units"),
+        ([2, 1, 0], r"answered \[2, 1, 0\], in which no head leads from the units \[1, 2\] to a root"),
+    ],
+)
+def test_heads_of_a_users_function_that_are_no_tree_are_refused(measure: Any, answer: Any, message: str) -> None:
+    def own(impact: Any) -> Any:
+        return answer
+
+    parser = masking(bert()) if measure is None else masking(bert(), measure=measure)
+    with pytest.raises(ValueError, match=message):
+        parser.dependencies([["unhappily", "sat", "cats"]], own)
+
+
+def test_what_is_no_tree_of_constituents_is_refused() -> None:
+    words = [["unhappily", "sat", "cats"]]
+    with pytest.raises(ValueError, match=r"the decoder <lambda> answered None for 3 units; a decoder gives a Tree"):
+        masking(bert()).constituents(words, lambda impact: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ValueError, match=r"answered Tree\(.* for 3 units; a decoder gives a Tree from 0 to 3"):
+        masking(bert()).constituents(words, lambda impact: cky(impact[:2, :2]))
+    assert masking(bert()).dependencies(words, lambda impact: np.array([2, 0, 2])) == [[2, 0, 2]]
+
+
+def test_half_a_surrogate_pair_is_named_by_its_text(small_vocabulary: dict[str, int]) -> None:
+    model = WoBertForMaskedLM(WoBertConfig(**SIZES | {"vocab_size": len(small_vocabulary)})).eval()
+    parser = PerturbedMasking(model, WoBertTokenizer(small_vocabulary), show_progress=False)
+    for ask in (parser.segment, parser.dependencies):
+        with pytest.raises(ValueError, match=r"^the text '\\ud800好' has a lone surrogate"):
+            ask(["好", "\ud800好"])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,3 +64,10 @@ def test_members_are_single_and_find_one_label(make: Any, small_vocabulary: dict
     message = f"members must be single classifiers that find one label per text; got {type(member).__name__}"
     with pytest.raises(TypeError, match=message):
         Ensemble([member, member])
+
+
+@pytest.mark.parametrize("weights", [torch.tensor([1.0, 2.0]), np.array([1, 2]), (1, 2)])
+def test_weights_of_any_kind_are_saved(weights: Any, small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    made = Ensemble([small_classifier(small_vocabulary) for _ in range(2)], weights)
+    made.save_pretrained(tmp_path)
+    assert Ensemble.from_pretrained(tmp_path).weights == made.weights == [1.0, 2.0]

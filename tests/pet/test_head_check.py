@@ -28,6 +28,9 @@ from transformers import (
     ReformerForMaskedLM,
     RobertaConfig,
     RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+    T5ForSequenceClassification,
     YosoConfig,
     YosoForMaskedLM,
     YosoForSequenceClassification,
@@ -125,6 +128,22 @@ def test_a_sentinel_classifier_wants_a_decoder(tmp_path: Path) -> None:
                                              num_attention_heads=2, intermediate_size=8))  # fmt: skip
     with pytest.raises(ValueError, match="RobertaForMaskedLM has no decoder; use a T5 or mT5, or PetClassifier"):
         SentinelClassifier(model, tokenizer, "{mask}{text}", WORDS)
+
+
+def test_a_decoder_that_begins_with_nothing_is_refused() -> None:
+    from nlpkit.pet import SentinelClassifier
+    from tests.pet.classifiers.test_sentinels import tokenizer_of_characters
+
+    tokenizer = tokenizer_of_characters()
+    settings = T5Config(vocab_size=len(tokenizer), d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2,
+                        pad_token_id=0, eos_token_id=1, num_labels=2)  # fmt: skip
+    message = "T5For.* has no decoder_start_token_id, with which its decoder begins; set the one that it was trained"
+    with pytest.raises(ValueError, match=message):
+        HeadClassifier(T5ForSequenceClassification(settings), tokenizer, ["a", "b"])
+    with pytest.raises(ValueError, match=message):
+        SentinelClassifier(T5ForConditionalGeneration(settings), tokenizer, "{mask}{text}", WORDS)
+    settings.decoder_start_token_id = 0
+    assert len(HeadClassifier(T5ForSequenceClassification(settings), tokenizer, ["a", "b"]).predict(["很好"])) == 1
 
 
 @pytest.mark.parametrize(

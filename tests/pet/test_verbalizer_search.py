@@ -75,6 +75,37 @@ def test_a_search_needs_examples_of_every_label(small_vocabulary: dict[str, int]
         search_verbalizer(two, [Example({"text": "好"}, "a")])
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"words_per_label": 0}, "words_per_label=0: give a whole number at least 1"),
+        ({"most_frequent": 0}, "most_frequent=0: give a whole number at least 1"),
+        (
+            {"words_per_label": 28},
+            r"of 56 words, \d+ tell label '[ab]' better than any other; words_per_label=28 asks",
+        ),
+        ({"words_per_label": 100}, "the vocabulary has 56 words of one token .*; words_per_label=100 asks for more"),
+    ],
+)
+def test_as_many_words_are_found_as_were_asked_for_or_none(
+    settings: dict[str, int], message: str, small_vocabulary: dict[str, int]
+) -> None:
+    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
+    with pytest.raises(ValueError, match=message):
+        search_verbalizer(classifier, {"text": TEXTS, "label": [*"ab" * 4]}, **settings)
+
+
+def test_a_search_without_labels_says_that_they_are_missing(small_vocabulary: dict[str, int]) -> None:
+    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
+    for examples in (TEXTS, {"text": TEXTS, "label": [None] * len(TEXTS)}):
+        with pytest.raises(ValueError, match=r"^no labels: give examples with labels, in a column 'label' for one"):
+            search_verbalizer(classifier, examples)
+    with pytest.raises(ValueError, match=r"^no examples; give at least one text with a label"):
+        search_verbalizer(classifier, [])
+    with pytest.raises(ValueError, match="the search needs common labels; these examples bring candidates"):
+        search_verbalizer(small_classifier(small_vocabulary, verbalizer=None), TEXTS)
+
+
 FILMS = [f"{kind} {noun} was {kind} and {other}" for kind in ("good", "bad", "fine", "poor", "great", "weak")
          for noun in ("film", "story", "music") for other in ("long", "short", "slow")]  # fmt: skip
 

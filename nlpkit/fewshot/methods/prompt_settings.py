@@ -73,7 +73,7 @@ class PromptSettings:
         """The settings of a run, refusing names that mean nothing.
 
         Raises:
-            ValueError: a name is unknown.
+            ValueError: a name is unknown, or a setting is of another kind than it must be; the message names it.
         """
         known = {entry.name for entry in fields(cls)}
         unknown = sorted(set(run.settings) - known)
@@ -84,12 +84,15 @@ class PromptSettings:
         given: dict[str, Any] = dict(run.settings)
         for name in ("learning_rate", "distillation_learning_rate"):
             if isinstance(given.get(name), str):  # YAML reads 1e-4 as text, 1.0e-4 as a number
-                given[name] = float(given[name])
+                given[name] = _number(run, name, given[name])
         for name in ("patterns", "fields"):
-            given[name] = tuple(given.get(name, ()))
+            given[name] = _texts(run, name, given.get(name, ()))
         if run.task.read_candidates is None:
             given["fields"] = given["fields"] or run.task.text_fields
-            given["words"] = {**run.task.label_names, **given.get("words", {})}
+            words = given.get("words", {})
+            if not isinstance(words, Mapping):
+                raise _unfit(run, "words", words, "a mapping of labels to words")
+            given["words"] = {**run.task.label_names, **words}
             if isinstance(given.get("hypotheses"), str):
                 names = _first_words(given["words"])
                 template = given["hypotheses"]
@@ -103,3 +106,20 @@ class PromptSettings:
 
 def _first_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
     return {label: some if isinstance(some, str) else some[0] for label, some in words.items()}
+
+
+def _texts(run: RunData, name: str, given: Any) -> tuple[str, ...]:
+    if not (isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(one, str) for one in given)):
+        raise _unfit(run, name, given, "a list of texts")
+    return tuple(given)
+
+
+def _number(run: RunData, name: str, given: str) -> float:
+    try:
+        return float(given)
+    except ValueError as error:
+        raise _unfit(run, name, given, "a number") from error
+
+
+def _unfit(run: RunData, name: str, given: Any, wanted: str) -> ValueError:
+    return ValueError(f"settings of {run.task.name}: {name}={given!r} must be {wanted}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nlpkit.perturbed_masking.treebanks.sentences import Sentence
 from nlpkit.perturbed_masking.words.script import Span, kind_of, split_characters, stands_apart
+from nlpkit.wobert.tokenizing.sources import not_unicode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,10 +112,17 @@ class UnitTokenizer:
 
         Raises:
             TypeError: neither a text nor a list of words.
-            ValueError: a word is empty; or the sentence is too long, and ``overlong`` is ``"refuse"``; or one unit
-                alone is too long.
+            ValueError: a word is empty or holds half of a surrogate pair; or the sentence is too long, and
+                ``overlong`` is ``"refuse"``; or one unit alone is too long.
         """
-        units = self._units(sentence)
+        try:
+            units = self._units(sentence)
+        except ValueError as error:
+            broken = error.__cause__
+            if not isinstance(broken, UnicodeEncodeError):
+                raise
+            words = sentence.forms if isinstance(sentence, Sentence) else sentence
+            raise not_unicode([("".join(words),)], broken, are_the_users=False) from broken  # the tokenizer saw units
         if len(units.token_ids) <= self.max_length:
             return units
         begins = "".join(units.words)[:20]

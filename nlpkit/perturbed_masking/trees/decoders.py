@@ -97,22 +97,26 @@ def leaning_eisner(
 
 
 def choose_decoder(kind: Kind, decoder: str | Decoder) -> Decoder:
-    """The decoder of that name, or the given one.
+    """The decoder of that name, or the given one, whose answers are looked at.
 
     Args:
         kind: what it makes of an impact matrix.
         decoder: a name (see ``named_decoders``), or a function of a matrix.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown; and, when a function is asked, what it answers is no tree of the units.
 
     Example:
         >>> import numpy as np
         >>> choose_decoder("dependencies", "eisner")(np.zeros((1, 1)))
         [0]
+        >>> choose_decoder("dependencies", lambda impact: [2, 1, 0])(np.zeros((3, 3)))
+        Traceback (most recent call last):
+        ValueError: the decoder <lambda> answered [2, 1, 0], in which no head leads from the units [1, 2] to a root
     """
     if callable(decoder):
-        return decoder
+        check = _checked_heads if kind == "dependencies" else _checked_tree
+        return lambda matrix, **options: check(decoder(matrix, **options), len(matrix), decoder)
     known = named_decoders(kind)
     if decoder not in known:
         names = ", ".join(map(repr, known))
@@ -171,3 +175,37 @@ def constituents_by_vote(matrices: Matrices, decode: Decoder, **options: object)
 
     trees: list[Tree] = [decode(matrix, **options) for matrix in matrices]
     return trees[0] if len(trees) == 1 else vote_on_constituents(trees)
+
+
+def _checked_heads(answer: Any, length: int, decode: Decoder) -> list[int]:
+    """Heads that a function found, as numbers of Python, refused where they are no tree."""
+    from nlpkit.perturbed_masking.trees.spanning_trees import find_cycle
+
+    try:
+        heads = np.asarray(answer)
+    except ValueError:  # rows of several lengths
+        heads = np.empty(0)
+    whole = heads.shape == (length,) and (length == 0 or heads.dtype.kind in "iu")
+    if not whole or (length and not 0 <= heads.min() <= heads.max() <= length):
+        raise ValueError(
+            f"{_name(decode)} answered {answer!r} for {length} units; a decoder gives the head of each unit, a whole "
+            f"number from 1 to {length}, and 0 for the root"
+        )
+    found: list[int] = heads.tolist()
+    if cycle := find_cycle(found):
+        raise ValueError(f"{_name(decode)} answered {found}, in which no head leads from the units {cycle} to a root")
+    return found
+
+
+def _checked_tree(answer: Any, length: int, decode: Decoder) -> Tree:
+    from nlpkit.perturbed_masking.trees.tree import Tree
+
+    if not isinstance(answer, Tree) or (answer.start, answer.end) != (0, length):
+        raise ValueError(
+            f"{_name(decode)} answered {answer!r} for {length} units; a decoder gives a Tree from 0 to {length}"
+        )
+    return answer
+
+
+def _name(decode: Decoder) -> str:
+    return f"the decoder {getattr(decode, '__name__', type(decode).__name__)}"

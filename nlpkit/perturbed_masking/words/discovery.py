@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from nlpkit.checked_number import checked_number
 from nlpkit.perturbed_masking.words.link_sources import LinkSource
 from nlpkit.perturbed_masking.words.segmentation import LinkedText
 from nlpkit.scale import Engine, characters_of, engine_of, parts_of
@@ -75,8 +76,9 @@ def discover_words(
         The words, the widest margin first. Punctuation and changes of script are inside none.
 
     Raises:
-        TypeError: texts without links, and no ``source``.
-        ValueError: ``longest`` is below 2, ``most_sequences`` below 1, or several processes without ``source``.
+        TypeError: texts without links, and no ``source``; or ``longest`` or ``most_sequences`` is no whole number.
+        ValueError: ``longest`` is below 2, ``min_count`` or ``most_sequences`` below 1, or several processes without
+            ``source``.
 
     Warns:
         UserWarning: memory did not suffice to find every word of ``min_count`` occurrences; the message says from how
@@ -94,8 +96,9 @@ def discover_words(
         >>> discover_words([linked], min_count=2)
         [Candidate(word='酒店', occurrences=2, inner=5.5, outer=1.5, missed=0)]
     """
-    if longest < 2:
-        raise ValueError(f"longest is {longest}; a word to discover has at least 2 units")
+    checked_number("longest", longest, least=2, whole=True, hint="a word to discover has at least 2 units")
+    checked_number("min_count", min_count, least=1)
+    checked_number("most_sequences", most_sequences, least=1, whole=True)
     sums = _Sums(most_sequences)
     for found in _found(texts, source, processes, longest):
         sums.add(found)
@@ -121,8 +124,6 @@ class _Sums:
     """Sums over occurrences of sequences; the rarest are dropped when there are too many, as in ``LossyCounts``."""
 
     def __init__(self, most: int) -> None:
-        if most < 1:
-            raise ValueError(f"most_sequences={most} must be 1 or more")
         self.most, self.floor = most, 0
         self._numbers: dict[str, int] = {}
         #: Occurrences, those that may be missed, and the sums of inner and outer links; with room for more sequences.

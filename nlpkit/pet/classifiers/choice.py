@@ -11,11 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from nlpkit.data.rows import plain_value
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.pet.classifiers.encoding import encode_texts, load_with_head, refuse_padding_in_heads
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Example, given_labels
+from nlpkit.pet.clozes.examples import Example, given_labels, label_name
 from nlpkit.pet.clozes.label_tokens import refuse_alike, refuse_alike_candidates, tokens_within
 from nlpkit.pet.clozes.pattern import template_fields, template_parts
 from nlpkit.pet.saving import split_settings
@@ -76,7 +75,7 @@ class ChoiceClassifier(TextClassifier):
             )
         given = given_labels(hypotheses or ())
         self.premise = premise
-        self.hypotheses = {str(plain_value(name)): text for name, text in hypotheses.items()} if hypotheses else None
+        self.hypotheses = {label_name(name): text for name, text in hypotheses.items()} if hypotheses else None
         templates = list((self.hypotheses or {}).values())
         if templates and any("candidate" in template_fields(template) for template in (premise, *templates)):
             raise ValueError("{candidate} stands for what each example brings; leave it out, or give hypotheses=None")
@@ -120,6 +119,16 @@ class ChoiceClassifier(TextClassifier):
             raise ValueError(f"{pretrained_model_name_or_path} holds no saved classifier; give premise='{{text}}'")
         model, tokenizer = load_with_head(pretrained_model_name_or_path, hub, num_labels=1, **of_model)
         return cls.made_of(model, tokenizer, saved)
+
+    @classmethod
+    def same_question(cls, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether premise and hypotheses are the same, in the same order; a folder holds labels as texts."""
+
+        def named(settings: Mapping[str, Any]) -> dict[str, Any]:
+            own = settings.get("hypotheses")
+            return {**settings, "hypotheses": own and {label_name(label): text for label, text in own.items()}}
+
+        return super().same_question(named(one), named(other))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from nlpkit.checked_number import checked_number, checked_seed
 from nlpkit.embeddings import unit_rows
 from nlpkit.pet.classifiers.mean_states import MeanStates, TextEncoder
 from nlpkit.pet.classifiers.pet_classifier import PetClassifier
@@ -90,6 +91,9 @@ class DemonstratedClassifier(PetClassifier):
         super().__init__(model, tokenizer, pattern, verbalizer, max_length, soft_token_ids, prior, fitting)
         if not 0 < similar_share <= 1:
             raise ValueError(f"similar_share must be above 0 and at most 1; got {similar_share}")
+        checked_number("samplings", samplings, least=1, whole=True)
+        checked_number("demonstration_length", demonstration_length, least=1, whole=True)
+        checked_seed(seed)
         self.samplings, self.seed, self.demonstration_length = samplings, seed, demonstration_length
         self.similar_share = similar_share
         # Not a submodule: it is not trained, and its weights are none of the classifier's.

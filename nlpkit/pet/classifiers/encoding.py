@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from nlpkit.files import read_json
 from nlpkit.pet.clozes.cloze import warn_of_cuts
-from nlpkit.pet.head_check import lengths_for_padding, refuse_reading_padding
+from nlpkit.pet.head_check import lengths_for_padding, refuse_no_start_of_decoder, refuse_reading_padding
 from nlpkit.pet.lost_weights import refuse_missing_weights
 from nlpkit.pet.saving import SETTINGS_FILE, brings_its_head, load_in_fp32
 from nlpkit.pretrained import open_tokenizer
@@ -70,8 +70,9 @@ def refuse_padding_in_heads(model: PreTrainedModel, tokenizer: PreTrainedTokeniz
     """Refuse a model with a head that reads padding; see ``refuse_reading_padding``.
 
     Raises:
-        ValueError: it does.
+        ValueError: it does, or its config does not say with what its decoder begins.
     """
+    refuse_no_start_of_decoder(model)
     for length in lengths_for_padding(model, tokenizer):
         row = tokenizer("a " * length, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
         refuse_reading_padding(model, tokenizer, {"input_ids": row}, lambda inputs: model(**inputs).logits)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from math import isfinite
 from reprlib import Repr
 from typing import Any, Self
 
@@ -244,7 +245,7 @@ class Estimator(ABC):
 
 
 def labels_as_given(labels: Sequence[str], given: Iterable[Label]) -> tuple[Label, ...]:
-    """Labels as numbers or truth values, where all that were given are such.
+    """Labels as the training examples have them; others as numbers or truth values, where all given are such.
 
     Args:
         labels: all there are, as texts.
@@ -253,14 +254,28 @@ def labels_as_given(labels: Sequence[str], given: Iterable[Label]) -> tuple[Labe
     Example:
         >>> labels_as_given(["0", "1", "2"], [0, 2]), labels_as_given(["no", "yes"], ["yes"])
         ((0, 1, 2), ('no', 'yes'))
+        >>> labels_as_given(["3.5", "2", "1.5"], [3.5, 1.5])
+        (3.5, 2, 1.5)
     """
-    kinds = {type(label) for label in given}
+    known = {str(label): label for label in given}
+    kinds = {type(label) for label in known.values()}
     if kinds == {bool}:
-        truths: tuple[Label, ...] = tuple({"True": True, "False": False}.get(label, label) for label in labels)
-        return truths
-    if kinds == {int} and all(label.removeprefix("-").isdecimal() for label in labels):
-        return tuple(map(int, labels))
-    return tuple(labels)
+        known |= {"True": True, "False": False}
+    elif kinds and kinds <= {int, float}:
+        known = {label: number for label in labels if (number := _number(label)) is not None} | known
+    return tuple(known.get(label, label) for label in labels)
+
+
+def _number(label: str) -> int | float | None:
+    """The finite number whose name a label is."""
+    for kind in (int, float):
+        try:
+            number: int | float = kind(label)
+        except ValueError:
+            continue
+        if str(number) == label and isfinite(number):
+            return number
+    return None
 
 
 def best_labels(scores: Tensor, labels: Sequence[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.pet.classifiers.encoding import encode_texts, load_with_head, refuse_padding_in_heads
 from nlpkit.pet.classifiers.text_classifier import TextClassifier
-from nlpkit.pet.clozes.examples import Example, Label, given_labels
+from nlpkit.pet.clozes.examples import Example, Label, given_labels, label_name
 from nlpkit.pet.saving import split_settings
 from nlpkit.pet.training.fitting import Fitting
 from nlpkit.probes.room import checked_length
@@ -37,8 +37,9 @@ class HeadClassifier(TextClassifier):
 
     Raises:
         TypeError: the labels are no list.
-        ValueError: labels and outputs differ in number, a label stands twice or is missing, more than two fields are
-            named, the length is more than there is room for, or the model reads padding.
+        ValueError: there are no labels, labels and outputs differ in number, a label stands twice or is missing, more
+            than two fields are named, the length is more than there is room for, the model reads padding, or its
+            config does not say with what its decoder begins.
 
     Example:
         >>> from nlpkit.pet import Fitting
@@ -106,7 +107,9 @@ class HeadClassifier(TextClassifier):
         saved = cls.read_settings(pretrained_model_name_or_path, given, hub)
         if "labels" not in saved:
             raise ValueError(f"{pretrained_model_name_or_path} holds no saved classifier; give labels=[...]")
-        names = list(map(str, saved["labels"]))
+        names = list(map(str, given_labels(saved["labels"])))
+        if labels is not None:
+            saved["classes"] = ()  # those that are given say how they are written
         model, tokenizer = load_with_head(
             pretrained_model_name_or_path,
             hub,
@@ -126,6 +129,11 @@ class HeadClassifier(TextClassifier):
     def fields(self) -> tuple[str, ...]:
         """Names of the texts that an example needs."""
         return self._fields
+
+    @classmethod
+    def same_question(cls, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether fields and labels are the same, in the same order; a folder holds numbers as texts."""
+        return super().same_question(*({**own, "labels": _names(own.get("labels", ()))} for own in (one, other)))
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Token ids ``(batch, length)`` and so on, and ``labels``, ``(batch,)``."""
@@ -166,4 +174,10 @@ class HeadClassifier(TextClassifier):
 def _listed(labels: Sequence[Label]) -> list[Label]:
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise TypeError(f"labels={labels!r} must be a list of all labels there are, e.g. labels=['good', 'bad']")
-    return list(labels)
+    if not (listed := list(labels)):
+        raise ValueError(f"labels={labels!r} must name all labels there are, e.g. labels=['good', 'bad']")
+    return listed
+
+
+def _names(labels: Iterable[Label]) -> list[str]:
+    return list(map(label_name, labels))

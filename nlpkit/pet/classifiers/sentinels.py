@@ -16,7 +16,12 @@ from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, candidate_words
-from nlpkit.pet.head_check import lengths_for_padding, refuse_another_head, refuse_reading_padding
+from nlpkit.pet.head_check import (
+    lengths_for_padding,
+    refuse_another_head,
+    refuse_no_start_of_decoder,
+    refuse_reading_padding,
+)
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
 from nlpkit.pet.saving import load_in_fp32, split_settings
 from nlpkit.pet.scoring import PADDING, labels_from_words
@@ -91,6 +96,7 @@ class SentinelClassifier(PromptedClassifier):
         if not model.config.is_encoder_decoder:
             name = type(model).__name__
             raise ValueError(f"{name} has no decoder; use a T5 or mT5, or PetClassifier for a masked LM")
+        refuse_no_start_of_decoder(model)
         self._common = self.verbalizer.tokenized(tokenizer, self.pattern) if self.verbalizer else None
         row = torch.tensor([self.encoder.gaps + self.encoder.after])
         inputs = {"input_ids": row, "decoder_input_ids": row}

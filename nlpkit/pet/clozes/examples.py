@@ -14,19 +14,29 @@ from nlpkit.pet.clozes.known_labels import refuse_no_labels
 
 #: The column where labels are looked for.
 LABEL = "label"
-#: A label as users have it; classifiers know it by ``str(label)``.
-Label = str | int | bool
+#: A label as users have it; classifiers know it by its name, see ``label_name``.
+Label = str | int | float | bool
+
+
+def label_name(label: Any) -> str:
+    """The text that a classifier knows a label by, the same for a number in whatever type it comes.
+
+    Example:
+        >>> label_name(1.0), label_name(3.5), label_name("1.0")
+        ('1', '3.5', '1.0')
+    """
+    return str(plain_value(label))
 
 
 def given_labels(labels: Iterable[Any]) -> tuple[Label, ...]:
-    """The labels of a classifier as they were given, numbers perhaps.
+    """The labels of a classifier as they were given, numbers perhaps, whole ones as integers.
 
     Raises:
         ValueError: one of them is missing, or two are the same text.
 
     Example:
-        >>> given_labels([5.0, "bad"])
-        (5, 'bad')
+        >>> given_labels([5.0, "bad"]), given_labels([3.5, 1.5])
+        ((5, 'bad'), (3.5, 1.5))
     """
     found = tuple(map(plain_value, labels))
     if None in found:

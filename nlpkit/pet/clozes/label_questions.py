@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from nlpkit.data.rows import plain_value
-from nlpkit.pet.clozes.examples import Label, given_labels
+from nlpkit.pet.clozes.examples import Label, given_labels, label_name
 from nlpkit.pet.clozes.label_tokens import refuse_alike, tokens_within
 from nlpkit.pet.clozes.pattern import Pattern
 from nlpkit.pet.clozes.verbalizer import Verbalizer
@@ -43,7 +42,7 @@ def words_and_labels(
                 f"pattern {pattern.template!r} does not ask for a label by its name, {{label}}: words must give each "
                 "label its words, and names are not used"
             )
-        return {str(plain_value(label)): own for label, own in words.items()}, given_labels(words)
+        return {label_name(label): own for label, own in words.items()}, given_labels(words)
     if isinstance(words, (str, Mapping)) or len(words) != 2:
         raise ValueError(
             f"pattern {pattern.template!r} asks for each label by its name: words must be a pair, what says that it "

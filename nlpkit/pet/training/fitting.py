@@ -14,8 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from nlpkit.checked_number import checked_number
-from nlpkit.pet.clozes.examples import Example
+from nlpkit.checked_number import checked_number, checked_seed
+from nlpkit.pet.clozes.examples import Example, label_name
 from nlpkit.pet.training.label_loss import refuse_no_weights
 from nlpkit.pet.training.objective import Objective
 from nlpkit.pet.training.trainer import PetTrainer, PetTrainingArguments
@@ -64,6 +64,7 @@ class Fitting:
         checked_number("validation_share", self.validation_share, least=0, below=1)
         if self.patience is not None:
             checked_number("patience", self.patience, least=1, whole=True, hint="leave it out to train all steps")
+        checked_seed(self.seed)
         refuse_no_weights(self.class_weight)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class Fitting:
         """
         weights = self.class_weight
         if isinstance(weights, Mapping):
-            weights = {str(label): float(weight) for label, weight in weights.items()}
+            weights = {label_name(label): float(weight) for label, weight in weights.items()}
         own = vars(self) | {"class_weight": weights}
         del own["output_dir"]
         return {name: value.item() if isinstance(value, np.generic) else value for name, value in own.items()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nlpkit.losses.loss import Loss, at_least_fp32
+from nlpkit.pet.clozes.examples import label_name
 from nlpkit.pet.training.objective import Batch, C, Objective
 from nlpkit.pet.training.training_rows import TrainingRow
 
@@ -42,7 +43,7 @@ class LabelLoss(Objective[C]):
         if class_weight is not None and not classifier.one_label:
             raise ValueError("class_weight is for examples of one label; here each has any number of them")
         if class_weight is not None:
-            given = {str(label): float(weight) for label, weight in class_weight.items()}
+            given = {label_name(label): float(weight) for label, weight in class_weight.items()}
             strangers = [label for label in given if label not in classifier.labels]
             if strangers or not all(0 <= weight < float("inf") for weight in given.values()):  # false for NaN
                 raise ValueError(

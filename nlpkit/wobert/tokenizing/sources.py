@@ -66,22 +66,35 @@ def check_numbers(*, least: int = 1, **numbers: Any) -> None:
             raise ValueError(f"{name}={value!r} must be a whole number of tokens, at least {least}")
 
 
-def not_unicode(batch: Sequence[tuple[Any, ...]], error: UnicodeEncodeError) -> ValueError:
-    """An error that names the row with a character that UTF-8 cannot write: half of a surrogate pair.
+#: Characters before and behind a broken one that are shown with it.
+_AROUND = 10
+
+
+def not_unicode(
+    batch: Sequence[tuple[Any, ...]], error: UnicodeEncodeError, *, are_the_users: bool = True
+) -> ValueError:
+    """An error that names the text with a character that UTF-8 cannot write: half of a surrogate pair.
 
     Args:
         batch: the sources, as ``read_sources`` returns them.
         error: what a segmenter said of one.
+        are_the_users: whether the rows are those of the user, so that their numbers say something. A tokenizer cannot
+            know: who calls it may have sorted, parted or cut texts, so the text itself is shown.
     """
     for row, parts in enumerate(batch):
         for text in parts:
             for word in [text] if isinstance(text, str) else text:
                 place = next((place for place, one in enumerate(word) if "\ud800" <= one <= "\udfff"), None)
-                if place is not None:
-                    return ValueError(
-                        f"text of row {row} has a lone surrogate, {word[place]!a}, at character {place}: no UTF-8 "
-                        "holds it; read the file again, or drop it: text.encode('utf-8', 'ignore').decode()"
-                    )
+                if place is None:
+                    continue
+                shown = word[max(0, place - _AROUND) : place + _AROUND]
+                which, where = f"the text {shown!r}", ""
+                if are_the_users:
+                    which, where = f"text of row {row}", f", at character {place}"
+                return ValueError(
+                    f"{which} has a lone surrogate, {word[place]!a}{where}: no UTF-8 holds it; read the file again, "
+                    "or drop it: text.encode('utf-8', 'ignore').decode()"
+                )
     return ValueError(f"a text cannot be encoded: {error}")
 
 

@@ -213,7 +213,7 @@ class WoBertTokenizer(SavedWithSegmenter):
                     layout.row([read(reader, part, return_offsets_mapping) for part in parts]) for parts in batch
                 ]
             except UnicodeEncodeError as error:
-                raise not_unicode(batch, error) from error
+                raise not_unicode(batch, error, are_the_users=False) from error
             if padding_strategy != PaddingStrategy.DO_NOT_PAD:
                 length = max_length if padding_strategy == PaddingStrategy.MAX_LENGTH else None
                 pad = Run([self.pad_token_id], self.pad_token_type_id, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,20 @@ def test_rates_that_yaml_reads_as_text_are_numbers(run: RunData) -> None:
     assert PromptSettings.of(run).learning_rate == 1e-5
     faster = replace(run, settings=SETTINGS | {"distillation_learning_rate": "3e-4"})
     assert PromptSettings.of(faster).distillation_learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "wanted"),
+    [
+        ("patterns", 5, "a list of texts"),
+        ("patterns", "{review}{mask}", "a list of texts"),
+        ("patterns", [5], "a list of texts"),
+        ("fields", "review", "a list of texts"),
+        ("words", ["好"], "a mapping of labels to words"),
+        ("learning_rate", "fast", "a number"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(name: str, given: Any, wanted: str, run: RunData) -> None:
+    message = re.escape(f"settings of hotels: {name}={given!r} must be {wanted}")
+    with pytest.raises(ValueError, match=message):
+        PromptSettings.of(replace(run, settings=SETTINGS | {name: given}))

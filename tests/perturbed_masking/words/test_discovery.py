@@ -6,6 +6,7 @@ import re
 import tracemalloc
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_rare_and_loose_sequences_are_no_words() -> None:
     assert [candidate.word for candidate in discover_words(texts, min_count=1)] == ["天气"]
     assert discover_words(texts, min_count=2) == []
     assert discover_words(texts, min_count=1, min_margin=4.0) == []
-    with pytest.raises(ValueError, match="longest is 1; a word to discover has at least 2 units"):
+    with pytest.raises(ValueError, match="longest=1: give a whole number at least 2; a word to discover has"):
         discover_words(texts, longest=1)
 
 
@@ -110,7 +111,7 @@ def test_a_corpus_of_any_size_fits_into_memory() -> None:
         return highest
 
     assert peak(80_000) < 1.2 * peak(40_000) < 30_000_000
-    with pytest.raises(ValueError, match="most_sequences=0 must be 1 or more"):
+    with pytest.raises(ValueError, match="most_sequences=0: give a whole number at least 1"):
         discover_words([], most_sequences=0)
 
 
@@ -129,3 +130,17 @@ def test_texts_without_links_want_a_source() -> None:
         discover_words(["今天天气"])
     with pytest.raises(ValueError, match="give source= and texts as they stand"):
         discover_words([linked("天气", [1.0])], processes=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_count": 0}, "min_count=0: give a finite number at least 1"),
+        ({"min_count": -1}, "min_count=-1: give a finite number at least 1"),
+        ({"longest": 2.5}, "longest=2.5: give a whole number at least 2"),
+        ({"most_sequences": 1.5}, "most_sequences=1.5: give a whole number at least 1"),
+    ],
+)
+def test_numbers_that_count_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        discover_words([], **settings)

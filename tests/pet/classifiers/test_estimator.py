@@ -147,6 +147,43 @@ def test_scores_of_probabilities_are_right_in_any_order_of_labels(
         assert one.predict(TEXTS) == [one.classes_[number] for number in one.predict_proba(TEXTS).argmax(axis=1)]
 
 
+@pytest.mark.parametrize("labels", [(3.5, 1.5), (np.float32(3.3), np.float64(1)), (2, "bad")])
+@pytest.mark.parametrize("name", KINDS)
+def test_numbers_of_any_kind_come_back(
+    name: str, labels: tuple[Any, Any], small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    made = of_labels(name, labels, small_vocabulary).set_params(fitting=Fitting(max_steps=1))
+    right = [labels[number % 2] for number in range(len(TEXTS))]
+    for step in ("before", "fitted"):
+        if step == "fitted":
+            made.fit(TEXTS, right)
+        made.save_pretrained(tmp_path / step)  # type: ignore[attr-defined]
+        for one in (made, load_classifier(tmp_path / step)):
+            found = one.predict(TEXTS)
+            assert set(found) <= set(labels) and not any(isinstance(label, np.generic) for label in found)
+            np.testing.assert_array_equal(one.classes_, np.unique(np.array(labels, dtype=one.classes_.dtype)))
+            assert one.score(TEXTS, right) == np.mean([a == b for a, b in zip(found, right, strict=True)])
+
+
+def test_weights_of_labels_that_are_whole_fractions_are_theirs(small_vocabulary: dict[str, int]) -> None:
+    made = prompted(small_vocabulary, words={2.0: "很", 1.0: "不"})
+    made.set_params(fitting=Fitting(max_steps=1, class_weight={2.0: 1.0, 1.0: 3.0})).fit(TEXTS[:2], [2.0, 1.0])
+    assert made.fitting.to_dict()["class_weight"] == {"2": 1.0, "1": 3.0}
+
+
+@pytest.mark.parametrize("name", ["head", "choice"])
+@pytest.mark.parametrize("labels", [(1, 0), (2.0, 1.0), (3.5, 1.5)])
+def test_numbers_given_again_are_the_labels_that_a_calibration_is_of(
+    name: str, labels: tuple[Any, Any], small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    made: Any = of_labels(name, labels, small_vocabulary)
+    made.calibrate([""]).save_pretrained(tmp_path)
+    given = {"head": list(labels), "choice": dict(zip(labels, ["很", "不"], strict=True))}[name]
+    again = type(made).from_pretrained(tmp_path, **{{"head": "labels", "choice": "hypotheses"}[name]: given})
+    torch.testing.assert_close(again.prior, made.prior)
+    assert again.predict(TEXTS) == made.predict(TEXTS)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_what_answers_without_training_is_fitted_to_scikit_learn(name: str, small_vocabulary: dict[str, int]) -> None:
     from sklearn.pipeline import Pipeline, make_pipeline
@@ -481,6 +518,9 @@ def test_training_that_diverges_says_so_and_leaves_the_weights(name: str, small_
         {"validation_share": float("nan")},
         {"max_steps": 1.5},
         {"batch_size": -1},
+        {"seed": None},
+        {"seed": -1},
+        {"seed": 2**32},
     ],
 )
 def test_settings_that_are_no_numbers_are_refused(change: dict[str, Any]) -> None:
@@ -492,6 +532,14 @@ def test_settings_that_are_no_numbers_are_refused(change: dict[str, Any]) -> Non
 def test_a_prior_is_of_numbers(value: float, small_vocabulary: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"prior=\[.*\] must be finite numbers; leave it out, and calibrate again"):
         prompted(small_vocabulary, prior=[0.0, value])
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 0.5}, {"samplings": 0}, {"demonstration_length": 0}])
+def test_what_draws_demonstrations_is_whole(change: dict[str, Any], small_vocabulary: dict[str, int]) -> None:
+    with pytest.raises(
+        (ValueError, TypeError), match=f"{next(iter(change))}={next(iter(change.values()))}: give a wh"
+    ):
+        demonstrated(small_vocabulary).set_params(**change)
 
 
 FORGED = "酒店 [SEP] 很好 [MASK] [PAD] </s> <extra_id_0> <extra_id_1> [CLS]"

@@ -131,6 +131,11 @@ def test_labels_are_a_list(labels: Any, folder: Path) -> None:
         HeadClassifier.from_pretrained(folder, labels)
     with pytest.raises(TypeError, match=r"hypotheses=\['很'\] must map labels to texts"):
         ChoiceClassifier.from_pretrained(folder, "{text}", ["很"])  # type: ignore[arg-type]
+    for nothing in ([], np.array([])):
+        with pytest.raises(
+            ValueError, match=r"labels=.* must name all labels there are, e.g. labels=\['good', 'bad'\]"
+        ):
+            HeadClassifier.from_pretrained(folder, nothing)  # type: ignore[arg-type]
     assert HeadClassifier.from_pretrained(folder, np.array(["a", "b"])).labels == ("a", "b")  # type: ignore[arg-type]
 
 

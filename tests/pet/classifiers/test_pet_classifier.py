@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +277,20 @@ def test_other_output_layers_are_used_whole(small_vocabulary: dict[str, int]) ->
     decoder._forward_pre_hooks.clear()
     classifier.model.cls.predictions.decoder = Wrapped(decoder)
     np.testing.assert_allclose(classifier.predict_proba(TEXTS), expected, rtol=0, atol=1e-10)
+
+
+def test_half_a_surrogate_pair_is_named_by_its_text_and_not_by_a_row_of_a_sorted_batch(
+    small_vocabulary: dict[str, int],
+) -> None:
+    classifier = small_classifier(small_vocabulary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for ask in (
+            lambda: classifier.predict(["\ud800房间"]),
+            lambda: classifier.predict(["好", "好", "\ud800房间"]),
+            lambda: classifier.calibrate(["好"] * 64 + ["\ud800房间"]),
+        ):
+            with pytest.raises(
+                ValueError, match=r"^the text '满意。\\ud800房间' has a lone surrogate, '\\ud800': no UTF-8"
+            ):
+                ask()
