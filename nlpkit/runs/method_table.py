@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor, log10
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -64,10 +65,10 @@ def method_table(results: Sequence[Result], parts: Sequence[str], baseline: str)
 
 
 def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None:
-    """Draw each method's mean score, with its deviation, over its mean training time, as SVG.
+    """Draw each method's mean score, with its deviation, over its mean training time and what it keeps, as SVG.
 
     Args:
-        results: as for ``method_table``.
+        results: as for ``method_table``; memory is drawn where all runs have ``activation_bytes``.
         part: whose scores.
         path: the file; the same results give the same file.
 
@@ -76,25 +77,41 @@ def plot_methods(results: Sequence[Result], part: str, path: str | Path) -> None
     """
     methods = _by_method(results)
     of_training, training = _training_time(results)
+    costs = {training: {name: mean(run[of_training] for run in runs) for name, runs in methods.items()}}
+    if all("activation_bytes" in result for result in results):
+        kept = {name: mean(run["activation_bytes"] for run in runs) / 2**20 for name, runs in methods.items()}
+        costs["activations kept for a step, MiB"] = kept
     with picture(path, methods) as figure:
-        figure.set_size_inches(6.4, 3.8)
-        axes = figure.subplots()
-        for number, (method, runs) in enumerate(methods.items()):
-            centre, deviation = _percent(runs, part)
-            seconds = mean(run[of_training] for run in runs)
-            axes.errorbar(seconds, centre, deviation, fmt="o", color=f"C{number}", capsize=3, label=method)
-        best = frontier(
-            {
-                method: (mean(run[of_training] for run in runs), _percent(runs, part)[0])
-                for method, runs in methods.items()
-            }
-        )
-        axes.plot(*zip(*best.values(), strict=True), color="0.6", linewidth=1, zorder=0, label="frontier")
-        axes.set_xscale("log")
-        axes.set_xlabel(training)
-        axes.set_ylabel(f"{results[0]['metric']} on {part}, %")
-        axes.grid(alpha=0.3, which="both")
-        figure.legend(loc="outside right upper", fontsize=8)
+        figure.set_size_inches(3.2 + 3.2 * len(costs), 3.8)
+        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+        for axes, (name, cost) in zip(panels, costs.items(), strict=True):
+            _draw_scores(axes, methods, part, cost)
+            axes.set_xlabel(name)
+        figure.axes[0].set_ylabel(f"{results[0]['metric']} on {part}, %")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+
+
+def _draw_scores(axes: Any, methods: Mapping[str, Sequence[Result]], part: str, cost: Mapping[str, float]) -> None:
+    """Scores over what they cost, and the line of those that nothing cheaper is as good as."""
+    scores = {method: _percent(runs, part) for method, runs in methods.items()}
+    for number, (method, (centre, deviation)) in enumerate(scores.items()):
+        axes.errorbar(cost[method], centre, deviation, fmt="o", color=f"C{number}", capsize=3, label=method)
+    best = frontier({method: (cost[method], centre) for method, (centre, _) in scores.items()})
+    axes.plot(*zip(*best.values(), strict=True), color="0.6", linewidth=1, zorder=0, label="frontier")
+    axes.set_xscale("log")
+    axes.set_xticks(_round_numbers(cost.values()), labels=[f"{tick:g}" for tick in _round_numbers(cost.values())])
+    axes.set_xticks([], minor=True)
+    axes.grid(alpha=0.3)
+
+
+def _round_numbers(values: Iterable[float]) -> list[float]:
+    """1, 2 and 5 times powers of ten around positive values, for a logarithmic axis."""
+    found = sorted(values)
+    powers = range(floor(log10(found[0])) - 1, floor(log10(found[-1])) + 2)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    first = max((tick for tick in ticks if tick <= found[0]), default=ticks[0])
+    last = min((tick for tick in ticks if tick >= found[-1]), default=ticks[-1])
+    return [tick for tick in ticks if first <= tick <= last]
 
 
 def frontier(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

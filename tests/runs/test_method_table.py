@@ -38,6 +38,9 @@ def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> N
         assert text in picture
     plot_methods(results, "test", tmp_path / "quality.svg")
     assert (tmp_path / "quality.svg").read_text("utf-8") == picture
+    assert "activations" not in picture
+    plot_methods([{**run, "activation_bytes": 2**20} for run in results], "test", tmp_path / "quality.svg")
+    assert "activations kept for a step, MiB" in (tmp_path / "quality.svg").read_text("utf-8")
 
 
 def test_without_the_baseline_there_are_no_shares_and_parts_without_scores_are_left_out() -> None:
