@@ -9,8 +9,9 @@ Files hold one JSON object per line: ``text``, optionally ``text_pair``, and ``l
 
 A method is ``full``, ``lora`` (needs peft), ``head``, ``ladder-`` and one of the inits, ``tune-`` and the first layer
 that is trained whole, or ``both-`` and that layer, with a ladder beside those below. The last three may be followed by
-``+cache`` to keep the taps of all rows on disk, and each by ``@`` and its own learning rate. Every method runs with
-every seed, on the same rows, for as many epochs. Call it again after an interruption: finished runs are kept.
+``+cache`` to keep the taps of all rows on disk, and each by ``@`` and its own learning rate, with ``x`` and its own
+number of epochs behind it or not: ``tune-6+cache@1e-4x2``. Every method runs with every seed, on the same rows, and
+otherwise for as many epochs. Call it again after an interruption: finished runs are kept.
 ``output_dir`` holds results.jsonl, table.md, what each run trained and, where matplotlib is installed, quality.svg:
 score against training time, and the frontier.
 """
@@ -79,7 +80,7 @@ SCORED = ("dev", "test")
 TASKS = ("classification", "tagging", "seq2seq")
 METHODS = ("full", "lora", "head", *(f"ladder-{init}{cache}" for init in INITS for cache in ("", "+cache")))
 FROM_LAYER = re.compile(r"(tune|both)-(0|[1-9]\d*)(\+cache)?")
-RATE = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
+RATE = re.compile(r"(\d+(\.\d+)?(e-?\d+)?)(x(\d+(\.\d+)?))?")
 
 
 @dataclass
@@ -144,8 +145,11 @@ def main(argv: list[str]) -> list[Row]:
         name, at, rate = given.partition("@")
         if name not in METHODS and not FROM_LAYER.fullmatch(name):
             raise ValueError(f"unknown method {name!r}; use {', '.join(METHODS)}, tune-LAYER, both-LAYER")
-        if at and not (RATE.fullmatch(rate) and 0 < float(rate) < math.inf):
-            raise ValueError(f"{given}: what stands behind @ is a learning rate, e.g. {name}@1e-4; got {rate!r}")
+        if at and not all(0 < number < math.inf for number in rate_and_epochs(rate)):
+            raise ValueError(
+                f"{given}: what stands behind @ is a learning rate, e.g. {name}@1e-4, and perhaps a number of epochs, "
+                f"{name}@1e-4x2; got {rate!r}"
+            )
     for name, given in (("methods", settings.methods), ("seeds", settings.seeds)):
         if len(set(given)) < len(given):
             raise ValueError(f"{name} names one twice: {given}; a run counts once")
@@ -184,7 +188,7 @@ def main(argv: list[str]) -> list[Row]:
 def run(method: str, seed: int, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> Row:
     """Train and score one model, or read the scores of one that was finished."""
     output = Path(args.output_dir) / method / f"seed-{seed}"
-    title, (method, _, rate) = method, method.partition("@")
+    title, (method, own, rate) = method, method.partition("@")
     if (output / "result.json").is_file():
         return read_json(output / "result.json")
     set_seed(seed)  # before the model is made, for its head
@@ -193,13 +197,16 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
     prepared, prepared_of_cpu = perf_counter(), process_time()
     kind = method.partition("-")[0].replace("both", "tune")
     head_rate = getattr(settings, f"{kind}_head_learning_rate", None)
+    shared = (getattr(settings, f"{kind}_learning_rate"), args.num_train_epochs)
+    learning_rate, epochs = rate_and_epochs(rate, args.num_train_epochs) if own else shared
     trainer = TechniqueSeq2SeqTrainer(
         model=model,
         args=replace(
             args,
             seed=seed,
             output_dir=str(output),
-            learning_rate=float(rate or getattr(settings, f"{kind}_learning_rate")),
+            learning_rate=learning_rate,
+            num_train_epochs=epochs,
             predict_with_generate=settings.task == "seq2seq",
             generation_max_length=settings.max_target_length,
         ),
@@ -251,6 +258,17 @@ def run(method: str, seed: int, task: Task, settings: LadderArguments, args: Lad
     if trainer.is_world_process_zero():
         write_json(output / "result.json", result)
     return result
+
+
+def rate_and_epochs(given: str, epochs: float = 1.0) -> tuple[float, float]:
+    """What stands behind ``@``; a rate of 0 where it is not of that form.
+
+    Example:
+        >>> rate_and_epochs("1e-4x2"), rate_and_epochs("1e-4", 3.0), rate_and_epochs("fast")
+        ((0.0001, 2.0), (0.0001, 3.0), (0.0, 1.0))
+    """
+    found = RATE.fullmatch(given)
+    return (float(found[1]), float(found[5] or epochs)) if found else (0.0, epochs)
 
 
 def prepare(method: str, task: Task, settings: LadderArguments, args: LadderTrainingArguments) -> Any:

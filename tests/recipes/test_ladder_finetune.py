@@ -85,7 +85,7 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
         "ladder-fisher",
         "ladder-distill+cache",
         "tune-1+cache",
-        "tune-1+cache@2e-3",
+        "tune-1+cache@2e-3x3",
         "both-1+cache",
     ]
     settings = options(
@@ -111,7 +111,9 @@ def test_every_method_runs_and_finished_runs_are_kept(task: str, tmp_path: Path)
     assert (ladder / "adapter_model.safetensors").is_file()
     assert (tmp_path / "runs" / "tune-1+cache" / "seed-0" / "ladder" / "adapter_model.safetensors").is_file()
     loss = {result["method"]: result["train_loss"] for result in first}
-    assert loss["tune-1+cache"] != loss["tune-1+cache@2e-3"]
+    assert loss["tune-1+cache"] != loss["tune-1+cache@2e-3x3"]
+    steps = {result["method"]: result["steps"] for result in first}
+    assert steps["tune-1+cache@2e-3x3"] * 2 == steps["tune-1+cache"] * 3 == steps["full"] * 3
     memory = {result["method"]: result["activation_bytes"] for result in first}
     assert memory["tune-1+cache"] < memory["full"]
     (tmp_path / "runs" / "full" / "seed-1" / "result.json").unlink()
@@ -240,7 +242,7 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     found = write(tmp_path, "classification")
     with pytest.raises(ValueError, match="unknown method 'ladder'; use full, lora, head, ladder-random"):
         main(options({**found, "methods": ["ladder"]}))
-    for rate in ("", "fast", "nan"):
+    for rate in ("", "fast", "nan", "0", "1e-4x", "1e-4x0", "x2"):
         with pytest.raises(
             ValueError, match=rf"head@{rate}: what stands behind @ is a learning rate, e\.g\. head@1e-4"
         ):
