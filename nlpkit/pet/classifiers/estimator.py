@@ -257,13 +257,14 @@ def labels_as_given(labels: Sequence[str], given: Iterable[Label]) -> tuple[Labe
         >>> labels_as_given(["3.5", "2", "1.5"], [3.5, 1.5])
         (3.5, 2, 1.5)
     """
-    known = {str(label): label for label in given}
+    known: dict[str, Label] = {str(label): label for label in given}
     kinds = {type(label) for label in known.values()}
+    others: dict[str, Label] = {}
     if kinds == {bool}:
-        known |= {"True": True, "False": False}
+        others = {"True": True, "False": False}
     elif kinds and kinds <= {int, float}:
-        known = {label: number for label in labels if (number := _number(label)) is not None} | known
-    return tuple(known.get(label, label) for label in labels)
+        others = {label: number for label in labels if (number := _number(label)) is not None}
+    return tuple(known.get(label, others.get(label, label)) for label in labels)
 
 
 def _number(label: str) -> int | float | None:
