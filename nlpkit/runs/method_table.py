@@ -105,8 +105,10 @@ def _draw_scores(axes: Any, methods: Mapping[str, Sequence[Result]], part: str, 
 
 
 def _round_numbers(values: Iterable[float]) -> list[float]:
-    """1, 2 and 5 times powers of ten around positive values, for a logarithmic axis."""
-    found = sorted(values)
+    """1, 2 and 5 times powers of ten around the values above 0, for a logarithmic axis."""
+    found = sorted(value for value in values if value > 0)
+    if not found:
+        return []
     powers = range(floor(log10(found[0])) - 1, floor(log10(found[-1])) + 2)
     ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
     first = max((tick for tick in ticks if tick <= found[0]), default=ticks[0])

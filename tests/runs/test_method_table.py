@@ -43,6 +43,15 @@ def test_the_picture_has_every_method_and_is_the_same_again(tmp_path: Path) -> N
     assert "activations kept for a step, MiB" in (tmp_path / "quality.svg").read_text("utf-8")
 
 
+@pytest.mark.parametrize("seconds", [(0.0, 0.0), (0.0, 3.0), (2.0, 2.0)])
+def test_runs_too_short_to_time_have_a_picture(seconds: tuple[float, float], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = {"metric": "F1", "trained_parameters": 1, "dev": 0.5}
+    results = [{**run, "method": f"of {number}", "train_seconds": one} for number, one in enumerate(seconds)]
+    plot_methods(results, "dev", tmp_path / "quality.svg")
+    assert "of 1" in (tmp_path / "quality.svg").read_text("utf-8")
+
+
 def test_without_the_baseline_there_are_no_shares_and_parts_without_scores_are_left_out() -> None:
     run = {"method": "head", "metric": "F1", "trained_parameters": 1, "train_seconds": 1.0, "dev": 0.5}
     assert method_table([run], PARTS, baseline="full").splitlines()[-1] == "| head | 1 | 1 | 50.00 |  | 1 |"
