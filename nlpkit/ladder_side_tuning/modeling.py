@@ -177,7 +177,7 @@ class LadderModel(Ladder):
 
         Args:
             save_directory: folder, made if it does not exist. The ladder is ``adapter_config.json``,
-                ``adapter_model.safetensors`` and a model card. In place of a whole model's older weights and adapters.
+                ``adapter_model.safetensors`` and a model card; a whole model takes the place of what was there.
             is_main_process: whether this process writes the folder.
             state_dict: weights to save in place of the model's own.
             push_to_hub: upload the folder, too, to the repository ``repo_id`` or one of the folder's name.

@@ -28,12 +28,12 @@ def save_all_weights(model: Any, folder: Path, max_shard_size: int | str) -> Non
     """
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     config, weights = folder / ADAPTER_CONFIG_NAME, folder / ADAPTER_SAFE_WEIGHTS_NAME
-    if not (config.is_file() and weights.is_file()):
-        return
+    if not hasattr(model, "peft_config") or not (config.is_file() and weights.is_file()):
+        return  # a whole model, or a ladder
     base = read_json(config).get("base_model_name_or_path")
-    plain = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
-    if not base or not isinstance(plain, PreTrainedModel) or not hasattr(model, "peft_config"):
-        return  # a ladder, or an adapter of a model from nowhere, which is refused where it is opened
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not base or not isinstance(plain, PreTrainedModel):
+        return  # an adapter of a model from nowhere, which is refused where it is opened
     # Its annotation does not know that with output_loading_info it gives two.
     kind: Any = type(plain)
     asked = {"config": copy.deepcopy(plain.config), "ignore_mismatched_sizes": True}
