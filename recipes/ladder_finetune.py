@@ -150,11 +150,6 @@ def main(argv: list[str]) -> list[Row]:
                 f"{given}: what stands behind @ is a learning rate, e.g. {name}@1e-4, and perhaps a number of epochs, "
                 f"{name}@1e-4x2; got {rate!r}"
             )
-    for name, given in (("methods", settings.methods), ("seeds", settings.seeds)):
-        if len(set(given)) < len(given):
-            raise ValueError(f"{name} names one twice: {given}; a run counts once")
-    if min(settings.seeds, default=0) < 0:
-        raise ValueError(f"seeds must be 0 or more; got {settings.seeds}")
     for name in ("max_train_rows", "max_dev_rows"):
         limit = getattr(settings, name)
         if limit is not None and limit < 1:

@@ -153,9 +153,6 @@ ARMS: dict[str, Arm] = {
 def main(argv: list[str]) -> list[Row]:
     """Run the recipe and return what ``results.jsonl`` holds."""
     settings, args = parse_recipe_arguments([TeaForNArguments, TeaForNTrainingArguments], argv)
-    for kind, named in (("arms", settings.arms), ("seeds", settings.seeds)):
-        if len(set(named)) < len(named):
-            raise ValueError(f"{kind} name one twice: {', '.join(map(str, named))}")
     arms = {text: named_arm(text) for text in settings.arms}
     score_of(settings.metrics, [], [])
     output = Path(args.output_dir)

@@ -14,6 +14,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser
 
+from nlpkit.checked_number import checked_seed
+
 #: Folders that shipped settings name as ``$NAME/...``, and where they lie beside a checkout.
 _PLACES = {"NLPKIT_DATA": "../shared/data", "NLPKIT_MODELS": "../shared/models"}
 
@@ -61,8 +63,8 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
 
     Raises:
         FileNotFoundError: there is no such YAML file.
-        ValueError: a name is unknown (the message lists near ones), missing, or has a value of the wrong type; or a
-            value needs an environment variable that is not set.
+        ValueError: a name is unknown (the message lists near ones), missing, or has a value of the wrong type; a
+            value needs an environment variable that is not set; a list names one twice; or a seed is below 0.
 
     Example:
         >>> from dataclasses import dataclass
@@ -84,8 +86,14 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
     *parsed, rest = parser.parse_args_into_dataclasses(options, return_remaining_strings=True)
     if rest:
         raise ValueError(f"settings look like --name value; cannot read {' '.join(rest)!r}")
-    for value in (value for settings in parsed for value in vars(settings).values()):
-        _check_places(value if isinstance(value, list) else [value])
+    for name, value in (setting for settings in parsed for setting in vars(settings).items()):
+        values = value if isinstance(value, list) else [value]
+        _check_places(values)
+        if len(set(map(str, values))) < len(values):
+            raise ValueError(f"{name} name one twice: {', '.join(map(str, values))}; each counts once")
+        if name in ("seed", "seeds"):
+            for seed in values:
+                checked_seed(seed)
     return tuple(parsed)
 
 

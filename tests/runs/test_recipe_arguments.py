@@ -20,6 +20,7 @@ class Settings:
     files: list[str] = field(default_factory=list)
     limit: int | None = None
     notice: str | None = None
+    seeds: list[int] = field(default_factory=list)
     dtype: str = field(default="float32", metadata={"choices": ["float32", "float16"]})
 
 
@@ -111,6 +112,24 @@ def test_a_missing_name_is_an_error():
 def test_a_value_of_the_wrong_type_is_an_error(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         parse(tmp_path, f"model_path: m\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("files: [a, b, a]", "files name one twice: a, b, a; each counts once"),
+        ("seeds: [0, 1, 1]", "seeds name one twice: 0, 1, 1; each counts once"),
+        ("seeds: [0, -1]", "seed=-1: give a whole number at least 0"),
+    ],
+)
+def test_what_would_count_twice_or_not_at_all_is_an_error(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        parse(tmp_path, f"model_path: m\n{text}\n")
+
+
+def test_a_seed_of_the_trainer_below_0_is_an_error():
+    with pytest.raises(ValueError, match="seed=-3: give a whole number at least 0"):
+        parse_recipe_arguments([TrainingArguments], ["--output_dir", "runs", "--seed", "-3"])
 
 
 def test_words_between_settings_are_an_error(tmp_path):
