@@ -73,6 +73,10 @@ class ChoiceClassifier(TextClassifier):
             raise TypeError(
                 f"hypotheses={hypotheses!r} must map labels to texts, e.g. {{'good': '满意', 'bad': '失望'}}"
             )
+        if hypotheses is not None and not hypotheses:
+            raise ValueError(
+                "hypotheses={} names no label; give a text for each, or None where examples bring candidates"
+            )
         given = given_labels(hypotheses or ())
         self.premise = premise
         self.hypotheses = {label_name(name): text for name, text in hypotheses.items()} if hypotheses else None

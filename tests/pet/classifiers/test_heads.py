@@ -131,6 +131,8 @@ def test_labels_are_a_list(labels: Any, folder: Path) -> None:
         HeadClassifier.from_pretrained(folder, labels)
     with pytest.raises(TypeError, match=r"hypotheses=\['很'\] must map labels to texts"):
         ChoiceClassifier.from_pretrained(folder, "{text}", ["很"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"hypotheses=\{\} names no label"):
+        ChoiceClassifier.from_pretrained(folder, "{text}", {})
     for nothing in ([], np.array([])):
         with pytest.raises(
             ValueError, match=r"labels=.* must name all labels there are, e.g. labels=\['good', 'bad'\]"
