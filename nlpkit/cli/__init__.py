@@ -82,7 +82,7 @@ app.command(
 )(fewshot)
 app.command(epilog=_example("demo --no-browser --port 8000"))(demo)
 app.command(epilog=_example("probe wobert-mini-zh --html page.html"))(probe)
-app.command(epilog=_example("profile --model wobert-mini-zh --batch-size 8"))(profile)
+app.command(epilog=_example("profile wobert-mini-zh --batch-size 8"))(profile)
 app.command(
     epilog=_example("recipe wobert_pretrain mini_zh --max_steps 100"),
     # What follows the recipe's name is the recipe's own.

@@ -16,6 +16,9 @@ from nlpkit.text_files import decode_lines, read_lines
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A folder, the name of a shipped model, or a repository on the Hub.")
 ]
+InspectedModel = Annotated[
+    str, typer.Argument(help="A folder, the name of a shipped model, or a repository on the Hub.")
+]
 Texts = Annotated[
     list[str] | None,
     typer.Argument(help="Texts; without any, lines of --file or of standard input.", show_default=False),

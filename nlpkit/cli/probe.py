@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
+from nlpkit.cli.inputs import InspectedModel
 from nlpkit.sources import find_model
 
 
 def probe(
-    model: Annotated[
-        str, typer.Argument(help="A folder, the name of a shipped model, or a repository on the Hub.")
-    ] = "wobert-mini-zh",
+    model: InspectedModel = "wobert-mini-zh",
     length: Annotated[int, typer.Option(help="Tokens of the texts that positions are looked for in.")] = 16,
     texts: Annotated[
         int, typer.Option(help="How many of these; fewer are faster, and the linear probe is worse.")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from nlpkit.cli.inputs import Model
+from nlpkit.cli.inputs import InspectedModel
 from nlpkit.sources import find_model
 
 
 def profile(
-    model: Model = "wobert-mini-zh",
+    model: InspectedModel = "wobert-mini-zh",
     batch_size: Annotated[int, typer.Option(help="Rows per batch.")] = 16,
     length: Annotated[int, typer.Option(help="Tokens per row.")] = 128,
     labels: Annotated[int, typer.Option(help="Classes of the head.")] = 2,

@@ -95,10 +95,11 @@ def test_what_cannot_be_read_is_one_line_for_every_verb(
     assert f"to read texts from it, give --file {path}" in refuse(*options, str(path))
 
 
-@pytest.mark.parametrize("verb", [*READERS, "profile"])
+@pytest.mark.parametrize("verb", [*READERS, "profile", "probe"])
 def test_a_model_that_is_nowhere_is_one_line_for_every_verb(refuse: Call, verb: str) -> None:
     texts = ["很[MASK]"] if verb in READERS else []
-    error = refuse(verb, *texts, "--model", "./no/such/model", *READERS.get(verb, []))
+    option = ["--model"] if verb in READERS else []
+    error = refuse(verb, *texts, *option, "./no/such/model", *READERS.get(verb, []))
     assert error == "nlpkit: there is no folder ./no/such/model"
 
 

@@ -25,7 +25,7 @@ def test_every_way_is_profiled_on_the_users_model(tmp_path: Path) -> None:
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=30, **sizes)).save_pretrained(tmp_path / "model")
     small = ["--batch-size", "2", "--length", "8", "--rounds", "1"]
-    table = call("--model", str(tmp_path / "model"), *small, "--output", str(tmp_path / "profile.json"))
+    table = call(str(tmp_path / "model"), *small, "--output", str(tmp_path / "profile.json"))
     profiles = json.loads((tmp_path / "profile.json").read_text("utf-8"))
     assert [found["way"] for found in profiles] == list(standard_ways() | ladder_ways())
     for found in profiles:
@@ -42,7 +42,7 @@ def test_ways_that_a_model_has_not_are_left_out_with_a_reason(model_type: str, t
     small = ["--batch-size", "2", "--length", "8", "--rounds", "1", "--output", str(tmp_path / "profile.json")]
     app = typer.Typer()
     app.command()(profile)
-    result = CliRunner().invoke(app, ["--model", str(tmp_path), *small], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(tmp_path), *small], catch_exceptions=False)
     ways = [found["way"] for found in json.loads((tmp_path / "profile.json").read_text("utf-8"))]
     if model_type == "distilbert":
         assert ways == list(standard_ways() | ladder_ways())
@@ -57,7 +57,7 @@ def test_lora_without_peft_is_missed_aloud(tmp_path: Path, monkeypatch: pytest.M
     BertModel(BertConfig(vocab_size=30, **sizes)).save_pretrained(tmp_path)
     app = typer.Typer()
     app.command()(profile)
-    small = ["--model", str(tmp_path), "--batch-size", "2", "--length", "8", "--rounds", "1"]
+    small = [str(tmp_path), "--batch-size", "2", "--length", "8", "--rounds", "1"]
     result = CliRunner().invoke(app, small, catch_exceptions=False)
     assert "left out: LoRA: peft is not installed; install the extra 'peft'" in result.stderr
 
@@ -71,4 +71,4 @@ def test_rows_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=30, max_position_embeddings=16, **sizes)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="--length 17 is over the model's limit of 16 tokens"):
-        call("--model", str(tmp_path), "--length", "17")
+        call(str(tmp_path), "--length", "17")
