@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from itertools import chain, islice, repeat
 from pathlib import Path
-from statistics import mean
 from time import perf_counter, process_time
 from typing import Any
 
@@ -71,6 +70,7 @@ from nlpkit.runs import (
     settle_facts,
     training_facts,
 )
+from nlpkit.seq2seq import character_scores
 from nlpkit.sources import find_model
 from nlpkit.text_files import read_records
 from nlpkit.training import TechniqueSeq2SeqTrainer, fast_attention, give_head_its_own_rate, head_modules, lora_targets
@@ -463,13 +463,19 @@ class Tagging(Task):
 
 
 class Seq2Seq(Task):
-    """Texts with a target each; scored by the longest common subsequence of characters (ROUGE-L's F)."""
+    """Texts with a target each; scored by ROUGE-L of characters."""
 
     columns, metric = ("text", "target"), "ROUGE-L"
 
     def prepare(self) -> None:
-        """Pad labels, too."""
+        """Pad labels, too, and say now, not after the training, what cannot be scored."""
         self.collate = DataCollatorForSeq2Seq(self.tokenizer)
+        for part in self.raw.keys() & set(SCORED):
+            character_scores(self.targets(part), self.targets(part))
+
+    def targets(self, part: str) -> list[str]:
+        """What should be written."""
+        return [row["target"] for row in self.raw[part]]
 
     def encode(self, row: Row) -> Row:
         """Tokenize a text and its target."""
@@ -485,31 +491,12 @@ class Seq2Seq(Task):
         """The mean over texts."""
         ids = np.where(predicted < 0, self.tokenizer.pad_token_id, predicted)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return mean(rouge_l(found, row["target"]) for found, row in zip(texts, self.raw[part], strict=True))
+        return character_scores(texts, self.targets(part))["rouge-l"]
 
 
 def gold_labels(row: Row) -> list[str]:
     """The BIO label of each character."""
     return spans_to_bio([Span(*span) for span in row["spans"]], len(row["text"]))
-
-
-def rouge_l(found: str, wanted: str) -> float:
-    """F score of the longest common subsequence of two texts' characters, without white space.
-
-    Example:
-        >>> round(rouge_l("今天天气", "今日天气"), 2)
-        0.75
-    """
-    found, wanted = "".join(found.split()), "".join(wanted.split())
-    lengths = [0] * (len(wanted) + 1)
-    for character in found:
-        diagonal = 0
-        for place, other in enumerate(wanted, start=1):
-            diagonal, lengths[place] = (
-                lengths[place],
-                diagonal + 1 if character == other else max(lengths[place], lengths[place - 1]),
-            )
-    return 2 * lengths[-1] / max(1, len(found) + len(wanted))
 
 
 def refuse_nan(logits: torch.Tensor) -> torch.Tensor:

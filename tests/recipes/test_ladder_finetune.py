@@ -21,7 +21,7 @@ from nlpkit import WoBertTokenizer
 from nlpkit.ladder_side_tuning import LadderModel, TapCache
 from nlpkit.runs import method_table
 from recipes import ladder_data
-from recipes.ladder_finetune import SCORED, main, rouge_l
+from recipes.ladder_finetune import SCORED, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -302,10 +302,13 @@ def test_a_run_that_diverges_gets_no_score(task: str, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("result.json"))
 
 
-def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
-    assert rouge_l("abc", "abc") == 1
-    assert rouge_l("a b c", "xbxc") == pytest.approx(2 * 2 / 7)
-    assert rouge_l("", "") == 0
+def test_a_target_that_cannot_be_scored_is_refused_before_the_training(tmp_path: Path) -> None:
+    found = write(tmp_path, "seq2seq")
+    dev = Path(found["dev_file"])
+    rows = [json.loads(line) for line in dev.read_text("utf-8").splitlines()]
+    dev.write_text("".join(json.dumps(row | {"target": " "}) + "\n" for row in rows), "utf-8")
+    with pytest.raises(ValueError, match="wanted text 0 is blank"):
+        main(options({**found, "task": "seq2seq"}))
 
 
 @pytest.mark.slow
