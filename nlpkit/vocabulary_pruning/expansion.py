@@ -7,8 +7,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from nlpkit.vocabulary_pruning.id_map import IdMap
-from nlpkit.vocabulary_pruning.models.configs import set_new_ids
-from nlpkit.vocabulary_pruning.models.rows import model_with_rows, rows_of, set_padding, vocabulary_tables
+from nlpkit.vocabulary_pruning.models.new_ids import give_new_ids
+from nlpkit.vocabulary_pruning.models.rows import model_with_rows, rows_of, vocabulary_tables
 
 
 def expand_vocabulary(pruned: PreTrainedModel, original: PreTrainedModel, ids: IdMap) -> PreTrainedModel:
@@ -29,6 +29,11 @@ def expand_vocabulary(pruned: PreTrainedModel, original: PreTrainedModel, ids: I
         Suppressed and bad words that were dropped with their tokens stay dropped. Rows that were trained and rows that
         were not stand beside each other: train on before comparing their logits.
     """
+    if type(pruned) is not type(original):
+        raise ValueError(
+            f"the pruned model is a {type(pruned).__name__}, the original a {type(original).__name__}; give one of "
+            "its class"
+        )
     kept = torch.tensor(ids.kept)
     theirs: dict[str, Tensor] = dict(original.named_parameters(remove_duplicate=False))
     theirs |= dict(original.named_buffers(remove_duplicate=False))
@@ -46,10 +51,5 @@ def expand_vocabulary(pruned: PreTrainedModel, original: PreTrainedModel, ids: I
 
     tables = vocabulary_tables(type(pruned), pruned.config)
     expanded = model_with_rows(pruned, tables, with_left_out, ids.old_rows)
-    padding = pruned.config.get_text_config().pad_token_id
-    old_ids = dict(enumerate(ids.kept))
-    for settings in (expanded.config, getattr(expanded, "generation_config", None)):
-        if settings is not None:
-            set_new_ids(settings, old_ids, len(kept), ids.old_rows)
-    set_padding(expanded, padding, expanded.config.get_text_config().pad_token_id)
+    give_new_ids(expanded, dict(enumerate(ids.kept)), len(kept), ids.old_rows)
     return expanded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json
 from nlpkit.scale import Engine
 from nlpkit.sentencepiece_file import read_sentencepiece, sentencepiece_of
 from nlpkit.sources import find_folder
-from nlpkit.vocabulary_pruning.models.configs import with_new_ids
-from nlpkit.vocabulary_pruning.models.rows import weights_and_tables
-from nlpkit.vocabulary_pruning.models.shards import weight_files, write_with_rows
+from nlpkit.vocabulary_pruning.id_map import IdMap
+from nlpkit.vocabulary_pruning.models.configs import set_new_ids, with_new_ids
+from nlpkit.vocabulary_pruning.models.file_names import names_in_class
+from nlpkit.vocabulary_pruning.models.padding import followers_of_padding, moved_positions
+from nlpkit.vocabulary_pruning.models.rows import refuse_misfits, weights_and_tables, without_weights
+from nlpkit.vocabulary_pruning.models.shards import Rows, shapes_of_files, write_with_rows
 from nlpkit.vocabulary_pruning.planning import Selection, plan
 from nlpkit.vocabulary_pruning.prune import save_beside
 from nlpkit.vocabulary_pruning.report import PruningReport
@@ -79,17 +83,16 @@ def prune_folder(
         raise FileNotFoundError(f"{source} holds no config.json; give the folder of a transformers model")
     if "quantization_config" in files["config.json"]:
         raise ValueError(f"{source} is quantised; prune the model that it was made from, then quantise that")
-    weight_files(folder)
     config = AutoConfig.from_pretrained(folder)
     rows = config.get_text_config().vocab_size
+    weights = _Weights(folder, config, rows)
     selection = Selection(corpus, keep, min_count, coverage, size, multiple_of, held_out, processes, show_progress)
-    tables = weights_and_tables(_model_class(config), config)
     if tokenizer is None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     planned = plan(tokenizer, [config.to_dict(), *files.values()], rows, selection)
     proto = sentencepiece_of(folder)
     with whole_folder(destination, replacing=SAVED_MODEL) as draft:
-        sizes = write_with_rows(folder, draft, tables, torch.tensor(planned.ids.kept), rows)
+        sizes = write_with_rows(folder, draft, weights.taken(planned.ids))
         report = planned.report(sizes.parameters, sizes.size, None)
         for name, settings in files.items():
             write_json(draft / name, with_new_ids(settings, planned.ids.new_ids, rows, len(planned.ids.kept)))
@@ -97,6 +100,49 @@ def prune_folder(
         content = None if proto is None else pruned_sentencepiece(read_sentencepiece(proto), names)
         save_beside(draft, planned.tokenizer, planned.ids, report, content)
     return report
+
+
+class _Weights:
+    """The weights in a model's folder, and what its class makes of them."""
+
+    def __init__(self, folder: Path, config: PreTrainedConfig, rows: int) -> None:
+        self.config, self.rows, self.shapes = config, rows, shapes_of_files(folder)
+        self.model_class = _model_class(config)
+        tables = weights_and_tables(self.model_class, config)
+        in_class = names_in_class(without_weights(self.model_class, config))
+        self.names = {name: in_class(name) for name in self.shapes}
+        self.tables: dict[str, int] = {}
+        for name, shape in self.shapes.items():
+            known = self.names[name]
+            dimension = None if known is None else tables[known]
+            if dimension is not None and len(shape) > dimension and shape[dimension] == rows:
+                self.tables[name] = dimension
+            elif dimension is not None or (known is None and rows in shape):
+                raise ValueError(
+                    f"{folder} holds {name} of shape {shape}, of which it is not known whether its rows are the "
+                    f"{rows} tokens; load the model and give it to prune_vocabulary"
+                )
+
+    def taken(self, ids: IdMap) -> dict[str, Rows]:
+        """Which rows are taken of weights that are not copied whole.
+
+        Raises:
+            ValueError: the class would not load them with the new settings, or padding cannot be moved.
+        """
+        kept = torch.tensor(ids.kept)
+        found = {name: Rows(dimension, kept) for name, dimension in self.tables.items()}
+        config = copy.deepcopy(self.config)
+        set_new_ids(config, ids.new_ids, self.rows, len(kept))
+        shapes = {known: list(self.shapes[name]) for name, known in self.names.items() if known is not None}
+        for name, (dimension, _) in found.items():
+            shapes[self.names[name]][dimension] = len(kept)  # type: ignore[index]
+        old, new = (one.get_text_config().pad_token_id for one in (self.config, config))
+        if old != new:
+            positions = followers_of_padding(self.model_class, config, old, new).positions
+            moved = [name for name, known in self.names.items() if known in positions]
+            found |= {name: Rows(0, moved_positions(self.shapes[name][0], old, new)) for name in moved}
+        refuse_misfits(shapes, self.model_class, config)
+        return found
 
 
 def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from nlpkit.one_text import refuse_one_text
 from nlpkit.scale import Engine
-from nlpkit.vocabulary_pruning.counting.choosing import choose_tokens, closed
+from nlpkit.vocabulary_pruning.counting.choosing import check_choice, choose_tokens, closed
 from nlpkit.vocabulary_pruning.counting.token_counts import count_tokens
 from nlpkit.vocabulary_pruning.id_map import IdMap, fingerprint
 from nlpkit.vocabulary_pruning.measuring import compare_cuts
@@ -44,6 +44,13 @@ class Selection(NamedTuple):
     held_out: Iterable[str] | None = None
     processes: int | Engine = 1
     show_progress: bool = True
+
+    def choice(self) -> dict[str, Any]:
+        """What ``choose_tokens`` takes of it, with the default where nothing is given."""
+        limits = {"min_count": self.min_count, "coverage": self.coverage, "size": self.size}
+        if all(limit is None for limit in limits.values()):
+            limits["min_count"] = 1
+        return limits | {"multiple_of": self.multiple_of}
 
 
 class Plan(NamedTuple):
@@ -78,8 +85,9 @@ def plan(tokenizer: Any, settings: Sequence[Mapping[str, Any]], rows: int, selec
     content = read_tokenizer(tokenizer)
     names = token_names(content)
     refuse_sizes(max(names) + 1, rows)
-    always = _always(tokenizer, content, settings, rows)
+    always, needs = _always(tokenizer, content, settings, rows), needs_of_tokens(content)
     backend = plain_backend(content)
+    held_out = None if selection.held_out is None else _texts(selection.held_out)
     sample: list[str] = []
     if (selection.corpus is None) == (selection.keep is None):
         raise ValueError("give either corpus, texts whose tokens are counted, or keep, the ids that are kept")
@@ -87,36 +95,24 @@ def plan(tokenizer: Any, settings: Sequence[Mapping[str, Any]], rows: int, selec
         kept = _check_keep(selection, content, always, rows)
     else:
         assert selection.corpus is not None
+        how: dict[str, Any] = selection.choice()
+        check_choice(len(closed(always, needs)), **how)  # now, not after the counting
         counted = count_tokens(
             _sampling(selection.corpus, sample),
             backend,
             processes=selection.processes,
             show_progress=selection.show_progress,
         )
-        how: dict[str, Any] = {
-            "min_count": selection.min_count,
-            "coverage": selection.coverage,
-            "size": selection.size,
-        }
-        kept = choose_tokens(
-            counted.counts,
-            always,
-            needs_of_tokens(content),
-            multiple_of=selection.multiple_of,
-            **(how if any(value is not None for value in how.values()) else {"min_count": 1}),
-        )
+        kept = choose_tokens(counted.counts, always, needs, **how)
     ids = IdMap(tuple(kept), rows, fingerprint(content))
     left = pruned_content(content, kept)
     made, after = tokenizer_like(tokenizer, left), plain_backend(left)
 
-    def compared(texts: Iterable[str] | None) -> TextChanges | None:
-        if texts is None:
-            return None
-        refuse_one_text("held_out", texts)
-        return compare_cuts(list(texts), backend, after, ids.new_ids)
+    def compared(texts: list[str] | None) -> TextChanges | None:
+        return None if texts is None else compare_cuts(texts, backend, after, ids.new_ids)
 
     tokens = len(names), sum(number in names for number in kept)
-    return Plan(ids, made, content["model"]["type"], tokens, compared(sample or None), compared(selection.held_out))
+    return Plan(ids, made, content["model"]["type"], tokens, compared(sample or None), compared(held_out))
 
 
 def complete_tokens(model: PreTrainedModel, tokenizer: Any, keep: Iterable[int]) -> list[int]:
@@ -134,14 +130,28 @@ def complete_tokens(model: PreTrainedModel, tokenizer: Any, keep: Iterable[int])
         The ids, ascending: a ``keep`` that ``prune_vocabulary`` takes.
     """
     content = read_tokenizer(tokenizer)
-    settings = settings_of_model(model)
-    always = _always(tokenizer, content, settings, rows_of(model))
-    return sorted(closed(always | set(keep), needs_of_tokens(content)))
+    rows = rows_of(model)
+    always = _always(tokenizer, content, settings_of_model(model), rows)
+    return sorted(closed(always | _ids_within(keep, rows), needs_of_tokens(content)))
 
 
 def _always(tokenizer: Any, content: Mapping[str, Any], settings: Sequence[Mapping[str, Any]], rows: int) -> set[int]:
     named = set[int]().union(*(named_ids(one, rows) for one in settings))
     return needed_tokens(content) | chat_tokens(tokenizer) | named
+
+
+def _texts(held_out: Iterable[str]) -> list[str]:
+    """The texts, all of which a tokenizer can read."""
+    refuse_one_text("held_out", held_out)
+    texts = list(held_out)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"held_out holds {text!r}, which is no text")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"held_out holds half of a surrogate pair, in {text[:30]!r}; repair the text") from error
+    return texts
 
 
 def _sampling(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
@@ -160,9 +170,7 @@ def _check_keep(selection: Selection, content: Mapping[str, Any], always: set[in
         if value is not None:
             raise ValueError(f"{name}={value} chooses by counts; keep names the ids itself: leave {name}=None")
     assert selection.keep is not None
-    kept = {_id(number) for number in selection.keep}
-    if outside := sorted(number for number in kept if not 0 <= number < rows):
-        raise ValueError(f"keep holds {outside[0]}; ids of this model run from 0 to {rows - 1}")
+    kept = _ids_within(selection.keep, rows)
     needs, names = needs_of_tokens(content), token_names(content)
     lacking = sorted(always - kept)
     if lacking:
@@ -180,6 +188,14 @@ def _check_keep(selection: Selection, content: Mapping[str, Any], always: set[in
                     "would be cut otherwise; complete_tokens adds such tokens"
                 )
     return sorted(kept)
+
+
+def _ids_within(keep: Iterable[int], rows: int) -> set[int]:
+    """The ids that were given, all of which the model has."""
+    kept = {_id(number) for number in keep}
+    if outside := sorted(number for number in kept if not 0 <= number < rows):
+        raise ValueError(f"keep holds {outside[0]}; ids of this model run from 0 to {rows - 1}")
+    return kept
 
 
 def _id(number: object) -> int:

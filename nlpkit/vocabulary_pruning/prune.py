@@ -17,9 +17,10 @@ from nlpkit.sentencepiece_file import read_sentencepiece
 from nlpkit.vocabulary_pruning.expansion import expand_vocabulary
 from nlpkit.vocabulary_pruning.id_map import IdMap
 from nlpkit.vocabulary_pruning.measuring import largest_difference
-from nlpkit.vocabulary_pruning.models.configs import set_new_ids, settings_of_model
+from nlpkit.vocabulary_pruning.models.configs import settings_of_model
+from nlpkit.vocabulary_pruning.models.new_ids import give_new_ids
 from nlpkit.vocabulary_pruning.models.refusals import refuse_model
-from nlpkit.vocabulary_pruning.models.rows import gathered, model_with_rows, rows_of, set_padding, vocabulary_tables
+from nlpkit.vocabulary_pruning.models.rows import gathered, model_with_rows, rows_of, vocabulary_tables
 from nlpkit.vocabulary_pruning.planning import Selection, plan
 from nlpkit.vocabulary_pruning.report import PruningReport
 from nlpkit.vocabulary_pruning.tokenizers.sentencepiece_proto import pruned_sentencepiece
@@ -136,21 +137,12 @@ def prune_vocabulary(
     tables = vocabulary_tables(type(model), model.config)
     kept = torch.tensor(planned.ids.kept)
     pruned = model_with_rows(model, tables, gathered(kept), len(kept))
-    give_new_ids(pruned, planned.ids)
+    give_new_ids(pruned, planned.ids.new_ids, planned.ids.old_rows, len(kept))
     difference = largest_difference(model, pruned, kept) if check else None
     report = planned.report(_parameters(model, pruned), _bytes(model, pruned), difference)
     names = planned.tokenizer.get_vocab().keys()
     content = None if proto is None else pruned_sentencepiece(proto, names)
     return PrunedVocabulary(pruned, planned.tokenizer, planned.ids, report, content)
-
-
-def give_new_ids(model: PreTrainedModel, ids: IdMap) -> None:
-    """Put the new ids into a model's settings and modules, in place."""
-    padding = model.config.get_text_config().pad_token_id
-    for settings in (model.config, getattr(model, "generation_config", None)):
-        if settings is not None:
-            set_new_ids(settings, ids.new_ids, ids.old_rows, len(ids.kept))
-    set_padding(model, padding, model.config.get_text_config().pad_token_id)
 
 
 def _parameters(*models: PreTrainedModel) -> tuple[int, int]:

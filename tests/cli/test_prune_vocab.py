@@ -61,7 +61,10 @@ def test_an_mt5_is_read_with_its_own_tokenizer(call: Call, folder: Path, tmp_pat
     [
         ([], "give either --corpus, texts to count, or --keep, a file of ids"),
         (["--corpus", "HERE/none.txt"], "no file matches"),
-        (["--corpus", "HERE/some.txt", "--coverage", "1.5"], "--coverage 1.5 must be above 0 and at most 1"),
+        (
+            ["--corpus", "HERE/some.txt", "--coverage", "1.5"],
+            "--coverage 1.5: give a finite number above 0 and at most 1",
+        ),
         (["--corpus", "HERE/some.txt", "--size", "9"], "--size 9 is below"),
         (
             ["--corpus", "HERE/some.txt", "--size", "900", "--min-count", "2"],

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from nlpkit.checked_number import checked_number
+
 Needs = Callable[[int], Iterable[int]]
 
 
@@ -18,6 +20,36 @@ def closed(ids: Iterable[int], needs: Needs) -> set[int]:
     """
     kept = set(ids)
     return kept.union(*map(needs, kept))
+
+
+def check_choice(
+    kept: int, *, min_count: int | None, coverage: float | None, size: int | None, multiple_of: int
+) -> None:
+    """Refuse what ``choose_tokens`` cannot do, before anything is counted.
+
+    Args:
+        kept: how many tokens are always kept.
+        min_count: as for ``choose_tokens``; so are the others.
+        coverage: likewise.
+        size: likewise.
+        multiple_of: likewise.
+
+    Raises:
+        TypeError, ValueError: as of ``choose_tokens``.
+    """
+    given = {"min_count": min_count, "coverage": coverage, "size": size}
+    if sum(value is not None for value in given.values()) != 1:
+        raise ValueError(f"give one of min_count, coverage and size; got {given}")
+    checked_number("multiple_of", multiple_of, least=1, whole=True)
+    if min_count is not None:
+        checked_number("min_count", min_count, least=1, whole=True)
+    if coverage is not None:
+        checked_number("coverage", coverage, above=0, most=1, hint="it is a share of the corpus's tokens")
+    if size is not None and checked_number("size", size, least=1, whole=True) < kept:
+        raise ValueError(
+            f"size={size} is below {kept}, the tokens that are always kept (special and added tokens, bytes, digits, "
+            "and what they are made of)"
+        )
 
 
 def choose_tokens(
@@ -46,6 +78,7 @@ def choose_tokens(
         Ids, ascending. Of equally frequent ones the lower come first.
 
     Raises:
+        TypeError: what is given is no number, or a fraction where it must be whole.
         ValueError: not one of the three is given, one is out of its range, or ``size`` has no room for what is always
             kept.
 
@@ -53,19 +86,8 @@ def choose_tokens(
         >>> choose_tokens(np.array([9, 0, 5, 1]), [1], lambda number: (), coverage=0.9)
         [0, 1, 2]
     """
-    given = {"min_count": min_count, "coverage": coverage, "size": size}
-    if sum(value is not None for value in given.values()) != 1:
-        raise ValueError(f"give one of min_count, coverage and size; got {given}")
-    if min_count is not None and min_count < 1:
-        raise ValueError(f"min_count={min_count} must be 1 or more")
-    if coverage is not None and not 0 < coverage <= 1:
-        raise ValueError(f"coverage={coverage} must be above 0 and at most 1, a share of the corpus's tokens")
     kept = closed(always, needs)
-    if size is not None and size < len(kept):
-        raise ValueError(
-            f"size={size} is below {len(kept)}, the tokens that are always kept (special and added tokens, bytes, "
-            "digits, and what they are made of)"
-        )
+    check_choice(len(kept), min_count=min_count, coverage=coverage, size=size, multiple_of=multiple_of)
     order = np.lexsort((np.arange(len(counts)), -counts)).tolist()
     seen = [number for number in order if counts[number] > 0]
     if min_count is not None:

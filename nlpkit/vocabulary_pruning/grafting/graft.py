@@ -14,9 +14,10 @@ from transformers import PreTrainedModel
 
 from nlpkit.files import SAVED_MODEL, whole_folder, write_json
 from nlpkit.vocabulary_pruning.grafting.spellings import stand_ins
-from nlpkit.vocabulary_pruning.models.configs import named_ids, set_new_ids, settings_of_model
+from nlpkit.vocabulary_pruning.models.configs import named_ids, settings_of_model
+from nlpkit.vocabulary_pruning.models.new_ids import give_new_ids
 from nlpkit.vocabulary_pruning.models.refusals import refuse_model, refuse_sizes
-from nlpkit.vocabulary_pruning.models.rows import model_with_rows, rows_of, set_padding, vocabulary_tables
+from nlpkit.vocabulary_pruning.models.rows import model_with_rows, rows_of, vocabulary_tables
 from nlpkit.wobert.wordifying.embedding_surgery import mean_rows
 from nlpkit.wobert.wordifying.matching_pursuit import Combinations, orthogonal_matching_pursuit
 
@@ -133,11 +134,7 @@ def graft_vocabulary(
         return made.movedim(0, dimension)
 
     grafted = model_with_rows(model, vocabulary_tables(type(model), model.config), new_rows, len(pieces))
-    padding = model.config.get_text_config().pad_token_id
-    for settings in (grafted.config, getattr(grafted, "generation_config", None)):
-        if settings is not None:
-            set_new_ids(settings, new_ids, rows, len(pieces))
-    set_padding(grafted, padding, grafted.config.get_text_config().pad_token_id)
+    give_new_ids(grafted, new_ids, rows, len(pieces))
     several = sum(len(row) > 1 for row in pieces)
     unknown = pieces.count((tokenizer.unk_token_id,)) - (new_tokenizer.unk_token_id is not None)
     donated = 0 if combinations is None else len(combinations.words)

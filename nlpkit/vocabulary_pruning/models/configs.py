@@ -9,9 +9,11 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 #: Settings that are an id, or ids of which none can be spared.
-_NAMED = re.compile(r".*_token_(id|index)|forced_decoder_ids|force_words_ids|(lang|lang_code|task)_to_id")
-#: Settings that are the number of rows, as models call it.
-_SIZES = ("vocab_size", "n_words", "decoder_vocab_size")
+_NAMED = re.compile(
+    r".*_token_(id|index)|(bos|eos|pad|unk|mask)_index|forced_decoder_ids|force_words_ids|(lang|lang_code|task)_to_id"
+)
+#: Settings that are the number of rows, as models call it; some say it once more for a part or for a second table.
+_SIZES = re.compile(r"n_words|((src|tgt|encoder|decoder|unpadded)_)?vocab_size(_per_layer_input)?")
 #: Settings that forbid or favour tokens: of one that is gone nothing need be said.
 _SPARED = re.compile(r"(begin_)?suppress_tokens|bad_words_ids|sequence_bias")
 
@@ -45,7 +47,7 @@ def named_ids(settings: Mapping[Any, Any], rows: int) -> set[int]:
 
 
 def _settings(settings: Mapping[Any, Any], rows: int) -> Iterator[tuple[str, Any]]:
-    if settings.get("vocab_size", rows) != rows:
+    if settings.get("vocab_size") not in (None, rows):
         return
     for name, value in settings.items():
         if not isinstance(name, str):  # as labels by their numbers
@@ -82,7 +84,7 @@ def with_new_ids(settings: Mapping[str, Any], new_ids: Mapping[int, int], rows: 
         >>> with_new_ids({"vocab_size": 9, "eos_token_id": [1, 7], "suppress_tokens": [2, 7]}, {1: 0, 7: 1}, 9, 2)
         {'vocab_size': 2, 'eos_token_id': [0, 1], 'suppress_tokens': [1]}
     """
-    if settings.get("vocab_size", rows) != rows:
+    if settings.get("vocab_size") not in (None, rows):
         return dict(settings)
     return {name: _with_new_ids(name, value, new_ids, rows, new_rows) for name, value in settings.items()}
 
@@ -90,7 +92,7 @@ def with_new_ids(settings: Mapping[str, Any], new_ids: Mapping[int, int], rows: 
 def _with_new_ids(name: object, value: Any, new_ids: Mapping[int, int], rows: int, new_rows: int) -> Any:
     if not isinstance(name, str):
         return value
-    if name in _SIZES:
+    if _SIZES.fullmatch(name):
         return new_rows if value == rows else value
     if name == "forced_decoder_ids":
         return value and [[place, _mapped(number, new_ids)] for place, number in value]
@@ -137,14 +139,41 @@ def settings_of_model(model: PreTrainedModel) -> list[dict[str, Any]]:
     return [settings_of(one) for one in both if one is not None]
 
 
+def parts_of(config: Settings, rows: int) -> Iterator[Settings]:
+    """Settings with those inside them, but for parts with another ``vocab_size``, which have ids of their own."""
+    if getattr(config, "vocab_size", None) not in (None, rows):
+        return
+    yield config
+    for value in vars(config).values():
+        if isinstance(value, PreTrainedConfig):
+            yield from parts_of(value, rows)
+
+
 def set_new_ids(config: Settings, new_ids: Mapping[int, int], rows: int, new_rows: int) -> None:
     """Put the ids of a pruned vocabulary into an object that holds settings, in place."""
-    if getattr(config, "vocab_size", rows) != rows:
-        return
-    for name, value in list(vars(config).items()):
-        if isinstance(value, PreTrainedConfig):
-            set_new_ids(value, new_ids, rows, new_rows)
-            continue
-        new = _with_new_ids(name, value, new_ids, rows, new_rows)
-        if new != value:
-            setattr(config, name, new)
+    for part in list(parts_of(config, rows)):
+        for name, value in list(vars(part).items()):
+            if not isinstance(value, PreTrainedConfig):
+                new = _with_new_ids(name, value, new_ids, rows, new_rows)
+                if new != value:
+                    setattr(part, name, new)
+
+
+def set_rows(config: PreTrainedConfig, rows: int, new_rows: int) -> None:
+    """Put another number of rows into all settings that say it, in place.
+
+    Raises:
+        ValueError: none does, or one says another number: there is a second vocabulary, or another table of this one.
+    """
+    found = [(part, name) for part in parts_of(config, rows) for name in vars(part) if _SIZES.fullmatch(name)]
+    sizes = {name: getattr(part, name) for part, name in found if getattr(part, name) is not None}
+    if not sizes:
+        raise ValueError(f"the settings of {type(config).__name__} have no vocab_size; it cannot be pruned")
+    if other := [name for name, size in sizes.items() if size != rows]:
+        raise ValueError(
+            f"the settings of {type(config).__name__} have {other[0]}={sizes[other[0]]} beside {rows} rows: another "
+            "vocabulary, or another table of this one; it cannot be pruned"
+        )
+    for part, name in found:
+        if name in sizes:
+            setattr(part, name, new_rows)

@@ -33,6 +33,12 @@ def refuse_model(model: Any) -> None:
             f"the input embedding of {name} is {type(embedding).__name__}, not a plain nn.Embedding of floats; load "
             "the model without quantisation and adapters"
         )
+    size = getattr(model.config.get_text_config(), "vocab_size", None)
+    if size is not None and size != len(embedding.weight):
+        raise ValueError(
+            f"the settings of {name} have vocab_size={size}, its embedding {len(embedding.weight)} rows, so that "
+            "such a model could not be loaded; mend its settings"
+        )
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(f"weights of {name} are not in memory (meta device or offloaded); use prune_folder")
     if model.config.model_type in ("encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder"):

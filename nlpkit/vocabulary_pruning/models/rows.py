@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlpkit.vocabulary_pruning.models.configs import set_rows
 
 #: Makes the new weight of an old one, given its name and the dimension of the tokens.
 NewRows = Callable[[str, Tensor, int], Tensor]
@@ -52,12 +54,38 @@ def weights_and_tables(model_class: type[PreTrainedModel], config: PreTrainedCon
 
 def _shapes(model_class: type[PreTrainedModel], config: PreTrainedConfig, more: int) -> dict[str, torch.Size]:
     larger = copy.deepcopy(config)
-    text = larger.get_text_config()
-    if getattr(text, "vocab_size", None) is None:
+    rows = getattr(larger.get_text_config(), "vocab_size", None)
+    if rows is None:
         raise ValueError(f"the settings of {model_class.__name__} have no vocab_size; it cannot be pruned")
-    text.vocab_size += more
+    set_rows(larger, rows, rows + more)
+    return {name: tensor.shape for name, tensor in without_weights(model_class, larger).state_dict().items()}
+
+
+def without_weights(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+    """A model on no device, of which only shapes and settings can be read."""
     with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in model_class(larger).state_dict().items()}
+        return model_class(config)
+
+
+def refuse_misfits(
+    shapes: Mapping[str, Sequence[int]], model_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> None:
+    """Refuse weights that the class would not load with these settings.
+
+    Args:
+        shapes: of the new weights; names that the class does not know are passed over.
+        model_class: of the model.
+        config: the new settings.
+
+    Raises:
+        ValueError: a weight has another shape.
+    """
+    for name, wanted in _shapes(model_class, config, 0).items():
+        if name in shapes and tuple(shapes[name]) != tuple(wanted):
+            raise ValueError(
+                f"{name} of {model_class.__name__} would have the shape {tuple(shapes[name])}, and by its settings "
+                f"{tuple(wanted)}: it has tables that do not grow with vocab_size alone, and cannot be pruned"
+            )
 
 
 def rows_of(model: PreTrainedModel) -> int:
@@ -121,14 +149,3 @@ def _say_size(module: nn.Module, before: int, rows: int) -> None:
     for name in ("vocab_size", "num_embeddings", "n_words"):
         if vars(module).get(name) == before:
             setattr(module, name, rows)
-
-
-def set_padding(model: PreTrainedModel, old: int | None, new: int | None) -> None:
-    """Let the modules of a model know the new id of padding, in place."""
-    tables = {id(model.get_input_embeddings())}
-    for module in model.modules():
-        if isinstance(module, nn.Embedding) and id(module) not in tables:
-            continue  # a table of positions, whose padding is a position
-        for name in ("padding_idx", "pad_token_id"):
-            if old is not None and old != new and vars(module).get(name) == old:
-                setattr(module, name, new)

@@ -44,23 +44,25 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def write_with_rows(
-    source: Path, destination: Path, tables: Mapping[str, int | None], kept: Tensor, old_rows: int
-) -> Sizes:
-    """Copy a model's weights, of some of them only the kept rows.
+class Rows(NamedTuple):
+    """Which rows are taken of a weight, and in which dimension they are."""
+
+    dimension: int
+    numbers: Tensor
+
+
+def write_with_rows(source: Path, destination: Path, taken: Mapping[str, Rows]) -> Sizes:
+    """Copy a model's weights, of some of them only some rows.
 
     Args:
         source: folder of the model.
         destination: folder to write, with files of the same names.
-        tables: the weights of the model's class, and the dimension of the tokens of those that have one.
-        kept: ids, shape ``(rows,)``.
-        old_rows: of the model.
+        taken: by the names in the files; all other weights are copied whole.
 
     Raises:
-        ValueError: a file is damaged, or holds a weight with as many rows that the model class does not know.
+        ValueError: a file is damaged.
     """
     files = weight_files(source)
-    of_files = dict(_tables_of_files(files, tables, old_rows))
     parameters, size = [0, 0], [0, 0]
     for path in files:
         with _opened(path) as weights:
@@ -68,8 +70,8 @@ def write_with_rows(
             for name in weights.keys():  # noqa: SIM118  a file of safetensors, not a mapping
                 weight = weights.get_tensor(name)
                 found = weight
-                if name in of_files:
-                    found = weight.index_select(of_files[name], kept)
+                if name in taken:
+                    found = weight.index_select(*taken[name])
                 written[name] = found.contiguous()
                 for at, one in enumerate((weight, found)):
                     parameters[at] += one.numel()
@@ -82,29 +84,19 @@ def write_with_rows(
     return Sizes((parameters[0], parameters[1]), (size[0], size[1]))
 
 
-def _tables_of_files(files: list[Path], tables: Mapping[str, int | None], old_rows: int) -> Iterator[tuple[str, int]]:
-    """The weights of the files that have a row for each token.
+def shapes_of_files(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the weights of a model, of which none is read.
 
-    Files saved from the base model lack its prefix in their names, and those of a larger class have one more.
+    Raises:
+        FileNotFoundError: there are no files of weights.
+        ValueError: one is damaged.
     """
-    by_name = {_tail(name): dimension for name, dimension in tables.items() if "." in _tail(name)} | dict(tables)
-    for path in files:
+    shapes = {}
+    for path in weight_files(folder):
         with _opened(path) as weights:
             for name in weights.keys():  # noqa: SIM118  a file of safetensors, not a mapping
-                shape = weights.get_slice(name).get_shape()
-                known = name if name in by_name else _tail(name)
-                dimension = by_name.get(known)
-                if dimension is not None and len(shape) > dimension and shape[dimension] == old_rows:
-                    yield name, dimension
-                elif dimension is not None or (known not in by_name and old_rows in shape):
-                    raise ValueError(
-                        f"{path} holds {name} of shape {tuple(shape)}, of which it is not known whether its rows are "
-                        f"the {old_rows} tokens; load the model and give it to prune_vocabulary"
-                    )
-
-
-def _tail(name: str) -> str:
-    return name.split(".", 1)[-1]
+                shapes[name] = tuple(weights.get_slice(name).get_shape())
+    return shapes
 
 
 @contextmanager

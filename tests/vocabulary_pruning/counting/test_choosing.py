@@ -62,9 +62,9 @@ def test_rows_are_filled_up_to_a_multiple_where_there_are_enough(counts: np.ndar
     [
         ({}, "give one of min_count, coverage and size"),
         ({"min_count": 1, "size": 5}, "give one of min_count, coverage and size"),
-        ({"min_count": 0}, "min_count=0 must be 1 or more"),
-        ({"coverage": 0.0}, r"coverage=0\.0 must be above 0 and at most 1"),
-        ({"coverage": 1.5}, r"coverage=1\.5 must be above 0 and at most 1"),
+        ({"min_count": 0}, "min_count=0: give a whole number at least 1"),
+        ({"coverage": 0.0}, r"coverage=0\.0: give a finite number above 0 and at most 1"),
+        ({"coverage": 1.5}, r"coverage=1\.5: give a finite number above 0 and at most 1; it is a share"),
         ({"size": 2}, "size=2 is below 3, the tokens that are always kept"),
     ],
 )
