@@ -36,8 +36,8 @@ def faithful_tokenizer(source: str | Path, **hub: Any) -> PreTrainedTokenizerFas
 
     Raises:
         FileNotFoundError: there is no such folder or file, or no SentencePiece file in it.
-        ValueError: the file is damaged or holds no Unigram vocabulary, or the model's settings in the folder have
-            fewer rows than the tokenizer has ids.
+        ValueError: the file is damaged, holds no Unigram vocabulary or cannot be read the same by a tokenizer.json, or
+            the model's settings in the folder have fewer rows than the tokenizer has ids.
 
     Note:
         As everywhere in transformers, ``</s>`` or ``<extra_id_0>`` within a text is that token; SentencePiece reads

@@ -95,6 +95,14 @@ def _refuse_other_kinds(proto: SentencePieceFile) -> None:
             "the SentencePiece file marks white space behind words, or not at all; only marks before words have a "
             "counterpart in tokenizer.json"
         )
+    if proto.normalizer_spec.add_dummy_prefix != proto.normalizer_spec.remove_extra_whitespaces:
+        raise ValueError(
+            "the SentencePiece file has only one of add_dummy_prefix and remove_extra_whitespaces, so that white space "
+            "at the beginning of a text is read otherwise than in its middle, which tokenizer.json cannot tell apart; "
+            "train it with both, as mT5's, or with neither"
+        )
+    if proto.trainer_spec.eos_id < 0:
+        raise ValueError("the SentencePiece file has no end of a text (eos_id=-1); train it with one, as mT5's </s>")
 
 
 def _added_token(number: int, content: str) -> dict[str, Json]:

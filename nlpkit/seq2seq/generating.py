@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from transformers import BatchEncoding, BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.batches import batches_by_length
+from nlpkit.checked_number import checked_number
 from nlpkit.modes import evaluating
+from nlpkit.one_text import refuse_one_text
 from nlpkit.probes.room import room_for_tokens
 from nlpkit.seq2seq.collator import UniLmCollator
 from nlpkit.seq2seq.modeling import PrefixLanguageModel
@@ -21,10 +23,10 @@ from nlpkit.wobert.tokenizing.detokenization import detokenize
 def generate_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
-    max_new_tokens: int = 64,
-    num_beams: int = 1,
+    max_new_tokens: int | None = None,
+    num_beams: int | None = None,
     max_source_length: int | None = None,
     overlong: Overlong = "refuse",
     batch_size: int = 16,
@@ -38,8 +40,9 @@ def generate_texts(
             not; it is left in the mode (training or not) it was in.
         tokenizer: the one it was trained with.
         texts: the sources; for a blank one, ``""`` is written.
-        max_new_tokens: of a target, its end included.
-        num_beams: 1 takes the best token each time.
+        max_new_tokens: of a target, its end included; by default what ``generation_config`` says, the one given here
+            or the model's own, and 64 where it says nothing.
+        num_beams: 1 takes the best token each time; by default likewise, and 1.
         max_source_length: tokens of a source, special ones included; ``None`` means what there is room for.
         overlong: ``"refuse"`` longer sources, or ``"truncate"`` them: their ends are dropped.
         batch_size: sources per batch; they are batched by length.
@@ -51,7 +54,8 @@ def generate_texts(
 
     Raises:
         TypeError: the model is neither of the two, or a text is no string.
-        ValueError: a source is too long, or a setting of ``generate`` is unknown.
+        ValueError: a source or a target is too long, the tokenizer has tokens that the model lacks, or a setting of
+            ``generate`` is unknown or does not make one text per source.
 
     Example:
         >>> from nlpkit import UniLmConfig, UniLmForSequenceToSequence, WoBertTokenizer
@@ -63,29 +67,51 @@ def generate_texts(
         >>> len(generate_texts(model, tokenizer, ["天气很好", ""], max_new_tokens=5))
         2
     """
-    if isinstance(texts, str):
-        raise TypeError(f"texts must be a list of texts, not one text; give [{texts[:20]!r}]")
-    if generation.get("num_return_sequences", 1) != 1:
-        raise ValueError(
-            "num_return_sequences must be 1, since each source gets one text; call model.generate for more"
-        )
-    encode = _encoder(model, tokenizer, max_new_tokens, max_source_length, overlong)
+    refuse_one_text("texts", texts)
+    for name, usual in (("num_return_sequences", 1), ("return_dict_in_generate", False)):
+        if generation.get(name, usual) != usual:
+            raise ValueError(f"{name} must be {usual}, since each source gets one text; call model.generate for more")
+    settings = {**generation, **_lengths(model, max_new_tokens, generation)}
+    if num_beams is not None:
+        settings["num_beams"] = checked_number("num_beams", num_beams, least=1, whole=True)
+    encode = _encoder(model, tokenizer, settings.get("max_new_tokens"), max_source_length, overlong)
+    texts = list(texts)
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {number} must be a string, not {type(text).__name__}: {text!r}")
     written = [""] * len(texts)
     written_to = [number for number, text in enumerate(texts) if text.strip()]
     lengths = [len(texts[number]) for number in written_to]
-    settings = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, **generation}
     with evaluating(model):
         for places in batches_by_length(lengths, batch_size, "writing", show_progress=show_progress):
             chosen = [written_to[place] for place in places]
             batch = encode([texts[number] for number in chosen]).to(model.device)
+            _refuse_unknown_tokens(batch["input_ids"], model)
             ids = model.generate(**batch, **settings)  # type: ignore[operator]
             read = 0 if model.config.is_encoder_decoder else batch["input_ids"].shape[1]
             for number, row in zip(chosen, ids[:, read:], strict=True):
                 written[number] = decode_written(row, tokenizer)
     return written
+
+
+def _lengths(model: PreTrainedModel, max_new_tokens: int | None, generation: Mapping[str, Any]) -> dict[str, int]:
+    """How long targets may be, where ``generate`` is to be told."""
+    if max_new_tokens is not None:
+        return {"max_new_tokens": checked_number("max_new_tokens", max_new_tokens, least=1, whole=True)}
+    saying = generation.get("generation_config") or model.generation_config
+    if saying.max_new_tokens is not None:
+        return {"max_new_tokens": saying.max_new_tokens}
+    if generation.get("max_length") is None and saying.max_length is None:
+        return {"max_new_tokens": 64}
+    if not model.config.is_encoder_decoder:
+        raise ValueError("max_length counts the source, too, of which there are several; give max_new_tokens")
+    return {}
+
+
+def _refuse_unknown_tokens(ids: Tensor, model: PreTrainedModel) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr, operator]
+    if ids.max() >= rows:
+        raise ValueError(f"the tokenizer has token {int(ids.max())}, the model {rows} rows; give the model's own")
 
 
 def decode_written(ids: Tensor | Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
@@ -111,13 +137,14 @@ def decode_written(ids: Tensor | Sequence[int], tokenizer: PreTrainedTokenizerBa
 def _encoder(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    max_new_tokens: int,
+    max_new_tokens: int | None,
     max_source_length: int | None,
     overlong: Overlong,
 ) -> Any:
     """What makes inputs of ``generate`` out of sources."""
     room = room_for_tokens(model, tokenizer)
     if isinstance(with_head(model), PrefixLanguageModel):
+        assert max_new_tokens is not None
         written = max(2, max_new_tokens)
         left = None if room is None else room - written
         length = min((n for n in (max_source_length, left) if n is not None), default=None)
@@ -133,6 +160,10 @@ def _encoder(
             f"{type(model).__name__} is neither a UniLM nor an encoder-decoder; train a UniLmForSequenceToSequence, "
             "or give a T5, mT5 or BART"
         )
+
+    positions = room_for_tokens(model)
+    if max_new_tokens is not None and positions is not None and max_new_tokens > positions:
+        raise ValueError(f"max_new_tokens={max_new_tokens} is over the model's {positions} positions; give fewer")
 
     def encode(texts: Sequence[str]) -> BatchEncoding:
         length = max_source_length or room

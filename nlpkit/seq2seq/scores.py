@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from statistics import mean
 
 from nlpkit.extras import install_hint
+from nlpkit.one_text import refuse_one_text
 
 
-def character_scores(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+def character_scores(found: Iterable[str], wanted: Iterable[str]) -> dict[str, float]:
     """Mean F of ROUGE-1, ROUGE-2 and ROUGE-L, and mean BLEU, over pairs of texts, each character a token.
 
     Texts are lower-cased, and white space is left out. Scores are those of single pairs, averaged over all of them: no
@@ -28,12 +29,14 @@ def character_scores(found: Sequence[str], wanted: Sequence[str]) -> dict[str, f
 
     Raises:
         ModuleNotFoundError: ``rouge-score`` or ``sacrebleu`` is not installed (the extra ``eval``).
+        TypeError: one of both is one text, or holds what is none.
         ValueError: not as many of both, or none; or a wanted text is blank.
 
     Example:
         >>> {name: round(score, 3) for name, score in character_scores(["今天天气"], ["今日天气"]).items()}
         {'rouge-1': 0.75, 'rouge-2': 0.333, 'rouge-l': 0.75, 'bleu': 0.188}
     """
+    found, wanted = _texts("found", found), _texts("wanted", wanted)
     if len(found) != len(wanted) or not found:
         raise ValueError(f"{len(found)} found and {len(wanted)} wanted texts; give one wanted text for each, and some")
     blank = next((number for number, text in enumerate(wanted) if not text.strip()), None)
@@ -65,6 +68,15 @@ def character_scores(found: Sequence[str], wanted: Sequence[str]) -> dict[str, f
         )
         scores["bleu"].append(whole.score / 100)
     return {name: mean(values) for name, values in scores.items()}
+
+
+def _texts(name: str, given: Iterable[str]) -> list[str]:
+    refuse_one_text(name, given)
+    texts = list(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} holds {text!r}, which is no text")
+    return texts
 
 
 def _characters(text: str) -> list[str]:

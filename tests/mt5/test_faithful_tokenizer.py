@@ -202,3 +202,14 @@ def test_vocabularies_of_byte_pairs_are_refused(tmp_path: Path) -> None:
         faithful_tokenizer(train_file(tmp_path, model_type="bpe"))
     with pytest.raises(ValueError, match="marks white space behind words"):
         faithful_tokenizer(train_file(tmp_path, treat_whitespace_as_suffix=True))
+
+
+@pytest.mark.parametrize("name", ["add_dummy_prefix", "remove_extra_whitespaces"])
+def test_files_that_read_beginnings_in_a_way_of_their_own_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has only one of add_dummy_prefix and remove_extra_whitespaces"):
+        faithful_tokenizer(train_file(tmp_path, **{name: False}))
+
+
+def test_a_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no end of a text \(eos_id=-1\)"):
+        faithful_tokenizer(train_file(tmp_path, eos_id=-1, unk_id=1))

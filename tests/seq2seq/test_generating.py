@@ -5,12 +5,22 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertTokenizer,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from nlpkit import UniLmForSequenceToSequence, WoBertTokenizer, generate_texts
 from nlpkit.seq2seq import decode_written
 
 Writer = Callable[..., UniLmForSequenceToSequence]
+START = {"decoder_start_token_id": 0, "pad_token_id": 0}
 TEXTS = ["今天天气不错", "", "酒店的服务态度很好，房间干净。", " \u3000", "好", "我们随时推荐朋友"]
 
 
@@ -100,9 +110,13 @@ def test_encoder_decoders_write_too(small_vocabulary: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     ("texts", "settings", "error", "message"),
     [
-        ("今天", {}, TypeError, "texts must be a list of texts, not one text"),
+        ("今天", {}, TypeError, "texts is one text, '今天'; give a list"),
         (["今天", None], {}, TypeError, "text 1 must be a string, not NoneType"),
         (["今天"], {"num_return_sequences": 2}, ValueError, "num_return_sequences must be 1"),
+        (["今天"], {"return_dict_in_generate": True}, ValueError, "return_dict_in_generate must be False"),
+        (["今天"], {"num_beams": 0}, ValueError, "num_beams=0: give a whole number at least 1"),
+        (["今天"], {"max_new_tokens": "4"}, TypeError, "max_new_tokens='4': give a whole number at least 1"),
+        (["今天"], {"max_new_tokens": None, "max_length": 9}, ValueError, "max_length counts the source, too"),
         (["今天"], {"max_new_tokens": 63}, ValueError, "max_new_tokens=63 leaves 1 of the model's 64 positions"),
     ],
 )
@@ -111,6 +125,48 @@ def test_bad_input_is_named(
 ) -> None:
     with pytest.raises(error, match=message):
         generate_texts(writer(), tokenizer, texts, **{"max_new_tokens": 4, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [
+        ({}, {"max_new_tokens": 64}),
+        ({"generation_config": GenerationConfig(max_new_tokens=3, num_beams=3, eos_token_id=3, **START)}, {}),
+        ({"generation_config": GenerationConfig(num_beams=3, **START)}, {"max_new_tokens": 64}),
+        ({"max_length": 7, "num_beams": 2}, {}),
+        ({"max_new_tokens": 5, "generation_config": GenerationConfig(max_new_tokens=3, **START)}, {}),
+    ],
+)
+def test_what_settings_of_generation_say_is_done(
+    settings: dict[str, Any], plain: dict[str, Any], small_vocabulary: dict[str, int]
+) -> None:
+    """As ``generate`` does it, where something is said, there or in the model's own settings."""
+    tokenizer = BertTokenizer(small_vocabulary)
+    model = t5(tokenizer)
+    ids = tokenizer("今天天气", return_tensors="pt", return_token_type_ids=False)
+    expected = model.generate(**ids, **settings, **plain)[0]
+    assert generate_texts(model, tokenizer, ["今天天气"], **settings) == [decode_written(expected, tokenizer)]
+    model.generation_config.max_new_tokens, model.generation_config.num_beams = 4, 2
+    assert generate_texts(model, tokenizer, iter(["今天天气"])) == [
+        decode_written(model.generate(**ids)[0], tokenizer)
+    ]
+
+
+def test_tokens_and_positions_that_a_model_lacks_are_named(small_vocabulary: dict[str, int]) -> None:
+    tokenizer = BertTokenizer(small_vocabulary)
+    parts = {
+        f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "ffn_dim", "attention_heads")
+    }
+    model = BartForConditionalGeneration(
+        BartConfig(vocab_size=len(tokenizer), d_model=8, max_position_embeddings=16, pad_token_id=0, **parts)
+    )
+    assert len(generate_texts(model, tokenizer, ["今天"], max_new_tokens=16, min_new_tokens=16)) == 1
+    with pytest.raises(ValueError, match="max_new_tokens=17 is over the model's 16 positions; give fewer"):
+        generate_texts(model, tokenizer, ["今天"], max_new_tokens=17)
+    larger = BertTokenizer({**small_vocabulary, "今天": len(small_vocabulary)})
+    larger.add_tokens(["今天"])
+    with pytest.raises(ValueError, match=r"the tokenizer has token .*, the model .* rows; give the model's own"):
+        generate_texts(model, larger, ["今天"], max_new_tokens=4)
 
 
 def test_a_model_that_only_goes_on_is_refused(tokenizer: WoBertTokenizer) -> None:

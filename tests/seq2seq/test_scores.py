@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,15 @@ def test_scores_are_means_over_pairs_without_case_and_white_space() -> None:
 )
 def test_bad_input_is_named(found: list[str], wanted: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        character_scores(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "message"),
+    [("abc", "abd", "found is one text"), (["好"], "好", "wanted is one text"), ([None], ["好"], "found holds None")],
+)
+def test_what_is_no_list_of_texts_is_named(found: Any, wanted: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         character_scores(found, wanted)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Rational
@@ -77,7 +77,7 @@ def _is_exact(gold: Value) -> bool:
 
 
 def score_answers(
-    equations: Sequence[str], gold: Sequence[Value], *, form: Form = "infix", tolerance: float = TOLERANCE
+    equations: Iterable[str], gold: Iterable[Value], *, form: Form = "infix", tolerance: float = TOLERANCE
 ) -> AnswerScores:
     """Execute equations that a model has written, and compare their values with the answers.
 
@@ -102,7 +102,8 @@ def score_answers(
     """
     refuse_one_text("equations", equations)
     refuse_one_text("gold", gold, "answers")
-    if len(equations) != len(gold) or not len(gold):
+    equations, gold = list(equations), list(gold)
+    if len(equations) != len(gold) or not gold:
         raise ValueError(f"{len(equations)} equations and {len(gold)} answers; give as many of both, at least one")
     outcomes = []
     for number, (equation, answer) in enumerate(zip(equations, gold, strict=True)):

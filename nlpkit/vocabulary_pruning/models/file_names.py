@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -29,7 +30,7 @@ def names_in_class(model: PreTrainedModel) -> Callable[[str], str | None]:
     """
     transforms = get_model_conversion_mapping(model)
     converters = [one for one in transforms if isinstance(one, WeightConverter)]
-    renamings = [one for one in transforms if not isinstance(one, WeightConverter)]
+    renamings: list[Any] = [one for one in transforms if not isinstance(one, WeightConverter)]
     of_class = model.state_dict()
     # Files of a larger class have one part more in front, and those of another head have the base model's.
     tails = {_tail(name): name for name in of_class if "." in _tail(name)}
