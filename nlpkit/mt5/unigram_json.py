@@ -97,8 +97,8 @@ def _refuse_other_kinds(proto: SentencePieceFile) -> None:
         )
     if proto.normalizer_spec.add_dummy_prefix != proto.normalizer_spec.remove_extra_whitespaces:
         raise ValueError(
-            "the SentencePiece file has only one of add_dummy_prefix and remove_extra_whitespaces, so that white space "
-            "at the beginning of a text is read otherwise than in its middle, which tokenizer.json cannot tell apart; "
+            "the SentencePiece file has only one of add_dummy_prefix and remove_extra_whitespaces, so that white "
+            "space at the beginning of a text is read otherwise than in its middle, which tokenizer.json cannot tell; "
             "train it with both, as mT5's, or with neither"
         )
     if proto.trainer_spec.eos_id < 0:

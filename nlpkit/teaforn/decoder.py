@@ -96,9 +96,12 @@ class Decoder:
                 f"{self.name} has a learnt prompt before its tokens, so that positions are not those of the tokens: "
                 "use LoRA, or another method that adds no tokens"
             )
-        self.body = _body(inner.get_decoder() if self.has_encoder else inner.base_model)
-        self.encoder = inner.get_encoder() if self.has_encoder else None
-        embedding = self.body.get_input_embeddings()
+        try:
+            self.body = _body(inner)
+            self.encoder = inner.get_encoder() if self.has_encoder else None
+            embedding = self.body.get_input_embeddings()
+        except (AttributeError, NotImplementedError) as error:  # however a class of transformers lacks them
+            raise ValueError(f"{self.name} does not say what its decoder and its embeddings are ({error})") from error
         # Not called as a module: adversaries count and move what their hooks see of the embedding.
         self.vocabulary = Vocabulary(embedding.forward, embedding.weight.shape[0])
         self.attention = getattr(inner.config, "_attn_implementation", None)
@@ -177,7 +180,8 @@ class Decoder:
         Returns:
             Last states, shape ``(batch, length, width)``, and what the model returns.
         """
-        given = {name: value for name, value in inputs.items() if name != self.reads} | {self.embeds: embeddings}
+        given = {name: value for name, value in inputs.items() if name != self.reads}
+        given[self.embeds] = embeddings.clone()  # since CTRL makes what it is given larger in place
         if self.has_encoder:
             given |= {"encoder_outputs": encoded}
             given = {name: value for name, value in given.items() if name not in ("input_ids", "inputs_embeds")}
@@ -247,9 +251,10 @@ def decoder_runner(model: Any, batch: Mapping[str, Any], *, encoder_outputs: Any
     )
 
 
-def _body(module: Any) -> Any:
-    """A decoder without its head, which decoders of pairs of models (``EncoderDecoderModel``) have."""
-    return module if module.get_output_embeddings() is None else module.base_model
+def _body(inner: Any) -> Any:
+    """The decoder without a head: that of a pair of models (``EncoderDecoderModel``) has one of its own."""
+    found = inner.get_decoder()
+    return found if found is not inner and found.get_output_embeddings() is None else found.base_model
 
 
 def _refuse_no_writer(inner: Any) -> None:

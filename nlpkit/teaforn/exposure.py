@@ -85,6 +85,11 @@ def measure_exposure(
     gold, own, agreement, counted = cells.sum(axis=1)  # (positions,) each
     here = counted > 0
     gold, own, agreement, counted = (values[here] for values in (gold, own, agreement, counted))
+    if here[0] and not np.isclose(gold[0], own[0], rtol=1e-3, atol=1e-3 * counted[0]):
+        raise ValueError(
+            f"{type(with_head(model)).__name__} foresees its first token otherwise when later ones change, so that it "
+            "does not write from left to right"
+        )
     return Exposure(gold / counted, own / counted, agreement / counted, counted.astype(np.int64))
 
 
@@ -132,6 +137,6 @@ def _written(runner: Runner) -> tuple[Tensor, Tensor]:
 def _ends(model: Any, end: int | None) -> Tensor:
     inner = with_head(model)
     known = getattr(getattr(inner, "generation_config", None), "eos_token_id", None)
-    known = inner.config.eos_token_id if known is None else known
+    known = getattr(inner.config, "eos_token_id", None) if known is None else known
     ends = known if end is None else end
     return torch.as_tensor([] if ends is None else ends, dtype=torch.long).flatten()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlpkit.checked_number import checked_number
+
 #: Rows of an embedding by which its scale is told.
 _ROWS = 4096
 T = TypeVar("T")
@@ -124,9 +126,9 @@ class EmbeddingMixture(Feed):
     needs_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k={self.top_k}: give 1 token or more, or None for all")
-        _check_temperature(self.temperature)
+        if self.top_k is not None:
+            checked_number("top_k", self.top_k, least=1, whole=True, hint="None takes all")
+        checked_number("temperature", self.temperature, above=0)
 
     def fed(self, hidden: Tensor, logits: Tensor | None, vocabulary: Vocabulary | None) -> Tensor:
         """The mean embedding."""
@@ -180,7 +182,7 @@ class Gumbel(Feed):
     needs_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
+        checked_number("temperature", self.temperature, above=0)
 
     def fed(self, hidden: Tensor, logits: Tensor | None, vocabulary: Vocabulary | None) -> Tensor:
         """The embedding."""
@@ -203,8 +205,3 @@ def _needed(feed: Feed, name: str, given: T | None) -> T:
     if given is None:
         raise ValueError(f"{type(feed).__name__} needs {name}=, which was not given")
     return given
-
-
-def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature}: give a number above 0, such as 1.0")

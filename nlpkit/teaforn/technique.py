@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses import Loss
 from nlpkit.teaforn.decoder import Decoder, Seen
 from nlpkit.teaforn.feeds import Feed, RmsMatched
@@ -36,6 +37,7 @@ class TeaForN(Technique):
         recompute: levels from the second on forget their activations, and run once more in the backward pass.
 
     Raises:
+        TypeError: what should be a number or a feed is none.
         ValueError: a number is out of range; the model does not predict the next token, or takes no embeddings; see
             ``Decoder``.
 
@@ -60,10 +62,11 @@ class TeaForN(Technique):
         drop_repeats: bool = True,
         recompute: bool = False,
     ) -> None:
-        if not isinstance(levels, int) or levels < 1:
-            raise ValueError(f"levels={levels}: give a whole number, 2 or more; 1 is teacher forcing")
-        if decay < 0 or weight < 0:
-            raise ValueError(f"weight={weight} and decay={decay} must be at least 0")
+        checked_number("levels", levels, least=1, whole=True, hint="1 is teacher forcing")
+        checked_number("weight", weight, least=0)
+        checked_number("decay", decay, least=0)
+        if not isinstance(feed, Feed | None):
+            raise TypeError(f"feed={feed!r} is no feed; give one of nlpkit.teaforn, such as RmsMatched()")
         self.weight, self.levels, self.decay = weight, levels, decay
         self.feed = RmsMatched() if feed is None else feed
         self.drop_repeats, self.recompute = drop_repeats, recompute

@@ -16,6 +16,10 @@ _SMALL_T5 = _T5 | {"decoder_start_token_id": 0, "dropout_rate": 0.0}
 _GPT2 = {"vocab_size": VOCABULARY, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "pad_token_id": 0}
 _NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "eos_token_id": 1, "bos_token_id": 1}
 _HEADS = _DECODER | {"num_key_value_heads": 2, "head_dim": 8}
+_SMALL = {"vocab_size": VOCABULARY, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}
+_OPT = _SMALL | {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 16, "dropout": 0.0, "attention_dropout": 0.0}
+_CTRL = {name: value for name, value in _GPT2.items() if name != "pad_token_id"}
+_CTRL |= {"dff": 16, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 _PAIR = {"decoder_start_token_id": 2, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
 
 ENCODER_DECODERS: dict[str, Callable[[], Any]] = {
@@ -33,6 +37,9 @@ DECODERS: dict[str, Callable[[], Any]] = {
     "GPT-2": stock("GPT2LMHeadModel", **_GPT2, **_NO_DROPOUT),
     "Gemma 2": stock("Gemma2ForCausalLM", **_HEADS),
     "Qwen 3": stock("Qwen3ForCausalLM", **_HEADS),
+    "OPT": stock("OPTForCausalLM", **_OPT, **_PAIR),
+    "BART's decoder": stock("BartForCausalLM", **_BART, **_PAIR, is_decoder=True),
+    "CTRL": stock("CTRLLMHeadModel", **_CTRL),
     "BERT": stock("BertLMHeadModel", **small_config(is_decoder=True)),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import BertConfig, BertLMHeadModel, BertModel, EncoderDecoderModel, XLNetConfig, XLNetLMHeadModel
 
 from nlpkit.teaforn import Exposure, gains_by_beam, measure_exposure, plot_exposure, plot_gain_by_beam
 from tests.teaforn.models import PROMPT, WRITERS, batch_for
@@ -39,7 +40,7 @@ def slow(model: Any, batch: Any, row: int, end: int) -> list[tuple[float, float,
     return found
 
 
-@pytest.mark.parametrize("name", ["T5", "BART", "Llama", "Qwen 3"])
+@pytest.mark.parametrize("name", ["T5", "BART", "Llama", "Qwen 3", "OPT", "CTRL"])
 def test_it_is_what_generate_and_a_pass_on_its_tokens_say(name: str) -> None:
     model = WRITERS[name]().double().eval()
     with torch.no_grad():
@@ -77,6 +78,27 @@ def test_batches_add_up_and_the_model_is_left_as_it_was() -> None:
         total = sum(part.own[place] * part.rows[place] for part in (one, other) if place < len(part.rows))
         assert both.own[place] == pytest.approx(total / rows)
     assert both.gap == pytest.approx(((both.own - both.gold) * both.rows).sum() / both.rows.sum())
+
+
+def test_a_model_that_reads_what_comes_later_is_refused() -> None:
+    torch.manual_seed(0)
+    model = XLNetLMHeadModel(XLNetConfig(vocab_size=40, d_model=16, n_layer=1, n_head=2, d_inner=16))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(10.0)  # of the first weights all answers are nearly the same
+    with pytest.raises(ValueError, match="XLNetLMHeadModel foresees its first token otherwise when later ones change"):
+        measure_exposure(model, [batch_for(model)], show_progress=False)
+
+
+def test_pairs_of_models_are_measured() -> None:
+    """Whose settings as a pair name no end."""
+    small = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(**small, intermediate_size=16, is_decoder=True, add_cross_attention=True)
+    model = EncoderDecoderModel(encoder=BertModel(BertConfig(**small)), decoder=BertLMHeadModel(config))
+    model.config.decoder_start_token_id, model.config.pad_token_id = 2, 0
+    found = measure_exposure(model, [batch_for(model)], show_progress=False)
+    assert found.rows.tolist() == [3, 3, 2, 2, 2, 1, 1]
+    assert found.gold[0] == pytest.approx(found.own[0])
 
 
 def test_a_batch_without_targets_is_refused() -> None:

@@ -109,8 +109,8 @@ def test_what_is_not_given_or_out_of_range_is_told() -> None:
         Argmax()(torch.zeros(1, 1, WIDTH), None, None)
     with pytest.raises(ValueError, match=r"RmsMatched needs vocabulary="):
         RmsMatched()(torch.zeros(1, 1, WIDTH), None, None)
-    with pytest.raises(ValueError, match=r"top_k=0: give 1 token or more, or None for all"):
+    with pytest.raises(ValueError, match=r"top_k=0: give a whole number at least 1; None takes all"):
         EmbeddingMixture(0)
     for make in (EmbeddingMixture, Gumbel):
-        with pytest.raises(ValueError, match=r"temperature=0: give a number above 0"):
+        with pytest.raises(ValueError, match=r"temperature=0: give a finite number above 0"):
             make(temperature=0)

@@ -260,13 +260,16 @@ def test_a_micro_batch_without_labels_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
-    for number in (0, 0.5, 2.5):
+    for number in (0, 0.5, 2.5, True):
         with pytest.raises(
-            ValueError, match=rf"levels={number}: give a whole number, 2 or more; 1 is teacher forcing"
+            (ValueError, TypeError), match=rf"levels={number}: give a whole number at least 1; 1 is tea"
         ):
             TeaForN(number)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"weight=-1 and decay=1.0 must be at least 0"):
-        TeaForN(weight=-1)
+    for name, number in (("weight", -1), ("weight", float("nan")), ("decay", float("inf")), ("decay", "1")):
+        with pytest.raises((ValueError, TypeError), match=f"{name}={number!r}: give a finite number at least 0"):
+            TeaForN(**{name: number})
+    with pytest.raises(TypeError, match=r"feed='raw' is no feed; give one of nlpkit\.teaforn, such as RmsMatched"):
+        TeaForN(feed="raw")  # type: ignore[arg-type]
     masked = next(case for case in HEADS if case.name == "BertForMaskedLM")
     with pytest.raises(ValueError, match=r"BertForMaskedLM does not predict the next token"):
         trained(masked.model(), tmp_path, [TeaForN()])

@@ -20,8 +20,10 @@ def test_repetition_counts_grams_that_stood_before(texts: list[list[int]], n: in
 
 
 def test_what_does_not_fit_is_told() -> None:
-    with pytest.raises(ValueError, match=r"n=0: give 1 or more"):
+    with pytest.raises(ValueError, match=r"n=0: give a whole number at least 1"):
         repetition(["a"], 0)
+    with pytest.raises(TypeError, match="texts is one text, 'abcabc'"):
+        repetition("abcabc", 2)
     with pytest.raises(ValueError, match=r"1 texts and 2 references of 2 tokens: give as many of both"):
         length_ratio(["a"], ["a", "b"])
     with pytest.raises(ValueError, match=r"1 texts and 1 references of 0 tokens"):

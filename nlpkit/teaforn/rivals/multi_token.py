@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import CausalLMOutput
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses import ChunkedCrossEntropyLoss
 from nlpkit.teaforn.decoder import Decoder
 from nlpkit.teaforn.technique import TeaForN
@@ -47,10 +48,8 @@ class MultiToken(Technique):
     """
 
     def __init__(self, tokens: int = 2, *, weight: float = 1.0) -> None:
-        if not isinstance(tokens, int) or tokens < 1:
-            raise ValueError(f"tokens={tokens}: give a whole number, 2 or more; 1 is teacher forcing")
-        if weight < 0:
-            raise ValueError(f"weight={weight} must be at least 0")
+        checked_number("tokens", tokens, least=1, whole=True, hint="1 is teacher forcing")
+        checked_number("weight", weight, least=0)
         self.weight, self.tokens = weight, tokens
         self._heads: nn.ModuleList | None = None
 

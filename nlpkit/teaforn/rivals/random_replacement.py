@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from nlpkit.checked_number import checked_number
 from nlpkit.teaforn.decoder import Decoder
-from nlpkit.teaforn.rivals.scheduled_sampling import check_probability
 from nlpkit.training import Batch, Host, Technique
 
 
@@ -35,7 +35,7 @@ class RandomReplacement(Technique):
     """
 
     def __init__(self, probability: float = 0.15, *, own: bool = False, tokens: tuple[int, int] | None = None) -> None:
-        check_probability(probability)
+        checked_number("probability", probability, least=0, most=1)
         self.probability, self.own, self.tokens = probability, own, tokens
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nlpkit.checked_number import checked_number
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.teaforn.decoder import Decoder
 from nlpkit.training import Batch, Host, Items, Run, Technique
@@ -35,7 +36,7 @@ class ScheduledSampling(Technique):
     """
 
     def __init__(self, probability: float = 0.25, *, sample: bool = True) -> None:
-        check_probability(probability)
+        checked_number("probability", probability, least=0, most=1)
         self.probability, self.sample = probability, sample
 
     @property
@@ -65,9 +66,3 @@ class ScheduledSampling(Technique):
             return logits.argmax(-1)
         shares = at_least_fp32(logits).softmax(-1)
         return shares.flatten(0, 1).multinomial(1).view(shares.shape[:-1])
-
-
-def check_probability(probability: float) -> None:
-    """A ``ValueError`` where a number is no probability."""
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability={probability}: give a number from 0 to 1, such as 0.25")

@@ -102,7 +102,7 @@ def test_beside_levels_it_sees_the_states_of_the_first(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"tokens=0: give a whole number, 2 or more; 1 is teacher forcing"):
+    with pytest.raises(ValueError, match=r"tokens=0: give a whole number at least 1; 1 is teacher forcing"):
         MultiToken(tokens=0)
     capped = WRITERS["Gemma 2"]()
     capped.config.final_logit_softcapping = 0.1

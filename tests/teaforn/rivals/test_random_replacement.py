@@ -76,7 +76,7 @@ def test_rows_without_labels_stay() -> None:
 
 
 def test_what_is_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"probability=-0.1: give a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"probability=-0.1: give a finite number at least 0 and at most 1"):
         RandomReplacement(-0.1)
     with pytest.raises(ValueError, match=rf"tokens=\(5, 99\): give ids from 0 to {VOCABULARY}, the lower one first"):
         replaced_by("T5", RandomReplacement(tokens=(5, 99)))

@@ -73,5 +73,5 @@ def test_its_probability_can_grow_and_0_is_teacher_forcing(tmp_path: Path) -> No
 
 
 def test_what_is_no_probability_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"probability=1.5: give a number from 0 to 1, such as 0.25"):
+    with pytest.raises(ValueError, match=r"probability=1.5: give a finite number at least 0 and at most 1"):
         ScheduledSampling(1.5)
