@@ -61,6 +61,7 @@ def pseudo_summary(text: str, share: float = 0.25) -> PseudoSummary | None:
         The two parts; ``None`` for a text of one sentence, which cannot be taken apart.
 
     Raises:
+        TypeError: ``text`` is no text.
         ValueError: ``share`` outside (0, 1).
 
     Note:
@@ -70,6 +71,8 @@ def pseudo_summary(text: str, share: float = 0.25) -> PseudoSummary | None:
         >>> pseudo_summary("今天天气很好。我们去公园散步。今天天气好，我们散步去了公园。晚上下雨。")
         PseudoSummary(source='今天天气很好。我们去公园散步。晚上下雨。', summary='今天天气好，我们散步去了公园。')
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a document, not {type(text).__name__}: {text!r}")
     if not 0 < share < 1:
         raise ValueError(f"share={share} must be above 0 and below 1: of the characters that become the summary")
     sentences = split_sentences(text)

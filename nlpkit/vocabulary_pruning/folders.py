@@ -88,6 +88,8 @@ def prune_folder(
     weights = _Weights(folder, config, rows)
     selection = Selection(corpus, keep, min_count, coverage, size, multiple_of, held_out, processes, show_progress)
     if tokenizer is None:
+        if (folder / "tokenizer.json").is_file():
+            read_json(folder / "tokenizer.json")  # names the file where it is damaged
         tokenizer = AutoTokenizer.from_pretrained(folder)
     planned = plan(tokenizer, [config.to_dict(), *files.values()], rows, selection)
     proto = sentencepiece_of(folder)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +46,9 @@ def test_a_sentence_has_no_summary_and_tokens_have_common_subsequences() -> None
 def test_shares_outside_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match=f"share={share} must be above 0 and below 1"):
         pseudo_summary("一。二。", share)
+
+
+@pytest.mark.parametrize("text", [None, ["一。二。"]])
+def test_what_is_no_document_is_named(text: Any) -> None:
+    with pytest.raises(TypeError, match="text must be a document, not"):
+        pseudo_summary(text)

@@ -106,9 +106,17 @@ def test_what_cannot_be_pruned_is_named_and_nothing_is_written(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"holds model\.embed_tokens\.weight of shape \(768, 24\)"):
         prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts)
     (tmp_path / "whole" / "config.json").write_text(json.dumps(config))
+    content = (tmp_path / "whole" / "tokenizer.json").read_text("utf-8")
+    (tmp_path / "whole" / "tokenizer.json").write_text(content[:-9], "utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer\.json is damaged or cut off"):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts)
+    (tmp_path / "whole" / "tokenizer.json").write_text(content, "utf-8")
+    (tmp_path / "whole" / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}')
+    with pytest.raises(ValueError, match="has no weight_map of names of files; copy it again"):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts)
+    (tmp_path / "whole" / "model.safetensors.index.json").unlink()
     weights = tmp_path / "whole" / "model.safetensors"
-    content = weights.read_bytes()
-    weights.write_bytes(content[:-99])
+    weights.write_bytes(weights.read_bytes()[:-99])
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged or cut off"):
         prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts)
     weights.unlink()

@@ -32,8 +32,8 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if (folder / _INDEX).is_file():
         names = read_json(folder / _INDEX).get("weight_map")
-        if not isinstance(names, dict):
-            raise ValueError(f"{folder / _INDEX} has no weight_map; copy it again")
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            raise ValueError(f"{folder / _INDEX} has no weight_map of names of files; copy it again")
         files = [folder / name for name in sorted(set(names.values()))]
     else:
         files = [folder / _SINGLE]

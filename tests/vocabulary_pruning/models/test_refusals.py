@@ -103,6 +103,59 @@ def test_what_is_asked_for_must_make_sense(options: dict[str, Any], error: type[
         prune_vocabulary(*qwen(), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"coverage": 1.5}, ValueError, r"coverage=1\.5: give a finite number"),
+        ({"coverage": "0.9"}, TypeError, r"coverage='0\.9': give a finite number"),
+        ({"min_count": 0}, ValueError, "min_count=0: give a whole number at least 1"),
+        ({"min_count": 2.5}, TypeError, r"min_count=2\.5: give a whole number at least 1"),
+        ({"size": float("nan")}, TypeError, "size=nan: give a whole number at least 1"),
+        ({"size": 20}, ValueError, r"size=20 is below \d+, the tokens that are always kept"),
+        ({"size": 300, "min_count": 2}, ValueError, "give one of min_count, coverage and size"),
+        ({"multiple_of": 0}, ValueError, "multiple_of=0: give a whole number at least 1"),
+        ({"multiple_of": 7.5}, TypeError, r"multiple_of=7\.5: give a whole number at least 1"),
+        ({"held_out": "text"}, TypeError, "held_out is one text"),
+        ({"held_out": [None]}, TypeError, "held_out holds None, which is no text"),
+        ({"held_out": ["\ud83d"]}, ValueError, "held_out holds half of a surrogate pair"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_corpus_is_read(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    read = []
+    with pytest.raises(error, match=message):
+        prune_vocabulary(*qwen(), corpus=(read.append(text) or text for text in TEXTS), **options)  # type: ignore[func-returns-value]
+    assert not read
+
+
+@pytest.mark.parametrize(("keep", "error"), [([-1], ValueError), ([10**6], ValueError), ([True], TypeError)])
+def test_only_ids_are_completed(keep: list[Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"keep holds {keep[0]}; "):
+        complete_tokens(*qwen(), keep)
+
+
+def test_settings_of_another_size_are_refused() -> None:
+    model, tokenizer = bert()
+    model.config.vocab_size = 999
+    with pytest.raises(ValueError, match=r"settings of BertForMaskedLM have vocab_size=999, its embedding \d+ rows"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
+
+
+def test_a_model_that_answers_nan_is_named() -> None:
+    model, tokenizer = bert()
+    model.get_input_embeddings().weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="BertForMaskedLM answers NaN, as it is, so that nothing can be compared"):
+        prune_vocabulary(model, tokenizer, corpus=TEXTS)
+
+
+def test_rows_come_back_from_a_model_of_the_same_class_alone() -> None:
+    model, tokenizer = bert()
+    found = prune_vocabulary(model, tokenizer, corpus=TEXTS)
+    with pytest.raises(ValueError, match="the pruned model is a BertForMaskedLM, the original a BertModel; give one"):
+        found.expand(model.bert)
+
+
 def test_a_list_without_what_a_token_is_merged_from_is_refused() -> None:
     model, tokenizer = qwen()
     whole = complete_tokens(model, tokenizer, [650])
