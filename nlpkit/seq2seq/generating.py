@@ -109,7 +109,8 @@ def _lengths(model: PreTrainedModel, max_new_tokens: int | None, generation: Map
 
 
 def _refuse_unknown_tokens(ids: Tensor, model: PreTrainedModel) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr, operator]
+    embedding: Any = model.get_input_embeddings()
+    rows = embedding.weight.shape[0]
     if ids.max() >= rows:
         raise ValueError(f"the tokenizer has token {int(ids.max())}, the model {rows} rows; give the model's own")
 
