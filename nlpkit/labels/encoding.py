@@ -12,6 +12,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def tokenize(tokenizer: Any, *texts: Sequence[str], **settings: Any) -> BatchEncoding:
+    """Call a tokenizer; where it fails on half of a surrogate pair, the error shows the text.
+
+    Args:
+        tokenizer: of transformers.
+        *texts: rows, or first and second texts of rows.
+        **settings: of its call.
+
+    Raises:
+        ValueError: a text holds half of a surrogate pair.
+    """
+    try:
+        encoded: BatchEncoding = tokenizer(*(list(rows) for rows in texts), **settings)
+    except Exception:
+        for rows in texts:
+            for text in rows:
+                if any("\ud800" <= character <= "\udfff" for character in text):
+                    raise ValueError(
+                        f"a text holds half of a surrogate pair, which no file can hold: {text[:30]!r}; repair it, or "
+                        "drop it: text.encode('utf-8', 'ignore').decode()"
+                    ) from None
+        raise
+    return encoded
+
+
 def encode_with_offsets(
     tokenizer: Any,
     texts: Sequence[str],
@@ -34,10 +59,10 @@ def encode_with_offsets(
         Rows of different lengths, with ``offset_mapping`` and ``attention_mask``.
 
     Raises:
-        ValueError: a text is too long.
+        ValueError: a text is too long, or holds half of a surrogate pair.
     """
     settings = {"return_offsets_mapping": True, "return_attention_mask": True, **settings}
-    encoded: BatchEncoding = tokenizer(list(texts), truncation=False, verbose=False, **settings)
+    encoded = tokenize(tokenizer, texts, truncation=False, verbose=False, **settings)
     lengths = [len(row) for row in encoded["input_ids"]]
     longer = [index for index, length in enumerate(lengths) if length > max_length]
     if not longer:

@@ -35,7 +35,7 @@ def score_links(gold: Sequence[Iterable[Link]], predicted: Sequence[Iterable[Lin
         The scores.
 
     Raises:
-        ValueError: there are no texts, or not as many on both sides.
+        ValueError: there are no texts, not as many on both sides, or a gold link to ``None``.
 
     Example:
         >>> report = score_links([[Link(0, 2, "苹果", "Q1")]], [[Link(0, 2, "苹果", "Q2"), Link(3, 4, "好", "Q3")]])
@@ -44,6 +44,7 @@ def score_links(gold: Sequence[Iterable[Link]], predicted: Sequence[Iterable[Lin
     """
     if not gold:
         raise ValueError("there are no texts to score")
+    _refuse_no_links(gold)
     return LinkReport(
         *(
             score_spans([label(row) for row in gold], [label(row) for row in predicted])["all"]
@@ -63,12 +64,13 @@ def link_accuracy(gold: Sequence[Sequence[Link]], chosen: Sequence[Sequence[str 
         In [0, 1]; 0 where there are no mentions.
 
     Raises:
-        ValueError: there are not as many answers as mentions.
+        ValueError: there are not as many answers as mentions, or a gold link to ``None``.
 
     Example:
         >>> link_accuracy([[Link(0, 2, "苹果", "Q1"), Link(3, 5, "北京", "Q4")]], [["Q1", None]])
         0.5
     """
+    _refuse_no_links(gold)
     if [len(row) for row in gold] != [len(row) for row in chosen]:
         raise ValueError("gold mentions and answers differ in number; give one answer per mention, None for none")
     pairs = [
@@ -77,6 +79,13 @@ def link_accuracy(gold: Sequence[Sequence[Link]], chosen: Sequence[Sequence[str 
         for link, entity in zip(links, entities, strict=True)
     ]
     return sum(wanted == found for wanted, found in pairs) / len(pairs) if pairs else 0.0
+
+
+def _refuse_no_links(gold: Iterable[Iterable[Link]]) -> None:
+    for number, row in enumerate(gold):
+        for link in row:
+            if link.entity is None:
+                raise ValueError(f"gold text {number} has {link}, which is no link; leave it out, as read_links does")
 
 
 def _as_mentions(links: Iterable[Link]) -> list[Span]:

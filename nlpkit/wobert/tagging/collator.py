@@ -117,7 +117,7 @@ class CharacterTaggingCollator:
             map_characters(offsets, len(text)).tolist()
             for offsets, text in zip(encoded.pop("offset_mapping"), texts, strict=True)
         ]
-        batch = self.tokenizer.pad(encoded, return_tensors="pt")
+        batch = self.tokenizer.pad(encoded, padding_side="right", return_tensors="pt")
         batch["character_to_token"] = _pad(tokens, UNCOVERED)
         batch["character_ids"] = _pad(self._ids_of_characters(texts), self.tokenizer.pad_token_id)
         if any(row is not None for row in labels):

@@ -17,6 +17,8 @@ from transformers import (
     BertTokenizer,
     DistilBertConfig,
     DistilBertModel,
+    LlamaConfig,
+    LlamaModel,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -30,6 +32,7 @@ from nlpkit import EntityConfig, EntityModel, EntityRecognizer, WoBertConfig, Wo
 from nlpkit.labels import Span
 from nlpkit.tasks.entities import Entity, EntityCollator
 from nlpkit.training import TechniqueTrainer
+from tests.vocabulary_pruning.small_models import bpe_tokenizer
 
 HEADS = ["global_pointer", "efficient_global_pointer", "crf", "softmax"]
 EXAMPLES = [
@@ -341,3 +344,58 @@ def test_an_encoder_that_comes_with_a_decoder_is_refused(tmp_path: Path) -> None
     T5EncoderModel(T5Config(**sizes)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"is the encoder of a T5Model, which AutoModel loads with a decoder"):
         EntityModel.from_pretrained(tmp_path, types=["X"])
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of byte pairs, whose tokens begin with the space before a word."""
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = bpe_tokenizer()
+    torch.manual_seed(0)
+    config = {name: SMALL[name] for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
+    model = LlamaModel(LlamaConfig(vocab_size=len(tokenizer), num_attention_heads=2, **config))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("units", ["tokens", "characters"])
+def test_texts_beside_change_nothing_wherever_the_tokenizer_pads(head: Any, units: Any, llama: str) -> None:
+    recognizer = EntityRecognizer.from_pretrained(llama, types=["X", "Y"], head=head, units=units)
+    recognizer.tokenizer.padding_side = "left"
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in recognizer.model.parameters():
+            parameter.normal_(0, 0.5)
+    texts = ["in New York", "Berlin is a city in the big country of", "a  b\u3000 c"]
+    found = recognizer.predict(texts)
+    for text, entities in zip(texts, found, strict=True):
+        assert [entity[:3] for entity in recognizer.predict([text])[0]] == [entity[:3] for entity in entities]
+        ranges = [entity[:3] for entity in entities]
+        assert len(set(ranges)) == len(ranges)  # each entity once
+        assert all(text[start:end] == text[start:end].strip() != "" for start, end, _ in ranges)
+    assert any(found)
+    rows = [{"text": text, "spans": [(0, 1, "X")]} for text in texts]
+    losses = []
+    for side in ("left", "right"):
+        recognizer.tokenizer.padding_side = side
+        losses.append(recognizer.model(**recognizer.collator()(rows)).loss.item())
+    assert losses[0] == losses[1]
+
+
+def test_white_space_is_no_unit(llama: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    text = "in  New York "
+    for units in ("tokens", "characters"):
+        read = EntityCollator(tokenizer, EntityConfig(types=["X"], units=units)).read([text])
+        covered = {place for start, end in read.offsets[0] for place in range(start, end)}
+        assert covered == {place for place, character in enumerate(text) if not character.isspace()}
+
+
+def test_half_of_a_surrogate_pair_is_shown(llama: str) -> None:
+    recognizer = EntityRecognizer.from_pretrained(llama, types=["X"])
+    with pytest.raises(ValueError, match="a text holds half of a surrogate pair, which no file can hold"):
+        recognizer.predict(["good", "a\ud800b"])
+    with pytest.raises(ValueError, match="a text holds half of a surrogate pair, which no file can hold"):
+        recognizer.collator().read(["a\ud800b"])

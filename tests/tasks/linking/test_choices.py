@@ -212,6 +212,15 @@ def test_scores_by_hand() -> None:
 BASE = KnowledgeBase([Entry("Q1", "北京"), Entry("Q2", "京", same_as="Q1")])
 
 
+def test_what_is_no_link_is_not_scored() -> None:
+    """As texts have it that ``read_links`` has not read."""
+    gold = [[Link(0, 1, "c", "Q1")], [Link(0, 1, "c", None)]]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"gold text 1 has Link\(.*entity=None.*\), which is no link; leave it out"):
+        score_links(gold, [[], []])
+    with pytest.raises(ValueError, match=r"gold text 1 has .*, which is no link; leave it out, as read_links does"):
+        link_accuracy(gold, [["Q1"], [None]])
+
+
 def test_links_are_read_with_the_ids_of_their_entities(tmp_path: Path) -> None:
     example = {
         "text": "在北京大学",

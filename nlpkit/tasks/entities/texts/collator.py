@@ -22,6 +22,7 @@ from nlpkit.tasks.entities.texts.units import (
     overlapping,
     read_spans,
     to_units,
+    without_blanks,
 )
 
 Example = Mapping[str, Any]
@@ -128,12 +129,19 @@ class EntityCollator:
     def read(self, texts: Sequence[str]) -> ReadTexts:
         """Tokenize and pad texts, and say where their units stand; as ``__call__`` otherwise."""
         encoded = encode_with_offsets(self.tokenizer, texts, self.max_length, self.overlong, "cut_example")
-        offsets = [without_overlaps(row) for row in encoded.pop("offset_mapping")]
-        batch = self.tokenizer.pad(encoded, return_tensors="pt")
+        offsets = [
+            without_blanks(without_overlaps(row), text)
+            for row, text in zip(encoded.pop("offset_mapping"), texts, strict=True)
+        ]
+        # To the right, wherever the tokenizer pads: units are counted from the left.
+        batch = self.tokenizer.pad(encoded, padding_side="right", return_tensors="pt")
         if self.config.units == "tokens":
             batch["unit_mask"] = _padded([[start < end for start, end in row] for row in offsets], False)
             return ReadTexts(batch, list(offsets))
-        tokens = [map_characters(row, len(text)).tolist() for row, text in zip(offsets, texts, strict=True)]
+        tokens = [
+            [UNCOVERED if character.isspace() else int(token) for character, token in zip(text, row, strict=True)]
+            for text, row in zip(texts, map(map_characters, offsets, map(len, texts)), strict=True)
+        ]
         batch["character_to_token"] = _padded(tokens, UNCOVERED)
         if self.config.use_characters:
             batch["character_ids"] = _padded(self._ids_of_characters(texts), self.tokenizer.pad_token_id or 0)

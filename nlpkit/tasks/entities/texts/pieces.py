@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from nlpkit.labels.alignment import without_overlaps
 from nlpkit.labels.cutting import cut_places
+from nlpkit.labels.encoding import tokenize
 from nlpkit.labels.spans import Span
 from nlpkit.tasks.entities.texts.units import read_spans
 
@@ -40,8 +41,8 @@ def cut_text(
 def _cut(
     text: str, begin: int, tokenizer: PreTrainedTokenizerBase, room: int, joined: Collection[int]
 ) -> list[tuple[int, int]]:
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    offsets = without_overlaps(encoded["offset_mapping"])
+    encoded = tokenize(tokenizer, [text], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    offsets = without_overlaps(encoded["offset_mapping"][0])
     if len(offsets) <= room:
         return [(begin, begin + len(text))]
     cuts = cut_places(text, offsets, room, {place - begin for place in joined})

@@ -158,6 +158,28 @@ def to_characters(first: int, last: int, offsets: Offsets, text: str) -> tuple[i
     return start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
 
 
+def without_blanks(offsets: Offsets, text: str) -> list[tuple[int, int]]:
+    """Tokens without the white space at their ends, which byte pairs and SentencePiece put there.
+
+    Args:
+        offsets: the characters of each token.
+        text: that they are of.
+
+    Returns:
+        As many; empty for tokens of white space alone.
+
+    Example:
+        >>> without_blanks([(0, 0), (0, 2), (2, 6), (6, 7)], "in New ")
+        [(0, 0), (0, 2), (3, 6), (6, 6)]
+    """
+    found = []
+    for start, end in offsets:
+        inside = text[start:end]
+        begin = min(end, start + len(inside) - len(inside.lstrip()))
+        found.append((begin, max(begin, start + len(inside.rstrip()))))
+    return found
+
+
 def bio_labels(ranges: Iterable[UnitRange], length: int) -> list[str]:
     """BIO labels of units; where tokens hold parts of two entities, the first one has them.
 

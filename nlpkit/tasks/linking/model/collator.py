@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from nlpkit.labels.alignment import without_overlaps
+from nlpkit.labels.encoding import tokenize
 from nlpkit.tasks.linking.knowledge.descriptions import Descriptions
 
 Row = Mapping[str, Any]
@@ -85,8 +86,8 @@ class LinkingCollator:
             firsts += [text[left:right]] * len(own)
             seconds += own
             places += [(start - left, end - left)] * len(own)
-        encoded = self.tokenizer(
-            firsts, seconds, return_offsets_mapping=True, return_attention_mask=True, verbose=False
+        encoded = tokenize(
+            self.tokenizer, firsts, seconds, return_offsets_mapping=True, return_attention_mask=True, verbose=False
         )
         mentions = [
             [
