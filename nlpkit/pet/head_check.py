@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.modes import evaluating
@@ -134,14 +135,32 @@ def refuse_reading_padding(
         with evaluating(model), torch.no_grad():
             return answer({name: tensor.to(model.device) for name, tensor in given.items()}).float()
 
-    alone = followed(0)
+    with _precisions(model) as precisions:
+        alone = followed(0)
     widths = (width if room is None else min(width, max(0, room - row.shape[1])) for width in _WIDTHS)
-    rounding = max(_PADDING, 16 * torch.finfo(model.dtype).eps) * alone.abs().max()
+    rounding = max(_PADDING, *(16 * torch.finfo(one).eps for one in precisions)) * alone.abs().max()
     if any((alone - followed(width)).abs().max() > rounding for width in widths):
         raise ValueError(
             f"{type(model).__name__} reads the padding behind a text, so that its answers would depend on the other "
             "texts of a batch; use a model that does not, such as BERT's, RoBERTa's or WoBERT's"
         )
+
+
+@contextmanager
+def _precisions(model: PreTrainedModel) -> Iterator[set[torch.dtype]]:
+    """What a model computes in; of autocast, which a Trainer wraps around it for good, its dtype says nothing."""
+    found = {model.dtype}
+
+    def seen(_: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point():
+            found.add(output.dtype)
+
+    handles = [module.register_forward_hook(seen) for module in model.modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def refuse_no_start_of_decoder(model: PreTrainedModel) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
     BertTokenizer,
     ConvBertConfig,
     ConvBertForMaskedLM,
@@ -31,6 +33,8 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
     T5ForSequenceClassification,
+    Trainer,
+    TrainingArguments,
     YosoConfig,
     YosoForMaskedLM,
     YosoForSequenceClassification,
@@ -177,3 +181,20 @@ def test_a_model_that_reads_much_padding_alone_is_refused(small_vocabulary: dict
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="ReformerForMaskedLM reads the padding behind a text"):
         asked(ReformerForMaskedLM(settings), small_vocabulary)
+
+
+def test_a_model_that_a_trainer_keeps_in_bf16_is_taken(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    """Its weights are fp32, but its answers are rounded as bf16's are."""
+    tokenizer = BertTokenizer(vocab=small_vocabulary)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
+    model = BertForSequenceClassification(
+        BertConfig(vocab_size=len(small_vocabulary), num_labels=52, initializer_range=0.1, **sizes)
+    )
+    rows = [{**tokenizer("很好"), "labels": 0}] * 2
+    settings = TrainingArguments(
+        str(tmp_path), max_steps=1, bf16=True, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True
+    )
+    Trainer(model, settings, train_dataset=rows, processing_class=tokenizer).train()
+    assert model.dtype == torch.float32
+    assert len(HeadClassifier(model, tokenizer, range(52)).predict(["很好"])) == 1
