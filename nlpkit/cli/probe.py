@@ -24,13 +24,19 @@ def probe(
 ) -> None:
     """Whether a model can count, what dropout and normalisation do in training, and how its embeddings spread."""
     from rich.console import Console
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 
     from nlpkit.compat import quiet_loading
     from nlpkit.probes import plot_positions, probe_model, probe_page, save_probe_page
 
+    place = find_model(model)
+    config = AutoConfig.from_pretrained(place)
+    if type(config) not in MODEL_MAPPING:
+        raise ValueError(
+            f"{model} holds a {config.model_type}, which has no base model; give the one it was made from"
+        )
     with quiet_loading():  # of heads, which are not looked at
-        loaded = AutoModel.from_pretrained(find_model(model), dtype="float32")
+        loaded = AutoModel.from_pretrained(place, dtype="float32")
     found = probe_model(loaded, length=length, texts=texts)
     Console().print(probe_page(found))
     if html is not None:

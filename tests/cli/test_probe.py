@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nlpkit import EntityRecognizer
+
 
 def test_a_model_is_probed_on_one_page(call: Callable[..., str], small_model: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
@@ -21,3 +23,5 @@ def test_mistakes_are_one_line(refuse: Callable[..., str], small_model: str, tmp
     )
     assert "--texts 1: give a whole number at least 2" in refuse("probe", small_model, "--texts", "1")
     assert "there is no folder" in refuse("probe", str(tmp_path / "none"))
+    EntityRecognizer.from_pretrained(small_model, types=["X"]).save_pretrained(tmp_path / "entities")
+    assert "which has no base model; give the one it was made from" in refuse("probe", str(tmp_path / "entities"))
