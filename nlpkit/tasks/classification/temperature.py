@@ -103,7 +103,7 @@ class TemperatureScaling:
         moved = fitted._moved(given)
         if right.dim() == 2:
             moved, right = moved[right != -100][:, None], right[right != -100][:, None]
-        if not _differ(moved):
+        if not _differ(moved, of_labels=right.dim() == 2):
             raise ValueError("logits are the same for every answer: no temperature makes a difference")
         # Of the sharpness 1 / temperature, whose slope rises.
         least, most = torch.tensor([1 / high, 1 / low], dtype=torch.float64).log().tolist()
@@ -181,8 +181,8 @@ class TemperatureScaling:
         return wide + torch.tensor(self.shift, dtype=wide.dtype, device=wide.device)
 
 
-def _differ(logits: Tensor) -> bool:
-    if logits.shape[1] == 1:
+def _differ(logits: Tensor, *, of_labels: bool) -> bool:
+    if of_labels:  # a column, whose other answer has a logit of 0
         return bool(logits.any())
     least = logits.masked_fill(logits.isneginf(), torch.inf).amin(dim=1)
     return bool((logits.amax(dim=1) > least).any())

@@ -92,6 +92,7 @@ def test_a_limit_that_is_reached_is_told() -> None:
     ("logits", "answers", "told"),
     [
         ([[1.0, 1.0], [2.0, 2.0]], [0, 1], r"logits are the same for every answer"),
+        ([[1.0], [2.0]], [0, 0], r"logits are the same for every answer"),
         ([[0.0, 0.0]], [[0, 1]], r"logits are the same for every answer"),
         ([[float("nan"), 1.0]], [0], r"logits must be finite, or -inf for a class that is left out"),
         ([[-float("inf"), 1.0]], [0], r"or -inf for a class that is left out and is no right answer"),
