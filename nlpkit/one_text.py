@@ -1,6 +1,8 @@
-"""One text where many belong: its characters would be taken for them."""
+"""One text where many belong, whose characters would be taken for them, and what is no text among many."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def refuse_one_text(name: str, given: object, of: str = "them") -> None:
@@ -22,3 +24,26 @@ def refuse_one_text(name: str, given: object, of: str = "them") -> None:
     """
     if isinstance(given, (str, bytes)):
         raise TypeError(f"{name} is one text, {given[:20]!r}; give a list of {of}")
+
+
+def list_of_texts(name: str, given: Iterable[str]) -> list[str]:
+    """Texts as a list, each of which is one.
+
+    Args:
+        name: of the argument.
+        given: texts.
+
+    Raises:
+        TypeError: it is one text, or holds what is none.
+
+    Example:
+        >>> list_of_texts("texts", ["好", None])
+        Traceback (most recent call last):
+        TypeError: texts holds None, which is no text
+    """
+    refuse_one_text(name, given)
+    texts = list(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} holds {text!r}, which is no text")
+    return texts

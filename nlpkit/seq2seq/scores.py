@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import mean
 
 from nlpkit.extras import install_hint
-from nlpkit.one_text import refuse_one_text
+from nlpkit.one_text import list_of_texts
 
 
 def character_scores(found: Iterable[str], wanted: Iterable[str]) -> dict[str, float]:
@@ -36,7 +36,7 @@ def character_scores(found: Iterable[str], wanted: Iterable[str]) -> dict[str, f
         >>> {name: round(score, 3) for name, score in character_scores(["今天天气"], ["今日天气"]).items()}
         {'rouge-1': 0.75, 'rouge-2': 0.333, 'rouge-l': 0.75, 'bleu': 0.188}
     """
-    found, wanted = _texts("found", found), _texts("wanted", wanted)
+    found, wanted = list_of_texts("found", found), list_of_texts("wanted", wanted)
     if len(found) != len(wanted) or not found:
         raise ValueError(f"{len(found)} found and {len(wanted)} wanted texts; give one wanted text for each, and some")
     blank = next((number for number, text in enumerate(wanted) if not text.strip()), None)
@@ -68,15 +68,6 @@ def character_scores(found: Iterable[str], wanted: Iterable[str]) -> dict[str, f
         )
         scores["bleu"].append(whole.score / 100)
     return {name: mean(values) for name, values in scores.items()}
-
-
-def _texts(name: str, given: Iterable[str]) -> list[str]:
-    refuse_one_text(name, given)
-    texts = list(given)
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{name} holds {text!r}, which is no text")
-    return texts
 
 
 def _characters(text: str) -> list[str]:

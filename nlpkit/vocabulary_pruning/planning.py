@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from nlpkit.one_text import refuse_one_text
+from nlpkit.one_text import list_of_texts, refuse_one_text
 from nlpkit.scale import Engine
 from nlpkit.vocabulary_pruning.counting.choosing import check_choice, choose_tokens, closed
 from nlpkit.vocabulary_pruning.counting.token_counts import count_tokens
@@ -142,11 +142,8 @@ def _always(tokenizer: Any, content: Mapping[str, Any], settings: Sequence[Mappi
 
 def _texts(held_out: Iterable[str]) -> list[str]:
     """The texts, all of which a tokenizer can read."""
-    refuse_one_text("held_out", held_out)
-    texts = list(held_out)
+    texts = list_of_texts("held_out", held_out)
     for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"held_out holds {text!r}, which is no text")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
