@@ -125,3 +125,18 @@ def test_padding_that_cannot_move_is_refused(name: str, settings: dict[str, Any]
     with pytest.raises(ValueError, match="the id of padding, and cannot count from"):
         prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=TEXTS, multiple_of=1)
     assert not (tmp_path / "cut").exists()
+
+
+class Numbering(transformers.BertModel):
+    """With a weight whose size is that of an id."""
+
+    def __init__(self, config: transformers.BertConfig) -> None:
+        super().__init__(config)
+        self.numbers = nn.Linear(config.hidden_size, config.pad_token_id + 1)
+
+
+def test_what_its_class_would_not_load_is_refused() -> None:
+    ids = {"pad_token_id": LAST.pad_token_id, "bos_token_id": LAST.cls_token_id, "eos_token_id": LAST.sep_token_id}
+    model = Numbering(transformers.BertConfig(vocab_size=65, **ids, **SMALL))
+    with pytest.raises(ValueError, match=r"numbers\.weight of Numbering would have the shape \(61, 16\), and by its"):
+        prune_vocabulary(model, LAST, corpus=TEXTS, multiple_of=1)
