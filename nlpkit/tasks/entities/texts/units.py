@@ -170,7 +170,7 @@ def without_blanks(offsets: Offsets, text: str) -> list[tuple[int, int]]:
 
     Example:
         >>> without_blanks([(0, 0), (0, 2), (2, 6), (6, 7)], "in New ")
-        [(0, 0), (0, 2), (3, 6), (6, 6)]
+        [(0, 0), (0, 2), (3, 6), (7, 7)]
     """
     found = []
     for start, end in offsets:
