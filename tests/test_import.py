@@ -23,6 +23,13 @@ def test_importing_the_package_loads_neither_torch_nor_transformers() -> None:
     assert run_python(code) == "[]\n"
 
 
+@pytest.mark.parametrize("name", ["PetClassifier", "HeadClassifier", "ChoiceClassifier"])
+def test_a_classifier_that_only_predicts_loads_no_trainer(name: str) -> None:
+    """It would take longer than many predictions do."""
+    slow = "[module for module in ('transformers.trainer', 'peft') if module in sys.modules]"
+    assert run_python(f"import sys; from nlpkit.pet import {name}; print({slow})") == "[]\n"
+
+
 @pytest.mark.parametrize("name", nlpkit.__all__)
 def test_every_public_name_resolves(name: str) -> None:
     found = getattr(nlpkit, name)

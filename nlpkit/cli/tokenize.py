@@ -46,8 +46,7 @@ def tokenize(
         return
     found = work_on(find_engine(engine, workers), reading, texts, file, partial(tokens_in_json, opening), size=_BATCH)
     for _, lines in found:
-        for line in lines:
-            typer.echo(line)
+        typer.echo("\n".join(lines))
 
 
 def open_tokenizer(source: str | Path, fallback: str | None = None) -> WoBertTokenizer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nlpkit.training import refuse_fp16_training
+from nlpkit.training import precision, refuse_fp16_training
 from nlpkit.training.precision import bf16_is_fast
 
 CPU_FACTS = Path("/proc/cpuinfo")
@@ -31,8 +31,18 @@ def test_without_units_of_its_own_the_shorter_time_decides(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     times = {torch.bfloat16: bf16, torch.float32: fp32}
-    monkeypatch.setattr("nlpkit.training.precision._time_of_products", times.__getitem__)
+    monkeypatch.setattr("nlpkit.training.precision._time_of_products", lambda dtype, **_: times[dtype])
     assert bf16_is_fast.__wrapped__() is expected
+
+
+def test_what_is_slow_is_not_measured_at_length(monkeypatch: pytest.MonkeyPatch):
+    """Emulated products take as long as fifty; a few of them tell enough."""
+    measured = []
+    monkeypatch.setattr("timeit.repeat", lambda *_, **__: [measured.append(1) or 0.1])
+    assert precision._time_of_products(torch.float32, patience=0.35) == 0.1
+    assert len(measured) == 4
+    precision._time_of_products(torch.float32, patience=1e9)
+    assert len(measured) == 4 + precision._PRODUCTS
 
 
 def test_the_choice_is_the_same_each_time():

@@ -23,7 +23,7 @@ from nlpkit.pet.clozes.known_labels import warn_of_training_labels
 from nlpkit.pet.lost_weights import save_all_weights
 from nlpkit.pet.saving import SETTINGS_FILE, json_arguments, read_settings
 from nlpkit.pet.scoring import label_prior, one_per_label
-from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out, train
+from nlpkit.pet.training.fitting import Fitting, checked_fitting, hold_out
 from nlpkit.pet.training.label_loss import LabelLoss, balanced_weights
 from nlpkit.pet.training.objective import Objective
 from nlpkit.pet.training.scorer import Scorer
@@ -116,6 +116,8 @@ class TextClassifier(Scorer, Estimator, PushToHubMixin):
             Another ``fit`` starts where the first one did: the weights from before stay in memory. A prior is kept as
             it is. What ``fitting`` cannot say, ``PetTrainer`` takes.
         """
+        from nlpkit.pet.training.quiet_training import train
+
         found = self._labelled(texts, labels, text, label)
         examples, fitting = found.examples, self.fitting
         warn_of_training_labels([one.known_labels for one in examples], has_choice=bool(self.labels))

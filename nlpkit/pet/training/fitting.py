@@ -1,24 +1,18 @@
-"""How ``fit`` of a classifier trains: its settings, and the ``PetTrainer`` that they make."""
+"""How ``fit`` of a classifier trains: its settings, and which examples it keeps apart."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-from tqdm.auto import tqdm
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from nlpkit.checked_number import checked_number, checked_seed
 from nlpkit.pet.clozes.examples import Example, label_name
 from nlpkit.pet.training.label_loss import refuse_no_weights
-from nlpkit.pet.training.objective import Objective
-from nlpkit.pet.training.trainer import PetTrainer, PetTrainingArguments
 
 #: ``"balanced"`` gives every label the same weight in sum; or a weight for each label.
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
@@ -93,45 +87,6 @@ def checked_fitting(fitting: Fitting | None) -> Fitting | None:
     return fitting
 
 
-def train(
-    objective: Objective[Any],
-    examples: Sequence[Example],
-    validation: Sequence[Example],
-    unlabelled: Sequence[Example],
-    fitting: Fitting,
-) -> None:
-    """Train an objective's classifier by ``PetTrainer``, without a line of output but a bar for what takes long.
-
-    Args:
-        objective: around the classifier.
-        examples: to train on.
-        validation: choose the step; without any the last one wins.
-        unlabelled: texts for objectives that use them.
-        fitting: see ``Fitting``.
-
-    Raises:
-        ValueError: ``patience`` without validation, or what ``PetTrainer`` refuses.
-    """
-    if fitting.patience is not None and not validation:
-        raise ValueError(f"patience={fitting.patience} needs examples to judge by; give validation, or a share of it")
-    with ExitStack() as stack:
-        folder = fitting.output_dir or stack.enter_context(TemporaryDirectory(prefix="nlpkit-fit-"))
-        arguments = PetTrainingArguments(
-            output_dir=str(folder),
-            max_steps=fitting.max_steps,
-            per_device_train_batch_size=fitting.batch_size,
-            learning_rate=fitting.learning_rate,
-            patience=fitting.patience,
-            seed=fitting.seed,
-            disable_tqdm=True,
-            logging_strategy="no",
-        )
-        trainer = PetTrainer(objective, arguments, examples, list(validation) or None, unlabelled)
-        trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(_Bar())
-        trainer.train()
-
-
 def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
     """Examples to train on and those to validate on, a share of each label's, in their order.
 
@@ -158,22 +113,3 @@ def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list
         [example for number, example in enumerate(examples) if number not in held_out],
         [example for number, example in enumerate(examples) if number in held_out],
     )
-
-
-class _Bar(TrainerCallback):
-    """A bar for training that takes longer than a moment."""
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._bar = tqdm(total=state.max_steps, desc="training", unit="step", delay=3, leave=False)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._bar.update(1)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._bar.close()
