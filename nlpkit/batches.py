@@ -1,8 +1,8 @@
-"""Batches of things of one length, so that they hold little padding, with a progress bar."""
+"""Batches of things of one length, so that they hold little padding, with a progress bar; and none of nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -41,3 +41,21 @@ def batches_by_length(
         settings = {"delay": 3, "leave": False}
     bar = tqdm(starts, desc=doing, unit="batch", **settings)
     return (order[start : start + batch_size] for start in bar)
+
+
+def refuse_no_rows(rows: Sized) -> None:
+    """See that a batch can be made.
+
+    Args:
+        rows: as a collator is given them.
+
+    Raises:
+        ValueError: there are none.
+
+    Example:
+        >>> refuse_no_rows([])
+        Traceback (most recent call last):
+        ValueError: no rows to make a batch of; give at least one
+    """
+    if not len(rows):
+        raise ValueError("no rows to make a batch of; give at least one")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.batches import refuse_no_rows
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -139,7 +141,11 @@ class MaskedTokenCollator:
         Returns:
             ``input_ids`` and ``labels`` (-100 where nothing is to be predicted), both ``(rows, length)``;
             ``attention_mask`` only when rows differ in length, so that attention takes the faster path without one.
+
+        Raises:
+            ValueError: there are no rows.
         """
+        refuse_no_rows(rows)
         ids, present = self._pad([np.asarray(row["input_ids"], dtype=np.int64) for row in rows])
         if "draw" in rows[0]:
             draws = np.array([row["draw"] for row in rows], dtype=np.int64)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.data.masking import counter_uniforms
 
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -206,7 +207,11 @@ class SpanCorruptionCollator:
         Returns:
             ``input_ids`` of shape ``(rows, source)`` and ``labels`` of shape ``(rows, target)``, padded with -100;
             ``attention_mask`` only when sources differ in length.
+
+        Raises:
+            ValueError: there are no rows.
         """
+        refuse_no_rows(rows)
         pairs = [self._pair(row) for row in rows]
         inputs, present = _padded([source for source, _ in pairs], self.pad_id)
         labels, _ = _padded([target for _, target in pairs], -100)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from nlpkit.checked_number import checked_number
+
 #: From here on a tokenizer's limit means that it knows none.
 _NO_LIMIT = 1_000_000
 
@@ -68,11 +70,13 @@ def checked_length(
         default: where nothing limits them.
 
     Raises:
+        TypeError: it is no whole number.
         ValueError: it is not above 0, or more than there is room for.
     """
     room = room_for_tokens(model, tokenizer)
     if max_length is None:
         return default if room is None else room
+    checked_number("max_length", max_length, whole=True)
     if max_length < 1 or (room is not None and max_length > room):
         raise ValueError(
             f"max_length={max_length}, but {type(model).__name__} has room for {'any' if room is None else room} "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.seq2seq.pair_encoding import Overlong, PairEncoding
 
 
@@ -71,8 +72,7 @@ class UniLmCollator:
             ValueError: a row has no source, only some have a target, or a text is too long.
             TypeError: a text is no string.
         """
-        if not examples:
-            raise ValueError("no rows to make a batch of; give at least one")
+        refuse_no_rows(examples)
         sources = self.encoding.sources([self._source_of(number, row) for number, row in enumerate(examples)])
         given = [row.get(self.target) is not None for row in examples]
         if not any(given):

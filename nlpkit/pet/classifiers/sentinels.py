@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.pet.classifiers.prompted_classifier import PromptedClassifier
 from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
@@ -117,8 +118,7 @@ class SentinelClassifier(PromptedClassifier):
         Raises:
             ValueError: no examples, an unknown label, or candidates that are missing or alike to the model.
         """
-        if not examples:
-            raise ValueError("no examples; give at least one")
+        refuse_no_rows(examples)
         batch = self.encoder.pad(self.encoder.encode(examples, [1] * self.pattern.slots))
         del batch["token_type_ids"]
         words = [self._words(example) for example in examples]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.pet.clozes.cloze import ClozeEncoder, pad_integers
 from nlpkit.pet.clozes.examples import Example, label_number
 from nlpkit.pet.clozes.verbalizer import LabelWord, Verbalizer, candidate_words
@@ -51,8 +52,7 @@ class ClozeCollator:
             ValueError: no examples, a label that the verbalizer lacks, a missing field, or candidates that are missing
                 or alike to the model.
         """
-        if not examples:
-            raise ValueError("no examples; give at least one")
+        refuse_no_rows(examples)
         words = [self._words(example) for example in examples]
         mask_counts = sorted({word.mask_counts for own in words for word in own})
         by_variant = [self.encoder.encode(examples, counts) for counts in mask_counts]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nlpkit.losses import class_priors
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,17 @@ class ClassSet:
             rows: with ``label``, a text or a number.
 
         Raises:
+            TypeError: something is no row.
             ValueError: a row has none; the message names it.
         """
-        counts = Counter(_class_of(row, place) for place, row in enumerate(rows))
+        counts = Counter(_class_of(row, place) for place, row in enumerate(_listed(rows)))
         names = _ordered(counts)
         return cls(names, torch.tensor([counts[name] for name in names], dtype=torch.long))
 
     def numbers(self, rows: Rows) -> Tensor:
         """The number of each row's class, -100 where training has none of it, ``(rows,)``."""
         known = {name: number for number, name in enumerate(self.names)}
-        return torch.tensor([known.get(_class_of(row, place), -100) for place, row in enumerate(rows)])
+        return torch.tensor([known.get(_class_of(row, place), -100) for place, row in enumerate(_listed(rows))])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -108,14 +109,17 @@ class LabelSet:
             rows: with ``labels``, a list of texts or numbers.
 
         Raises:
+            TypeError: something is no row.
             ValueError: a row has no list of labels; the message names it.
         """
+        rows = _listed(rows)
         counts = Counter(name for place, row in enumerate(rows) for name in _labels_of(row, place))
         names = _ordered(counts)
         return cls(names, torch.tensor([counts[name] for name in names], dtype=torch.long), len(rows))
 
     def numbers(self, rows: Rows) -> Tensor:
         """1.0 where a label applies, without those that training has none of, ``(rows, labels)``."""
+        rows = _listed(rows)
         known = {name: number for number, name in enumerate(self.names)}
         found = torch.zeros(len(rows), len(self.names))
         for place, row in enumerate(rows):
@@ -145,6 +149,15 @@ def _ordered(names: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch("0|-?[1-9][0-9]{0,99}", name) for name in given):
         return tuple(sorted(given, key=int))
     return tuple(sorted(given))
+
+
+def _listed(rows: Rows) -> list[Mapping[str, Any]]:
+    """Rows that may be read twice, each of which is one."""
+    found = list(rows)
+    for place, row in enumerate(found):
+        if not isinstance(row, Mapping):
+            raise TypeError(f"row {place} is {row!r}, a {type(row).__name__}; give a mapping of columns for each row")
+    return found
 
 
 def _class_of(row: Mapping[str, Any], place: int) -> str:

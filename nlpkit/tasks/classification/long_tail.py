@@ -49,17 +49,39 @@ def frequency_groups(training_counts: Numbers, limits: tuple[float, float] = (20
         ``"head"``, ``"medium"`` or ``"tail"`` for each class.
 
     Raises:
-        ValueError: limits do not rise.
+        TypeError: counts or limits are no numbers.
+        ValueError: limits do not rise, or counts are below 0, NaN or infinite.
 
     Example:
         >>> frequency_groups([101, 100, 20, 19])
         ['head', 'medium', 'medium', 'tail']
     """
+    if len(limits) != 2:
+        raise ValueError(f"limits={limits} must be two numbers, of the tail and of the head")
     low, high = limits
     checked_number("limits[0]", low, least=0)
     checked_number("limits[1]", high, least=low)
-    counts = as_tensor(training_counts).tolist()
+    counts = checked_counts(training_counts).tolist()
     return ["head" if count > high else "tail" if count < low else "medium" for count in counts]
+
+
+def checked_counts(training_counts: Numbers) -> Tensor:
+    """Training rows of each class, looked at: a number for each, finite and not below 0.
+
+    Example:
+        >>> checked_counts([5, float("nan")])
+        Traceback (most recent call last):
+        ValueError: training_counts hold nan: give the number of training rows of each class
+    """
+    counts = as_tensor("training_counts", training_counts)
+    if counts.dim() != 1:
+        raise ValueError(f"training_counts are of shape {tuple(counts.shape)}: give a number for each class")
+    broken = ~((counts >= 0) & torch.isfinite(counts))
+    if broken.any():
+        raise ValueError(
+            f"training_counts hold {counts[broken][0].item()}: give the number of training rows of each class"
+        )
+    return counts
 
 
 def score_classes(
@@ -79,6 +101,7 @@ def score_classes(
         accuracy of those classes. Means are over classes that occur among the answers.
 
     Raises:
+        TypeError: names are given, or other things that are no numbers.
         ValueError: rows differ in number, none is known, or a class was not counted.
 
     Example:
@@ -88,7 +111,8 @@ def score_classes(
     """
     counts, said, right = _fitting(predicted, answers, training_counts, dimensions=1)
     known = right != -100
-    said, right = (checked_indices(numbers[known], len(counts)) for numbers in (said, right))
+    right = checked_indices(right[known], len(counts), "training counts")
+    said = _said_classes(said[known], len(counts))
     hits, guesses, support = (
         torch.bincount(numbers, minlength=len(counts)) for numbers in (right[said == right], said, right)
     )
@@ -116,6 +140,7 @@ def score_labels(
         labels that occur among the answers, and both are NaN where none does.
 
     Raises:
+        TypeError: names are given, or other things that are no numbers.
         ValueError: shapes differ, nothing is known, or numbers are neither 0 nor 1.
 
     Example:
@@ -138,11 +163,22 @@ def score_labels(
     return report
 
 
+def _said_classes(said: Tensor, classes: int) -> Tensor:
+    if said.is_floating_point() or said.dtype == torch.bool:
+        raise ValueError(f"predicted are {said.dtype}, no numbers of classes; of logits give logits.argmax(dim=-1)")
+    outside = (said < 0) | (said >= classes)
+    if outside.any():
+        raise ValueError(
+            f"predicted hold {int(said[outside][0])}, but training counts {classes} classes: give 0 to {classes - 1}"
+        )
+    return said
+
+
 def _fitting(
     predicted: Numbers, answers: Numbers, training_counts: Numbers, dimensions: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    counts = as_tensor(training_counts)
-    said, right = (signed(as_tensor(numbers)) for numbers in (predicted, answers))
+    counts = checked_counts(training_counts)
+    said, right = signed(as_tensor("predicted", predicted)), signed(as_tensor("answers", answers))
     wanted = "(rows,)" if dimensions == 1 else f"(rows, {len(counts)})"
     if said.dim() != dimensions or said.shape != right.shape or (dimensions == 2 and said.shape[1] != len(counts)):
         raise ValueError(

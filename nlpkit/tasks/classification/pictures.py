@@ -9,6 +9,7 @@ from pathlib import Path
 from nlpkit.pictures import picture
 from nlpkit.tasks.classification.calibration import Reliability
 from nlpkit.tasks.classification.known_answers import Numbers, as_tensor
+from nlpkit.tasks.classification.long_tail import checked_counts
 
 
 def plot_reliability(panels: Mapping[str, Mapping[str, Reliability]], path: str | Path) -> None:
@@ -65,8 +66,8 @@ def plot_by_frequency(
         ModuleNotFoundError: matplotlib is not installed (the extra ``viz``).
         ValueError: names, counts and scores differ in number.
     """
-    counts = as_tensor(training_counts)
-    values = {name: as_tensor(given) for name, given in scores.items()}
+    counts = checked_counts(training_counts)
+    values = {name: as_tensor(name, given) for name, given in scores.items()}
     if sizes := {name: len(given) for name, given in values.items() if len(given) != len(counts)}:
         raise ValueError(f"{len(counts)} classes were counted, but there are scores {sizes}: give one for each class")
     if len(names) != len(counts):

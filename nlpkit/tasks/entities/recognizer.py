@@ -17,6 +17,7 @@ from nlpkit.modes import evaluating
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
+from nlpkit.tasks.encoders_for_heads import refuse_padding_in_states
 from nlpkit.tasks.entities.configuration import Head, Units
 from nlpkit.tasks.entities.entity import Entity
 from nlpkit.tasks.entities.modeling import EntityModel
@@ -38,6 +39,10 @@ class EntityRecognizer:
         max_length: tokens a text may have, special tokens included; ``None`` means as many as there is room for, or
             512. Longer texts are cut between sentences.
 
+    Raises:
+        TypeError: ``model`` is another one.
+        ValueError: the encoder reads padding, or has no room for ``max_length``.
+
     Example:
         >>> import torch
         >>> recognizer = EntityRecognizer.from_pretrained("wobert-mini-zh", types=["LOC"], units="characters")
@@ -56,6 +61,7 @@ class EntityRecognizer:
             raise TypeError(f"model is a {type(model).__name__}; make an EntityModel of it with from_pretrained")
         self.model, self.tokenizer = model, tokenizer
         self.max_length = checked_length(max_length, model.encoder, tokenizer)
+        refuse_padding_in_states(model.encoder, tokenizer)
 
     @classmethod
     def from_pretrained(

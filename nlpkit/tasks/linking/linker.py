@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -17,6 +18,7 @@ from nlpkit.modes import evaluating
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_file, find_model
+from nlpkit.tasks.encoders_for_heads import refuse_padding_in_states
 from nlpkit.tasks.linking.knowledge.descriptions import Descriptions
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
 from nlpkit.tasks.linking.link import read_links
@@ -50,6 +52,10 @@ class EntityLinker(PriorLinker):
         use_facts: whether descriptions tell facts.
         max_length: tokens of a text and a description together, special tokens included; ``None`` means 128, or as
             many as there is room for. Of longer texts what is around a mention is read.
+
+    Raises:
+        TypeError: ``model`` is another one.
+        ValueError: the encoder reads padding, or a setting makes no sense.
 
     Example:
         >>> from nlpkit.tasks.linking import Entry, KnowledgeBase
@@ -88,6 +94,7 @@ class EntityLinker(PriorLinker):
         if not isinstance(model, LinkingModel):
             raise TypeError(f"model is a {type(model).__name__}; make a LinkingModel of it with from_pretrained")
         self.model, self.tokenizer = model, tokenizer
+        refuse_padding_in_states(model.encoder, tokenizer)
         room = checked_length(max_length, model.encoder, tokenizer)
         self.max_length = min(128, room) if max_length is None else room
         self.descriptions = Descriptions(knowledge_base, tokenizer, description_tokens, use_facts=use_facts)
@@ -126,11 +133,13 @@ class EntityLinker(PriorLinker):
         kept, entities, counts = (find_file(place, name, **where) for name in (_SETTINGS, _ENTITIES, _PRIOR))
         if knowledge_base is None:
             if entities is None:
-                raise ValueError(f"{source} has no knowledge base; give knowledge_base=KnowledgeBase.read(...)")
+                raise ValueError(
+                    f"{source} has no knowledge base; give knowledge_base=..., made by KnowledgeBase.read"
+                )
             knowledge_base = KnowledgeBase.read(entities)
         if prior is None and counts is not None:
             prior = MentionPrior.read(counts)
-        chosen = {**({} if kept is None else read_json(kept)), **(settings or {})}
+        chosen = {**({} if kept is None else read_json(kept)), **_checked_settings(settings or {})}
         own = open_tokenizer(place, **where) if tokenizer is None else tokenizer
         return cls(LinkingModel.from_pretrained(place, **kwargs), own, knowledge_base, prior, **chosen)
 
@@ -232,3 +241,14 @@ class EntityLinker(PriorLinker):
 
 def _row(text: str, mention: Mention) -> dict[str, Any]:
     return {"text": text, "mention": (mention.start, mention.end), "candidates": mention.entities}
+
+
+def _checked_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings that ``EntityLinker`` takes by name."""
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"settings is a {type(settings).__name__}; give a mapping, e.g. {{'most_entities': 4}}")
+    taken = inspect.signature(EntityLinker).parameters.values()
+    known = [one.name for one in taken if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    if unknown := sorted(map(str, settings.keys() - known)):
+        raise TypeError(f"settings has {', '.join(unknown)}; known are {', '.join(known)}")
+    return settings

@@ -26,8 +26,8 @@ def satisfies(system: str, answers: Sequence[Number], tolerance: float = TOLERAN
     """Whether the answers of a problem satisfy its equations.
 
     Args:
-        system: equations parted by ``;``, with unknowns of one letter each, e.g. ``x + y = 10; y = x - 2``. Of
-            ``a = b = c`` all sides must be equal.
+        system: equations parted by ``;``, or each with one behind it, with unknowns of one letter each, e.g.
+            ``x + y = 10; y = x - 2``. Of ``a = b = c`` all sides must be equal.
         answers: one number per unknown, in any order; or, for one unknown, each of its solutions.
         tolerance: by which an answer may be rounded, relative to itself.
 
@@ -56,7 +56,7 @@ def satisfies(system: str, answers: Sequence[Number], tolerance: float = TOLERAN
     names = sorted(set(re.findall("[A-Za-z]", text)))
     if not 1 <= len(names) <= MAX_UNKNOWNS:
         raise ExpressionError(f"{shorten(system)} has {len(names)} unknowns; equations have 1 to {MAX_UNKNOWNS}")
-    pairs = [pair for equation in text.split(";") for pair in _pairs(equation, names)]
+    pairs = [pair for equation in text.strip().removesuffix(";").split(";") for pair in _pairs(equation, names)]
     found = [exact(f"answer {number}", answer) for number, answer in enumerate(answers)]
     if not found or len(found) != len(names) > 1:
         raise ValueError(f"{len(found)} answers for the unknowns {', '.join(names)} of {shorten(system)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.labels.alignment import UNCOVERED, map_characters
 from nlpkit.labels.cutting import cut_places
 from nlpkit.labels.encoding import encode_with_offsets
@@ -106,8 +107,9 @@ class CharacterTaggingCollator:
             ``character_ids`` and, where the examples have labels, ``labels`` of shape ``(batch, characters)``.
 
         Raises:
-            ValueError: a text is too long, a label is unknown, or only some examples have labels.
+            ValueError: there are no examples, a text is too long, a label is unknown, or only some have labels.
         """
+        refuse_no_rows(examples)
         labels = [character_labels(example) for example in examples]
         texts = [example["text"] for example in examples]
         encoded = encode_with_offsets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,13 +79,45 @@ def test_groups_are_told_by_training_counts() -> None:
         ([0], [0, 1], r"predicted is of shape \(1,\), answers of \(2,\), and 6 classes"),
         ([0], [-100], r"no answer is known"),
         ([], [], r"no answer is known"),
-        ([6], [0], r"labels hold 6, but there are 6 classes"),
-        ([0], [7], r"labels hold 7, but there are 6 classes"),
+        ([6], [0], r"predicted hold 6, but training counts 6 classes: give 0 to 5$"),
+        ([-100], [0], r"predicted hold -100, but training counts 6 classes: give 0 to 5$"),
+        ([0], [7], r"labels hold 7, but training counts 6 classes"),
+        ([0.3, 0.7], [0, 1], r"predicted are torch.float64, no numbers of classes; of logits give logits.argmax"),
+        ([True], [1], r"predicted are torch.bool"),
     ],
 )
-def test_bad_classes_are_named(said: list[int], right: list[int], told: str) -> None:
+def test_bad_classes_are_named(said: list[float], right: list[int], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        score_classes(np.array(said, int), np.array(right, int), COUNTS)
+        score_classes(said, np.array(right, int), COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("counts", "error", "told"),
+    [
+        ([5, math.nan], ValueError, "training_counts hold nan: give the number of training rows of each class"),
+        ([5, math.inf], ValueError, "training_counts hold inf"),
+        ([5, -1], ValueError, "training_counts hold -1"),
+        ([[5, 1]], ValueError, r"training_counts are of shape \(1, 2\): give a number for each class"),
+        (["a", "b"], TypeError, "training_counts are no numbers: array"),
+    ],
+)
+def test_bad_counts_are_named(counts: list[Any], error: type[Exception], told: str) -> None:
+    for scored in (
+        lambda: frequency_groups(counts),
+        lambda: score_classes([0, 1], [0, 1], counts),
+        lambda: score_labels([[0, 1]], [[0, 1]], counts),
+    ):
+        with pytest.raises(error, match=told):
+            scored()
+
+
+def test_names_are_no_numbers() -> None:
+    told = "are no numbers: array.*; ClassSet and LabelSet give names theirs"
+    for said, right in ((["a", "b"], [0, 1]), ([0, 1], ["a", "b"])):
+        with pytest.raises(TypeError, match=told):
+            score_classes(said, right, [5, 5])
+    with pytest.raises(TypeError, match="predicted are no numbers in rows of one length"):
+        score_labels([[0], [0, 1]], [[0, 1], [0, 1]], [5, 5])
 
 
 def test_bad_labels_are_named() -> None:
@@ -126,6 +159,15 @@ def test_answers_are_numbered_in_the_order_of_their_names() -> None:
 def test_rows_without_an_answer_are_named(kind: type[ClassSet | LabelSet], row: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         kind.of([{"label": "a", "labels": ["a"]}, row])
+
+
+@pytest.mark.parametrize("kind", [ClassSet, LabelSet])
+def test_rows_may_be_read_once(kind: type[ClassSet | LabelSet]) -> None:
+    rows = [{"label": "b", "labels": ["b"]}, {"label": "a", "labels": []}]
+    assert kind.of(iter(rows)).counts.tolist() == kind.of(rows).counts.tolist()
+    assert torch.equal(kind.of(rows).numbers(iter(rows)), kind.of(rows).numbers(rows))
+    with pytest.raises(TypeError, match="row 0 is 'label', a str; give a mapping of columns for each row"):
+        kind.of({"label": "a"})
 
 
 def test_nothing_to_learn_is_told() -> None:

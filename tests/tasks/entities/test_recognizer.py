@@ -17,6 +17,8 @@ from transformers import (
     BertTokenizer,
     DistilBertConfig,
     DistilBertModel,
+    FNetConfig,
+    FNetModel,
     LlamaConfig,
     LlamaModel,
     RobertaConfig,
@@ -31,6 +33,7 @@ from transformers import (
 from nlpkit import EntityConfig, EntityModel, EntityRecognizer, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
 from nlpkit.labels import Span
 from nlpkit.tasks.entities import Entity, EntityCollator
+from nlpkit.tasks.linking import EntityLinker, Entry, KnowledgeBase
 from nlpkit.training import TechniqueTrainer
 from tests.vocabulary_pruning.small_models import bpe_tokenizer
 
@@ -344,6 +347,19 @@ def test_an_encoder_that_comes_with_a_decoder_is_refused(tmp_path: Path) -> None
     T5EncoderModel(T5Config(**sizes)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"is the encoder of a T5Model, which AutoModel loads with a decoder"):
         EntityModel.from_pretrained(tmp_path, types=["X"])
+
+
+def test_an_encoder_that_reads_padding_is_refused(small_vocabulary: dict[str, int], tmp_path: Path) -> None:
+    """What it finds in a text would depend on the other texts of a batch."""
+    torch.manual_seed(0)
+    sizes = {name: SMALL[name] for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
+    FNetModel(FNetConfig(vocab_size=len(small_vocabulary), **sizes)).save_pretrained(tmp_path)
+    WoBertTokenizer(small_vocabulary).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="FNetModel reads the padding behind a text"):
+        EntityRecognizer.from_pretrained(tmp_path, types=["X"])
+    base = KnowledgeBase([Entry("Q1", "酒店", (), "房间")])
+    with pytest.raises(ValueError, match="FNetModel reads the padding behind a text"):
+        EntityLinker.from_pretrained(tmp_path, base)
 
 
 @pytest.fixture(scope="module")

@@ -186,6 +186,17 @@ def test_columns_become_texts() -> None:
     assert list(read_columns([])) == []
 
 
+def test_where_lines_are_characters_numbers_and_names_have_no_spaces_in_them():
+    """As in MSRA's and Weibo's files; sentences without Chinese are read like the others of their file."""
+    characters = [f"{character} O" for character in "他在2015年买了iPad，"] + ["", "4 B-NUM", "0 I-NUM", "% O"]
+    texts = [example["text"] for example in read_columns(characters)]
+    assert texts == ["他在2015年买了iPad，", "40%"]
+    whole = list(read_columns(["用 O", "New B-LOC", "York I-LOC", "4 O", "g O", "网 O"]))
+    assert whole == [{"text": "用New York 4g网", "spans": [Span(1, 9, "LOC")]}]
+    words = list(read_columns(["他 O", "I O", "a O", "北京 B-LOC"]))
+    assert words == [{"text": "他I a北京", "spans": [Span(4, 6, "LOC")]}]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -91,6 +91,13 @@ def test_priors_are_saved_and_refuse_what_they_cannot_be(tmp_path: Path) -> None
         MentionPrior.read(tmp_path / "other.json")
 
 
+def test_a_link_to_nothing_is_counted_as_none() -> None:
+    texts, names = ["北京", "北京"], [[Link(0, 2, "北京", "NIL")], [Link(0, 2, "北京", "Q2")]]
+    assert MentionPrior.count(INDEX, texts, names).linked == {"北京": {"Q2": 1}}
+    of_that_id = AliasIndex({"北京": ("NIL", "Q2")})
+    assert MentionPrior.count(of_that_id, texts, names).linked == {"北京": {"NIL": 1, "Q2": 1}}
+
+
 def test_candidates_are_filtered_and_ranked() -> None:
     prior = MentionPrior.count(
         INDEX, ["北京", "京", "京"], [[Link(0, 2, "北京", "Q3"), Link(1, 2, "京", "Q2")], [], []]

@@ -272,8 +272,12 @@ def test_broken_rows_and_weights_are_told(encoder: str) -> None:
 def test_what_is_no_linker_is_refused(encoder: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no knowledge base; give knowledge_base="):
         EntityLinker.from_pretrained(encoder)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'budget'"):
+    with pytest.raises(TypeError, match="settings has budget; known are least_prior, most_entities"):
         EntityLinker.from_pretrained(encoder, BASE, settings={"budget": 3})
+    with pytest.raises(TypeError, match="settings is a list; give a mapping"):
+        EntityLinker.from_pretrained(encoder, BASE, settings=["budget"])
+    with pytest.raises(TypeError, match="max_length='a': give a whole number"):
+        EntityLinker.from_pretrained(encoder, BASE, settings={"max_length": "a"})
     with pytest.raises(TypeError, match="model is a BertModel; make a LinkingModel"):
         EntityLinker(BertModel(BertConfig(vocab_size=9, **SMALL)), WoBertTokenizer.from_pretrained(encoder), BASE)  # type: ignore[arg-type]
     sizes = {"vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}

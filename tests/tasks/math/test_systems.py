@@ -45,6 +45,8 @@ def test_solutions_of_sympy_satisfy_linear_systems(a: int, b: int, c: int, d: in
         ("3*x = 0", [0], True),
         ("3*x + 1 = 1.00001", [0], False),
         ("x = x", [7], True),
+        ("x + y = 10; y = x - 2; ", [6, 4], True),
+        ("x ＝ 1；", [2], False),
     ],
 )
 def test_systems(system: str, answers: list[float], holds: bool) -> None:
@@ -56,6 +58,7 @@ def test_systems(system: str, answers: list[float], holds: bool) -> None:
     [
         ("x + 1", [1], ExpressionError, "has no '='; give equations, parted by ';'"),
         ("1 = 1", [1], ExpressionError, "has 0 unknowns"),
+        ("x = 1;;", [1], ExpressionError, "'': it is empty"),
         ("a+b+c+d+e=1", [1] * 5, ExpressionError, "has 5 unknowns; equations have 1 to 4"),
         ("3 x = 1", [1], ExpressionError, "no operator between '3' and 'x'"),
         ("1/x = 1", [0], ExpressionError, "divides by zero"),

@@ -126,6 +126,8 @@ def test_what_cannot_be_scored_is_named() -> None:
     retriever = Retriever(POINTS)
     with pytest.raises(ValueError, match=r"places of shape \(2,\): give two points for each pair"):
         retriever.score_pairs(np.array([0, 1]))
+    with pytest.raises(TypeError, match=r"places are torch.float64; give the whole numbers of two points"):
+        retriever.score_pairs(np.array([[0.0, 1.0]]))
     with pytest.raises(IndexError, match=r"places go from 0 to 30; the index has 30 points"):
         retriever.score_pairs(np.array([[0, 30]]))
     with pytest.raises(ValueError, match=r"queries: row 0 holds NaN"):

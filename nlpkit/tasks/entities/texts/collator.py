@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.labels.alignment import UNCOVERED, map_characters, without_overlaps
 from nlpkit.labels.encoding import encode_with_offsets
 from nlpkit.labels.spans import Span
@@ -101,9 +102,10 @@ class EntityCollator:
             What ``EntityModel.forward`` takes.
 
         Raises:
-            ValueError: a text is too long, a type is unknown, entities overlap that must not, or only some examples
-                have any.
+            ValueError: there are no examples, a text is too long, a type is unknown, entities overlap that must not,
+                or only some examples have any.
         """
+        refuse_no_rows(examples)
         spans = [read_spans(example) for example in examples]
         texts, offsets = self.read([example["text"] for example in examples])
         known = [row for row in spans if row is not None]

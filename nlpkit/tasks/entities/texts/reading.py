@@ -14,6 +14,7 @@ from nlpkit.text_files import holds_json_lines, read_lines, read_records
 #: How other schemes write what BIO writes: the last unit of an entity, one in the middle, and one that is alone.
 _AS_BIO = {"B": "B", "I": "I", "M": "I", "E": "I", "L": "I", "S": "B", "U": "B"}
 _CHINESE = re.compile("[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
+_IDEOGRAPH = re.compile("[\u3400-\u9fff]")
 
 
 def read_entities(path: str | Path) -> list[dict[str, Any]]:
@@ -59,7 +60,10 @@ def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[
         name: what errors call it.
 
     Yields:
-        ``text``: the words joined, with a space between two unless one of them is Chinese there; and ``spans``.
+        ``text``: the words joined, with a space between two unless one of them is Chinese there, and ``spans``. Where
+        every word with Chinese in it is a single character, lines are characters, as in MSRA's and Weibo's files: the
+        digits of a number and the letters of a name have no spaces between them either. All lines tell, so all are
+        read first.
 
     Raises:
         ValueError: a line has no label, or a label is none of ``O``, BIO's, BIOES's or BILOU's.
@@ -73,21 +77,21 @@ def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[
         [{'text': 'New York wins', 'spans': [Span(start=0, end=8, label='LOC')]},
          {'text': '北京', 'spans': [Span(start=0, end=2, label='LOC')]}]
     """
-    words: list[str] = []
-    labels: list[str] = []
+    sentences: list[tuple[list[str], list[str]]] = [([], [])]
     for number, line in enumerate(lines, start=1):
         columns = re.findall("[^ \\t\\r\\n]+", line.removeprefix("\ufeff")) if line.strip() else []
         if not columns or columns[0] == "-DOCSTART-":
-            if words:
-                yield _example(words, labels)
-            words, labels = [], []
+            sentences.append(([], []))
             continue
         if len(columns) < 2:
             raise ValueError(f"{name}, line {number} has no label: {line!r}; write the word first and its label last")
+        words, labels = sentences[-1]
         words.append(columns[0])
         labels.append(_as_bio(columns[-1], f"{name}, line {number}"))
-    if words:
-        yield _example(words, labels)
+    lengths = {len(word) for words, _ in sentences for word in words if _IDEOGRAPH.search(word)}
+    for words, labels in sentences:
+        if words:
+            yield _example(words, labels, of_characters=lengths == {1})
 
 
 def _as_bio(label: str, place: str) -> str:
@@ -101,11 +105,11 @@ def _as_bio(label: str, place: str) -> str:
     return f"{_AS_BIO[prefix]}-{kind}"
 
 
-def _example(words: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+def _example(words: Sequence[str], labels: Sequence[str], *, of_characters: bool) -> dict[str, Any]:
     text, places = "", []
-    for word in words:
-        apart = bool(text) and not _CHINESE.match(text[-1]) and not _CHINESE.match(word[0])
-        text += f" {word}" if apart else word
+    for before, word in zip(["", *words], words, strict=False):
+        chinese = not before or _CHINESE.match(before[-1]) or _CHINESE.match(word[0])
+        text += word if chinese or (of_characters and len(before) == len(word) == 1) else f" {word}"
         places.append((len(text) - len(word), len(text)))
     spans = [Span(places[first][0], places[last - 1][1], label) for first, last, label in bio_to_spans(labels)]
     return {"text": text, "spans": spans}

@@ -62,7 +62,8 @@ class MentionPrior:
         Args:
             index: finds names, also within one another.
             texts: for training.
-            links: of each text.
+            links: of each text, as ``read_links`` gives them: with a knowledge base it knows other ids, too. One to
+                ``"NIL"``, where that is no id of the name, is none.
             smoothing: as for the class.
 
         Raises:
@@ -76,7 +77,8 @@ class MentionPrior:
         seen: Counter[str] = Counter()
         linked: dict[str, Counter[str]] = {}
         for text, row in zip(texts, links, strict=True):
-            spans = {(link.start, link.end): link.entity for link in row}
+            real = (link for link in row if link.entity != "NIL" or "NIL" in index.entities(link.mention))
+            spans = {(link.start, link.end): link.entity for link in real}
             for start, end, alias in index.find_all(text):
                 seen[alias] += 1
                 if (start, end) in spans:

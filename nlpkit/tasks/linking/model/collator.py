@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from nlpkit.batches import refuse_no_rows
 from nlpkit.labels.alignment import without_overlaps
 from nlpkit.labels.encoding import tokenize
 from nlpkit.tasks.linking.knowledge.descriptions import Descriptions
@@ -71,9 +72,10 @@ class LinkingCollator:
             What ``LinkingModel.forward`` takes.
 
         Raises:
-            ValueError: a mention does not lie in its text, an entity is unknown, a label is none of the row's choices,
-                or only some rows have labels.
+            ValueError: there are no rows, a mention does not lie in its text, an entity is unknown, a label is none of
+                the row's choices, or only some rows have labels.
         """
+        refuse_no_rows(rows)
         firsts: list[str] = []
         seconds: list[str] = []
         places: list[tuple[int, int]] = []

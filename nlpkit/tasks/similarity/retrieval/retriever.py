@@ -115,10 +115,14 @@ class Retriever:
             Shape ``(pairs,)``.
 
         Raises:
+            TypeError: places are no whole numbers.
             ValueError: another shape.
             IndexError: a place is not in the index.
         """
         pairs = torch.as_tensor(places)
+        if pairs.numel() and (pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool):
+            raise TypeError(f"places are {pairs.dtype}; give the whole numbers of two points for each pair")
+        pairs = pairs.long()
         if pairs.dim() != 2 or pairs.shape[1] != 2:
             raise ValueError(f"places of shape {tuple(pairs.shape)}: give two points for each pair, (pairs, 2)")
         if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(self._index)):
