@@ -1,7 +1,7 @@
 """What Ray's workers are worth on this machine, and what memory a long file takes, by whole commands of `nlpkit`.
 
-    python benchmarks/ray_workers.py                     # under 20 minutes on two quiet cores
-    python benchmarks/ray_workers.py --lines 5000000     # and the memory of one long file, about 15 minutes more
+    python benchmarks/ray_workers.py                     # half an hour on two quiet cores
+    python benchmarks/ray_workers.py --lines 5000000     # and the memory of so many lines of 40 characters
     python benchmarks/ray_workers.py --small --out FILE  # that it works, not what it takes
 
 Each verb runs on the same file with `--engine here`, in two processes, and with one and two workers of Ray, in turns.
@@ -31,11 +31,11 @@ from report import Headline, bar, options_of, write_report
 from rounds import Budget, take_turns
 from scale_texts import read_lines
 
-#: Lines for each verb, of about 150 characters each, and what it is told beside the file.
+#: Lines for each verb, of about 110 characters each, and what it is told beside the file.
 VERBS: dict[str, tuple[int, Sequence[str]]] = {
     "tokenize": (200_000, ()),
     "segment": (80_000, ()),
-    "classify": (2_000, ("--pattern", "{text}总之很{mask}。", "--label", "good=好", "--label", "bad=差")),
+    "classify": (8_000, ("--pattern", "{text}总之很{mask}。", "--label", "good=好", "--label", "bad=差")),
 }
 WAYS: dict[str, Sequence[str]] = {
     "here": (),
@@ -47,9 +47,9 @@ WAYS: dict[str, Sequence[str]] = {
 SHARES = 5
 
 
-def write_lines(path: Path, lines: int) -> Path:
-    """A file of so many lines of the corpus, again and again if it has fewer."""
-    texts = [line for line in read_lines(megabytes=min(lines / 2000, 60)) if line.strip()]
+def write_lines(path: Path, lines: int, characters: int | None = None) -> Path:
+    """A file of so many lines of the corpus, whole or so much of them, again and again if it has fewer."""
+    texts = [line[:characters] for line in read_lines(megabytes=min(lines / 2000, 60)) if line.strip()]
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in islice(cycle(texts), lines))
     return path
@@ -143,18 +143,19 @@ def main() -> None:
     """Measure, and write the results file."""
     parser = options_of(__doc__, "ray_workers.json", rounds=2, bf16=False)
     parser.add_argument("--lines", type=int, help="of a file whose memory is measured, too")
+    parser.add_argument("--only", nargs="*", choices=[*VERBS], default=[*VERBS], help="these verbs, or none")
     parser.add_argument("--small", action="store_true", help="a hundredth of everything")
     parser.set_defaults(budget=3600.0)
     options = parser.parse_args()
     found: dict[str, Any] = {"verbs": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for (verb, (lines, _)), budget in Budget(options.budget).shared(VERBS.items()):
-            lines = lines // 100 if options.small else lines
+        for verb, budget in Budget(options.budget).shared(options.only):
+            lines = VERBS[verb][0] // (100 if options.small else 1)
             found["verbs"][verb] = measure(verb, folder, lines, options, budget)
             print(verb, found["verbs"][verb])
         if options.lines:
-            file = write_lines(folder / "long.txt", options.lines)
+            file = write_lines(folder / "long.txt", options.lines, characters=40)
             found["memory"] = {
                 "verb": "tokenize",
                 "lines": options.lines,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -46,7 +47,7 @@ class Processes:
     """Work in several processes on this machine.
 
     Args:
-        number: of them, each for one core.
+        number: of them, each for one core, or for its share of the cores where there are more.
 
     Raises:
         ValueError: ``number`` is below 1.
@@ -63,7 +64,8 @@ class Processes:
     def map(self, parts: Iterable[list[Item]], make: Make[Item, Result]) -> Iterator[tuple[list[Item], Result]]:
         """As of ``Engine``."""
         # Not fork, which copies a process whose libraries may run threads.
-        with ProcessPoolExecutor(self.number, get_context("spawn"), _begin, (make,)) as pool:
+        begin = (make, max(1, _cores() // self.number))
+        with ProcessPoolExecutor(self.number, get_context("spawn"), _begin, begin) as pool:
             waiting: deque[tuple[list[Item], Future[Result]]] = deque()
             for part in parts:
                 waiting.append((part, pool.submit(_work_on, part)))
@@ -88,13 +90,21 @@ def engine_of(processes: int | Engine) -> Engine:
     return Here() if processes == 1 else Processes(processes)
 
 
+def _cores() -> int:
+    """That this process may use."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(allowed) or os.cpu_count() or 1
+
+
 _work: Callable[[Any], Any]
 
 
-def _begin(make: Make[Any, Any]) -> None:
+def _begin(make: Make[Any, Any], threads: int) -> None:
     global _work
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process for each core
     _work = make()
+    if torch := sys.modules.get("torch"):  # where the work needs it
+        torch.set_num_threads(min(threads, torch.get_num_threads()))
 
 
 def _work_on(part: list[Any]) -> Any:

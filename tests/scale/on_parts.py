@@ -35,6 +35,13 @@ def _wait_for_another(folder: Path, part: list[str]) -> int:
     return os.getpid()
 
 
+def threads() -> Callable[[list[str]], int]:
+    """How many threads torch computes in, which the work loads."""
+    import torch
+
+    return lambda part: torch.get_num_threads()
+
+
 def refusing() -> Callable[[list[str]], int]:
     return _refuse
 

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nlpkit.scale import Engine, Here, Processes, engine_of
-from tests.scale.on_parts import lengths, refusing, two_processes
+from tests.scale.on_parts import lengths, refusing, threads, two_processes
 
 PARTS = [["天气", "好"], [], ["今天"], ["雨"] * 3]
 
@@ -29,6 +30,14 @@ def test_processes_share_the_work_and_read_no_further_than_they_work(tmp_path: P
     found = {next(answers)[1]}
     assert read <= 3
     assert len(found | {result for _, result in answers}) == 2
+
+
+def test_processes_compute_in_their_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in as many threads as there are cores, they would wait for one another."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    answers = Processes(2).map([["雨"]] * 4, threads)
+    assert {result for _, result in answers} == {min(4, max(1, cores // 2))}
 
 
 @pytest.mark.parametrize("engine", [Here(), Processes(2)])
