@@ -21,13 +21,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, cycle, islice
 from pathlib import Path
-from statistics import median
 from threading import Event, Thread
 from time import perf_counter, sleep
 from typing import Any
 
 import psutil
-from report import Headline, bar, options_of, write_report
+from report import options_of, write_report
 from rounds import Budget, take_turns
 from scale_texts import read_lines
 
@@ -35,7 +34,7 @@ from scale_texts import read_lines
 VERBS: dict[str, tuple[int, Sequence[str]]] = {
     "tokenize": (200_000, ()),
     "segment": (80_000, ()),
-    "classify": (8_000, ("--pattern", "{text}总之很{mask}。", "--label", "good=好", "--label", "bad=差")),
+    "classify": (2_048, ("--pattern", "{text}总之很{mask}。", "--label", "good=好", "--label", "bad=差")),
 }
 WAYS: dict[str, Sequence[str]] = {
     "here": (),
@@ -43,6 +42,7 @@ WAYS: dict[str, Sequence[str]] = {
     "ray, 1 worker": ("--engine", "ray", "--workers", "1"),
     "ray, 2 workers": ("--engine", "ray", "--workers", "2"),
 }
+ROUNDS = 2
 #: Of the long file that memory is measured on: shares of its time that are looked at for themselves.
 SHARES = 5
 
@@ -99,12 +99,11 @@ def proportional_sizes(pid: int) -> Iterator[int]:
                 yield process.memory_full_info().pss
 
 
-def measure(verb: str, folder: Path, lines: int, options: Any, budget: Budget) -> dict[str, Any]:
+def measure(verb: str, folder: Path, lines: int) -> dict[str, Any]:
     """All ways for one verb."""
     file, one = write_lines(folder / f"{verb}.txt", lines), write_lines(folder / "one.txt", 1)
-    turns = take_turns(
-        {way: partial(run, verb, file, way) for way in WAYS}, options.rounds, budget, verb, warm_up=False
-    )
+    calls = {way: partial(run, verb, file, way) for way in WAYS}
+    turns = take_turns(calls, ROUNDS, Budget(float("inf")), verb, warm_up=False)
     seconds = turns.medians()
     begun = perf_counter()
     run(verb, one, "ray, 2 workers")
@@ -123,36 +122,18 @@ def measure(verb: str, folder: Path, lines: int, options: Any, budget: Budget) -
     }
 
 
-def headlines(found: dict[str, Any]) -> list[Headline]:
-    """For the table of results."""
-    rows = [
-        Headline(f"`nlpkit {verb} --engine ray`, 2 workers", "1 worker", f"{each['two_workers_over_one']}x",
-                 bar(each["two_workers_over_one"], least=1.7))
-        for verb, each in found["verbs"].items()
-    ]  # fmt: skip
-    if "memory" in found:
-        shares = found["memory"]["most_megabytes_in_each_fifth"]
-        growth = shares[-1] / median(shares)
-        rows.append(
-            Headline(f"memory at the end of {found['memory']['lines']:,} lines", "their middle", f"{growth:.2f}x")
-        )
-    return rows
-
-
 def main() -> None:
     """Measure, and write the results file."""
-    parser = options_of(__doc__, "ray_workers.json", rounds=2, bf16=False)
+    parser = options_of(__doc__, "ray_workers/results.json", rounds=None, bf16=False)
     parser.add_argument("--lines", type=int, help="of a file whose memory is measured, too")
     parser.add_argument("--only", nargs="*", choices=[*VERBS], default=[*VERBS], help="these verbs, or none")
     parser.add_argument("--small", action="store_true", help="a hundredth of everything")
-    parser.set_defaults(budget=3600.0)
     options = parser.parse_args()
     found: dict[str, Any] = {"verbs": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for verb, budget in Budget(options.budget).shared(options.only):
-            lines = VERBS[verb][0] // (100 if options.small else 1)
-            found["verbs"][verb] = measure(verb, folder, lines, options, budget)
+        for verb in options.only:
+            found["verbs"][verb] = measure(verb, folder, VERBS[verb][0] // (100 if options.small else 1))
             print(verb, found["verbs"][verb])
         if options.lines:
             file = write_lines(folder / "long.txt", options.lines, characters=40)

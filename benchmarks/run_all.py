@@ -75,6 +75,7 @@ BENCHMARKS = (
 )
 #: Scripts that are not run here, and why.
 ELSEWHERE = {
+    "ray_workers": "takes half an hour of a quiet machine",
     "row_distillation": "takes hours, and continues where it was stopped",
     "techniques": "makes a table of a recipe's runs",
 }

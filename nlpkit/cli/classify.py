@@ -15,13 +15,15 @@ from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.cli.label_lines import print_labels
 from nlpkit.cli.records import TextColumn, holds_records, read_placed_records, refuse_column_of_lines, text_fields
+from nlpkit.scale import Here
 from nlpkit.sources import find_model
 from nlpkit.text_files import Record
 
 if TYPE_CHECKING:
     from nlpkit.pet import Ensemble, TextClassifier
 
-_BATCH = 1000
+#: Texts that are read at a time; fewer where several share the work, for whom a model's minutes should end together.
+_BATCH, _SHARED = 1000, 256
 #: A text as it was given, and the fields of a pattern by name.
 Asked = tuple[str, dict[str, str]]
 
@@ -83,7 +85,8 @@ def classify(
                 classifier.save_pretrained(save)
         if engine == "here":  # where standard input is not to be read twice
             reading = partial(_held, seen)
-    found = work_on(worker, reading, texts, file, partial(judge, classifier), size=_BATCH)
+    size = _BATCH if isinstance(worker, Here) else _SHARED
+    found = work_on(worker, reading, texts, file, partial(judge, classifier), size=size)
     print_labels(
         ((source, row) for part, rows in found for (source, _), row in zip(part, rows, strict=True)),
         [str(name) for name in classifier.classes_.tolist()],
