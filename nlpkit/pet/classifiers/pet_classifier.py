@@ -235,7 +235,7 @@ class PetClassifier(PromptedClassifier):
             ...     "wobert-mini-zh", "酒店的服务态度很{mask}。{text}", {"good": ["好", "热情"], "bad": "差"}
             ... )
             >>> found = classifier.word_probabilities("房间干净")["good"]["好"]
-            >>> round(found, 4) == round(dict(classifier.fill("房间干净"))["好"], 4)
+            >>> abs(found - dict(classifier.fill("房间干净"))["好"]) < 1e-4
             True
         """
         if self.verbalizer is None:
