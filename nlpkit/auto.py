@@ -74,7 +74,7 @@ def _register_config(configuration_auto: ModuleType) -> None:
         if known != config:
             raise RuntimeError(
                 f"transformers has a model type {model_type!r} of its own ({known}): this nlpkit is too old for it; "
-                "upgrade nlpkit, or install transformers>=5.20,<6 as pinned in its constraints.txt"
+                "upgrade nlpkit, or install the transformers that its constraints.txt names"
             )
     open_first(configuration_auto.AutoConfig, _open_config)
 
