@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertLMHeadModel, Cache, PreTrainedConfig
+from transformers import AutoTokenizer, BertLMHeadModel, Cache, GenerationMixin, PreTrainedConfig
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.utils import can_return_tuple
 
@@ -23,6 +23,10 @@ from nlpkit.seq2seq.prefix_mask import prefix_mask
 from nlpkit.sources import find_file
 from nlpkit.wobert.inputs import check_config, explained
 from nlpkit.wobert.saving import SavedWhole
+
+_OF_GENERATE = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+#: What heads and ``generate`` call a cache; the first since transformers 5.24.
+CACHE = "cache" if "cache" in _OF_GENERATE else "past_key_values"
 
 
 class PrefixLanguageModel(PrefixGeneration):
@@ -82,6 +86,7 @@ class PrefixLanguageModel(PrefixGeneration):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         source: None = None,
@@ -102,6 +107,7 @@ class PrefixLanguageModel(PrefixGeneration):
                 compared with the label of the next one.
             num_items_in_batch: labelled tokens of the whole optimizer step; ``None`` means of this batch.
             past_key_values: a cache; what is read now is of the target.
+            cache: the same, as transformers calls it from 5.24 on.
             use_cache: whether to return one.
             logits_to_keep: of the last so many positions only; 0 means of all.
             source: not read here, as ``target``: the Trainer keeps the columns that ``forward`` names, and
@@ -121,20 +127,21 @@ class PrefixLanguageModel(PrefixGeneration):
             raise ValueError("give input_ids or inputs_embeds")
         if labels is not None:
             refuse_seen_labels(labels, token_type_ids)
-        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        cache = past_key_values if cache is None else cache
+        past = 0 if cache is None else cache.get_seq_length()
         segments = checked_segments(token_type_ids, given, past)
         if position_ids is None:
             position_ids = positions(attention_mask, given, past)
         outputs: CausalLMOutputWithCrossAttentions = super().forward(
             input_ids,
-            attention_mask=self._mask_of(attention_mask, segments, past_key_values),
+            attention_mask=self._mask_of(attention_mask, segments, cache),
             token_type_ids=segments if self.config.type_vocab_size > 1 else None,
             position_ids=position_ids + self._first_position,
             inputs_embeds=inputs_embeds,
-            past_key_values=past_key_values,
-            use_cache=past_key_values is not None if use_cache is None else use_cache,
+            use_cache=cache is not None if use_cache is None else use_cache,
             logits_to_keep=logits_to_keep,
             return_dict=True,
+            **{CACHE: cache},
             **kwargs,
         )
         if labels is not None and outputs.logits is not None:
@@ -180,12 +187,12 @@ class PrefixLanguageModel(PrefixGeneration):
         config: PreTrainedConfig,
         inputs_embeds: Tensor,
         attention_mask: Tensor | None,
-        past_key_values: Cache,
+        *,
         token_type_ids: Tensor,
         **kwargs: Any,
     ) -> Tensor:
         """The mask for a cache of fixed size, which ``generate`` makes before it calls a compiled ``forward``."""
-        return self._mask_of(attention_mask, token_type_ids, past_key_values)
+        return self._mask_of(attention_mask, token_type_ids, kwargs[CACHE])
 
 
 class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadModel):
@@ -252,7 +259,7 @@ class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadMode
         return loaded
 
 
-_NEEDED = {"attention_mask", "token_type_ids", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
+_NEEDED = {"attention_mask", "token_type_ids", "position_ids", CACHE, "use_cache", "logits_to_keep"}
 _WITHOUT_ADDITIVE_MASKS = ("flex", "flash", "paged")
 #: Without either, transformers makes a tokenizer of five special tokens up, whose ids are its own.
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
