@@ -35,7 +35,7 @@ def test_without_units_of_its_own_the_shorter_time_decides(
     assert bf16_is_fast.__wrapped__() is expected
 
 
-def test_what_is_slow_is_not_measured_at_length(monkeypatch: pytest.MonkeyPatch):
+def test_what_is_slow_is_not_measured_at_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Emulated products take as long as fifty; a few of them tell enough."""
     measured = []
     monkeypatch.setattr("timeit.repeat", lambda *_, **__: [measured.append(1) or 0.1])

@@ -186,7 +186,7 @@ def test_columns_become_texts() -> None:
     assert list(read_columns([])) == []
 
 
-def test_where_lines_are_characters_numbers_and_names_have_no_spaces_in_them():
+def test_where_lines_are_characters_numbers_and_names_have_no_spaces_in_them() -> None:
     """As in MSRA's and Weibo's files; sentences without Chinese are read like the others of their file."""
     characters = [f"{character} O" for character in "他在2015年买了iPad，"] + ["", "4 B-NUM", "0 I-NUM", "% O"]
     texts = [example["text"] for example in read_columns(characters)]
