@@ -63,8 +63,8 @@ class Processes:
 
     def map(self, parts: Iterable[list[Item]], make: Make[Item, Result]) -> Iterator[tuple[list[Item], Result]]:
         """As of ``Engine``."""
-        # Not fork, which copies a process whose libraries may run threads.
         begin = (make, max(1, _cores() // self.number))
+        # Not fork, which copies a process whose libraries may run threads.
         with ProcessPoolExecutor(self.number, get_context("spawn"), _begin, begin) as pool:
             waiting: deque[tuple[list[Item], Future[Result]]] = deque()
             for part in parts:
