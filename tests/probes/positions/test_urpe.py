@@ -89,9 +89,9 @@ def test_with_it_models_count_that_could_not(name: str) -> None:
     assert position_identifiability(model, texts=16).case("none", stack).verdict == "yes"
 
 
-def trained(urpe: bool) -> float:
+def trained(urpe: bool, seed: int) -> float:
     """Accuracy at naming the position of equal tokens, after training on nothing else."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     sizes: dict[str, Any] = {
         "hidden_size": 16,
         "num_hidden_layers": 1,
@@ -104,8 +104,8 @@ def trained(urpe: bool) -> float:
     if urpe:
         add_urpe(model, max_distance=8)
     ids, labels = torch.full((1, 8), 5), torch.arange(8)[None]
-    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=0.02)
-    for _ in range(200):
+    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=0.005)
+    for _ in range(400):
         found = model(input_ids=ids, labels=labels)
         optimizer.zero_grad()
         found.loss.backward()
@@ -113,9 +113,10 @@ def trained(urpe: bool) -> float:
     return (found.logits.argmax(-1) == labels).double().mean().item()
 
 
-def test_training_finds_positions_with_it_and_cannot_without() -> None:
-    assert trained(urpe=True) == 1.0
-    assert trained(urpe=False) == pytest.approx(1 / 8)
+@pytest.mark.parametrize("seed", range(3))
+def test_training_finds_positions_with_it_and_cannot_without(seed: int) -> None:
+    assert trained(urpe=True, seed=seed) == 1.0
+    assert trained(urpe=False, seed=seed) == pytest.approx(1 / 8)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
