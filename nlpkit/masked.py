@@ -13,14 +13,15 @@ def masked_mean(states: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
 
     Args:
         states: any shape, as ``(batch, length, dim)``.
-        mask: what counts: 1 or ``True``; of the states' leading dimensions, as ``(batch, length)``.
+        mask: what counts: 1 or ``True``, and 0 or ``False`` elsewhere; of the states' leading dimensions, as
+            ``(batch, length)``.
         dim: along which the mean is taken; one of the mask's.
 
     Returns:
         The states' shape without ``dim``, in their dtype; summed in fp32 or better.
 
     Raises:
-        ValueError: the mask does not fit.
+        ValueError: the mask does not fit, or holds other numbers than 0 and 1.
 
     Example:
         >>> masked_mean(torch.tensor([[[1.0], [3.0], [torch.nan]]]), torch.tensor([[1, 1, 0]]))
@@ -46,7 +47,7 @@ def masked_max(states: Tensor, mask: Tensor, dim: int = 1, *, empty: float = 0.0
         The states' shape without ``dim``.
 
     Raises:
-        ValueError: the mask does not fit.
+        ValueError: the mask does not fit, or holds other numbers than 0 and 1.
 
     Example:
         >>> masked_max(torch.tensor([[-3.0, -1.0, 5.0], [7.0, 8.0, 9.0]]), torch.tensor([[1, 1, 0], [0, 0, 0]]))
@@ -68,6 +69,9 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None, dim: int = -1) ->
     Returns:
         Of the scores' shape, with gradients of 0 where a score is left out.
 
+    Raises:
+        ValueError: the mask holds other numbers than 0 and 1.
+
     Example:
         >>> masked_softmax(torch.tensor([[0.0, 0.0, 9.0], [1.0, 2.0, 3.0]]), torch.tensor([[1, 1, 0], [0, 0, 0]]))
         tensor([[0.5000, 0.5000, 0.0000],
@@ -87,6 +91,9 @@ def masked_logsumexp(scores: Tensor, mask: Tensor | None = None, dim: int = -1) 
 
     Returns:
         The scores' shape without ``dim``.
+
+    Raises:
+        ValueError: the mask holds other numbers than 0 and 1.
 
     Example:
         >>> masked_logsumexp(torch.zeros(2, 4), torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]))
@@ -110,7 +117,7 @@ def reverse_padded(states: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
         Of the states' shape; done twice, the states themselves.
 
     Raises:
-        ValueError: the mask does not fit, or ``dim`` is not its last.
+        ValueError: the mask does not fit, or holds other numbers than 0 and 1, or ``dim`` is not its last.
 
     Example:
         >>> reverse_padded(torch.tensor([[1, 2, 3, 0], [0, 0, 4, 5]]), torch.tensor([[1, 1, 1, 0], [0, 0, 1, 1]]))
@@ -120,7 +127,7 @@ def reverse_padded(states: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     dim, _ = _fitting(states, mask, dim)
     if dim != mask.dim() - 1:
         raise ValueError(f"dim={dim}: what is turned round is the mask's last dimension, {mask.dim() - 1}")
-    kept = mask.bool()
+    kept = _as_bool(mask)
     order = kept.int().argsort(dim=dim, descending=True, stable=True)  # kept places first, in their order
     rank = kept.cumsum(dim=dim)  # from 1 at the first one
     mirrored = order.gather(dim, (rank[..., -1:] - rank).clamp(min=0))
@@ -137,7 +144,16 @@ def _fitting(states: Tensor, mask: Tensor, dim: int) -> tuple[int, Tensor]:
     counted = dim if dim >= 0 else dim + states.dim()
     if not 0 <= counted < mask.dim():
         raise ValueError(f"dim={dim} is none of the {mask.dim()} dimensions of the mask")
-    return counted, _along(mask.bool(), states)
+    return counted, _along(_as_bool(mask), states)
+
+
+def _as_bool(mask: Tensor) -> Tensor:
+    """What a mask keeps; an additive one, of 0 and large negative numbers, would be read the other way round."""
+    kept = mask.bool()
+    if mask.is_floating_point() and not torch.compiler.is_compiling() and bool((mask != kept).any()):
+        other = mask[mask != kept].flatten()[0].item()
+        raise ValueError(f"mask holds {other:g}; give 1 or True for what counts, and 0 or False elsewhere")
+    return kept
 
 
 def _along(mask: Tensor, states: Tensor) -> Tensor:
@@ -147,5 +163,5 @@ def _along(mask: Tensor, states: Tensor) -> Tensor:
 def _with_holes(scores: Tensor, mask: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
     """Scores with -inf where they are left out, and where all along ``dim`` are."""
     if mask is not None:
-        scores = torch.where(mask.bool(), scores, -torch.inf)
+        scores = torch.where(_as_bool(mask), scores, -torch.inf)
     return scores, torch.isneginf(scores).all(dim=dim, keepdim=True)

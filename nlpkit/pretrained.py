@@ -23,10 +23,25 @@ def open_tokenizer(source: str | Path, **hub: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    except (ImportError, OSError, ValueError) as error:  # which names what would make one of files that are not there
+        folder = Path(source)
+        if folder.is_dir() and not any(_is_of_tokenizer(file) for file in folder.iterdir()):
+            raise _no_tokenizer(source) from error
+        raise
     if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:  # sentencepiece's has its "▁"
-        raise ValueError(f"{source} holds no tokenizer; save one there with tokenizer.save_pretrained(folder)")
+        raise _no_tokenizer(source)
     return tokenizer
+
+
+def _is_of_tokenizer(file: Path) -> bool:
+    begins = file.name.startswith(("tokenizer", "vocab", "merges"))
+    return begins or file.suffix in (".model", ".bpe", ".tiktoken")
+
+
+def _no_tokenizer(source: str | Path) -> ValueError:
+    return ValueError(f"{source} holds no tokenizer; save one there with tokenizer.save_pretrained(folder)")
 
 
 def open_masked_lm(source: str | Path, **settings: Any) -> Any:

@@ -118,6 +118,8 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
         with open_bytes(path) as file:
             yield from _table_rows(_decoded(file, str(path)), path, _SEPARATORS[suffix])
     else:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}")
         raise ValueError(
             f"{path}: cannot tell how to read it; name it .json, .jsonl, .csv or .tsv, or .gz or .xz after that"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -88,3 +90,13 @@ def test_masks_that_do_not_fit_are_refused() -> None:
         masked_max(states, torch.ones(2, 3), dim=2)
     with pytest.raises(ValueError, match="dim=0: what is turned round is the mask's last dimension, 1"):
         reverse_padded(states, torch.ones(2, 3), dim=0)
+
+
+@pytest.mark.parametrize("function", [masked_mean, masked_max, masked_softmax, masked_logsumexp, reverse_padded])
+@pytest.mark.parametrize("kept", [-10000.0, 0.5, torch.nan])
+def test_masks_that_are_added_to_scores_are_refused(function: Any, kept: float) -> None:
+    """They keep what is 0, and would be read the other way round."""
+    states, mask = torch.ones(1, 2), torch.tensor([[0.0, kept]])
+    with pytest.raises(ValueError, match="give 1 or True for what counts, and 0 or False elsewhere"):
+        function(states, mask, dim=1)
+    torch.testing.assert_close(function(states, mask > 2, dim=1), function(states, torch.zeros(1, 2), dim=1))

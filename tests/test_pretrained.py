@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transformers import BertConfig, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BertConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    ModernBertConfig,
+    PreTrainedConfig,
+    T5Config,
+)
 
-from nlpkit.pretrained import open_masked_lm, refuse_other_kinds
+from nlpkit.pretrained import open_masked_lm, open_tokenizer, refuse_other_kinds
 
 
 def test_a_decoder_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -27,3 +35,10 @@ def test_what_holds_no_configuration_is_left_to_what_loads_it(tmp_path: Path) ->
     refuse_other_kinds(tmp_path)
     with pytest.raises((OSError, ValueError), match="config"):
         open_masked_lm(tmp_path)
+
+
+@pytest.mark.parametrize("config", [BertConfig, GPT2Config, LlamaConfig, ModernBertConfig, T5Config])
+def test_a_model_without_its_tokenizer_is_told(config: type[PreTrainedConfig], tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"{tmp_path} holds no tokenizer; save one there"):
+        open_tokenizer(tmp_path)

@@ -1,4 +1,4 @@
-"""Whether a model predicts a mask from both sides, by its output layer alone, and without reading padding."""
+"""Whether a model predicts a mask from both sides, by its output layer alone, and reads no padding."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from nlpkit.modes import evaluating
 from nlpkit.pet.output_layer_input import logits_of, output_layer, reading
 from nlpkit.probes.room import room_for_tokens
+from nlpkit.token_table import token_rows
 
 #: Below this share of the largest logit a difference may be one of rounding; bf16 has three digits.
 _ROUNDING = 0.02
@@ -77,11 +78,7 @@ def refuse_no_masked_lm(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     Note:
         Nine passes over few tokens; eleven where what follows does not count.
     """
-    special = set(tokenizer.all_special_ids)
-    embeddings: Any = model.get_input_embeddings()
-    size = min(len(tokenizer), embeddings.weight.shape[0])
-    ordinary = [identifier for identifier in range(size) if identifier not in special][:2]
-    first, second = ordinary[0], ordinary[-1]
+    first, second = _two_tokens(model, tokenizer)
 
     def between(before: int, after: int) -> Tensor:
         row = torch.tensor([[before, tokenizer.mask_token_id, after, after]])
@@ -144,6 +141,62 @@ def refuse_reading_padding(
             f"{type(model).__name__} reads the padding behind a text, so that its answers would depend on the other "
             "texts of a batch; use a model that does not, such as BERT's, RoBERTa's or WoBERT's"
         )
+
+
+def refuse_padding_in_states(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse an encoder whose states of a text depend on the padding behind it, as FNet's do.
+
+    Args:
+        encoder: in any mode, which stays.
+        tokenizer: of it.
+
+    Raises:
+        ValueError: they do, or it has no table of tokens.
+
+    Note:
+        Six passes over one text.
+    """
+    first, _ = _two_tokens(encoder, tokenizer)
+    for length in lengths_for_padding(encoder, tokenizer):
+        row = torch.full((1, length), first)
+
+        def states(inputs: dict[str, Tensor], own: int = row.shape[1]) -> Tensor:
+            return encoder(**inputs, return_dict=True).last_hidden_state[0, :own]
+
+        refuse_reading_padding(encoder, tokenizer, {"input_ids": row}, states)
+
+
+def sees_what_follows(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether an encoder's first state depends on what follows it, as those of causal models do not.
+
+    Args:
+        encoder: in any mode, which stays.
+        tokenizer: of it.
+
+    Note:
+        Two passes over few tokens.
+    """
+    first, second = _two_tokens(encoder, tokenizer)
+    rows = torch.tensor([[first, first, first, first], [first, second, second, second]], device=encoder.device)
+    with evaluating(encoder), torch.no_grad():
+        states = encoder(input_ids=rows, attention_mask=torch.ones_like(rows)).last_hidden_state[:, 0].float()
+    return not _same(states[0], states[1])
+
+
+def _two_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Two tokens that stand for text, alike where there is but one.
+
+    Raises:
+        ValueError: there is none, or no table of tokens.
+    """
+    special = set(tokenizer.all_special_ids)
+    size = min(len(tokenizer), len(token_rows(model)))
+    ordinary = [identifier for identifier in range(size) if identifier not in special][:2]
+    if not ordinary:
+        raise ValueError(
+            f"the tokenizer of {type(model).__name__} knows special tokens alone; save the model's own beside it"
+        )
+    return ordinary[0], ordinary[-1]
 
 
 @contextmanager

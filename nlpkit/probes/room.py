@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlpkit.checked_number import checked_number
+from nlpkit.token_table import token_table
 
 #: From here on a tokenizer's limit means that it knows none.
 _NO_LIMIT = 1_000_000
@@ -49,7 +50,7 @@ def first_position(model: PreTrainedModel) -> int:
         0
     """
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    words = model.get_input_embeddings()
+    words = token_table(model)
     padding: list[int] = []
     for module in model.modules():  # by what it has, since quantised models have tables of their own kind
         table, place = getattr(module, "weight", None), getattr(module, "padding_idx", None)

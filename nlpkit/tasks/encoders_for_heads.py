@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-from nlpkit.pet.head_check import lengths_for_padding, refuse_reading_padding
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 
 def encoder_for_head(source: str | Path, place: str | Path, inner: PreTrainedConfig, *args: Any, **kwargs: Any) -> Any:
@@ -43,25 +41,3 @@ def encoder_for_head(source: str | Path, place: str | Path, inner: PreTrainedCon
             "encoder that AutoModel loads alone, such as a BERT"
         )
     return encoder
-
-
-def refuse_padding_in_states(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse an encoder whose states of a text depend on the padding behind it, as FNet's do.
-
-    Args:
-        encoder: in any mode, which stays.
-        tokenizer: of it.
-
-    Raises:
-        ValueError: they do.
-
-    Note:
-        Six passes over one text.
-    """
-    for length in lengths_for_padding(encoder, tokenizer):
-        row = tokenizer("a " * length, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
-
-        def states(inputs: dict[str, Tensor], own: int = row.shape[1]) -> Tensor:
-            return encoder(**inputs, return_dict=True).last_hidden_state[0, :own]
-
-        refuse_reading_padding(encoder, tokenizer, {"input_ids": row}, states)

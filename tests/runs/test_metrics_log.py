@@ -70,6 +70,21 @@ def test_a_run_called_again_after_its_end_repeats_only_its_summary(events):
     ]
 
 
+def test_the_summary_of_a_run_is_not_that_of_its_last_part(events):
+    """The Trainer divides the loss of what followed an interruption by all steps, and 0 where nothing did."""
+    events.begin(0)
+    events.logs(5, loss=5.0)
+    events.begin(5)
+    events.logs(5, train_runtime=0.01, train_loss=0.0)
+    assert [event["step"] for event in read_metrics(events.path)] == [5]
+    events.begin(0)
+    events.logs(5, loss=5.0)
+    events.logs(5, train_runtime=9.0, train_loss=5.0)
+    events.begin(5)
+    events.logs(5, train_runtime=0.01, train_loss=0.0)
+    assert read_metrics(events.path)[-1] == {"step": 5, "train_runtime": 9.0, "train_loss": 5.0}
+
+
 def test_a_new_run_begins_a_new_file(events):
     events.begin(0)
     events.logs(5, loss=5.0)

@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, PreTrainedModel
 
+from nlpkit.token_table import token_table
+
 
 def refuse_unfit(model: Any) -> None:
     """Refuse what cannot be measured.
@@ -28,7 +30,7 @@ def refuse_unfit(model: Any) -> None:
             f"{name} is, or has, a decoder, which does not see both sides of a mask; use an encoder or a masked "
             "language model"
         )
-    if not getattr(config, "num_hidden_layers", 0) or not _has_token_table(model):
+    if not getattr(config, "num_hidden_layers", 0) or token_table(model) is None:
         raise ValueError(
             f"{name} is no stack of layers over a table of token embeddings, so that no token can be masked; use "
             "an encoder such as BERT, or a masked language model"
@@ -38,11 +40,3 @@ def refuse_unfit(model: Any) -> None:
 def _is_causal(config: Any) -> bool:
     """Whether transformers knows this kind of model as a causal one only."""
     return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
-
-
-def _has_token_table(model: PreTrainedModel) -> bool:
-    """CANINE hashes characters, and Perceiver reads bytes by cross-attention."""
-    try:
-        return hasattr(model.get_input_embeddings(), "weight")
-    except NotImplementedError:
-        return False

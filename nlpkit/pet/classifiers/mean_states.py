@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from nlpkit.masked import masked_mean
 from nlpkit.modes import evaluating
 from nlpkit.pet.classifiers.encoding import encode_texts
+from nlpkit.pet.head_check import refuse_padding_in_states
 from nlpkit.pet.saving import load_in_fp32, split_settings
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
@@ -29,9 +30,13 @@ class MeanStates:
         model: should not be the one that is trained, because similarities would drift.
         tokenizer: its tokenizer.
         max_length: tokens; as many as there is room for, at most.
+
+    Raises:
+        ValueError: its states of a text depend on the padding behind it.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> None:
+        refuse_padding_in_states(cast(PreTrainedModel, model.base_model), tokenizer)
         self.model, self.tokenizer = model, tokenizer
         self.max_length = min(max_length, checked_length(None, model, tokenizer))
 

@@ -16,6 +16,7 @@ from nlpkit.probes.positions.identifiability import PositionReport, position_ide
 from nlpkit.probes.room import room_for_tokens
 from nlpkit.probes.training_mode.dropouts import DropoutReport, dropout_report
 from nlpkit.probes.training_mode.normalisations import NormalisationUse, normalisation_report
+from nlpkit.token_table import token_rows
 
 #: Rows of the embeddings that are looked at; memory grows with their square.
 _ROWS = 2000
@@ -83,8 +84,7 @@ def probe_model(
     """
     positions = position_identifiability(model, length=length, texts=texts, show_progress=show_progress)
     batch = random_batch(model, rows=8, length=length) if batch is None else batch
-    rows = model.get_input_embeddings().weight
-    assert isinstance(rows, Tensor)
+    rows = token_rows(model)
     shown = rows[:: -(-len(rows) // _ROWS)].detach().float()
     return ModelProbe(
         model=type(model).__name__,

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nlpkit.token_table import token_rows
+
 #: Which ends of a text have a token of their own.
 Marks = Literal["none", "first", "last", "both"]
 MARKS: tuple[Marks, ...] = ("none", "first", "last", "both")
@@ -95,10 +97,11 @@ def vocabulary_size(model: PreTrainedModel) -> int:
 
     Args:
         model: any.
+
+    Raises:
+        ValueError: it has none.
     """
-    weight = model.get_input_embeddings().weight
-    assert isinstance(weight, Tensor)
-    return len(weight)
+    return len(token_rows(model))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ def as_tensor(name: str, numbers: Numbers) -> Tensor:
     """
     if isinstance(numbers, Tensor):
         return numbers.detach().cpu()
+    if isinstance(numbers, Mapping):
+        raise TypeError(f"{name} is a {type(numbers).__name__}; give a list, in the order of the classes")
     try:
         found = np.asarray(numbers)
     except ValueError as error:  # rows of different lengths

@@ -23,6 +23,7 @@ from nlpkit.tasks.entities.heads.head import CharacterHead, TokenHead
 from nlpkit.tasks.entities.heads.span_decoding import UnitSpan, find_spans, without_overlaps
 from nlpkit.tasks.entities.heads.span_loss import SpanLoss
 from nlpkit.tasks.entities.output import EntityOutput, bio_logits
+from nlpkit.token_table import token_rows
 from nlpkit.training.precision import refuse_fp16_step
 from nlpkit.wobert.saving import SavedWhole
 
@@ -80,8 +81,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
         if config.units == "tokens":
             self.head: nn.Module = TokenHead(*sizes)
         else:
-            table: Any = self.encoder.get_input_embeddings()
-            rows = table.weight.shape[1] if config.use_characters else 0
+            rows = token_rows(self.encoder).shape[1] if config.use_characters else 0
             eps = getattr(inner, "layer_norm_eps", None) or 1e-12
             self.head = CharacterHead(*sizes, rows, config.place_reach, eps)
         self.post_init()

@@ -14,10 +14,10 @@ from nlpkit.batches import batches_by_length
 from nlpkit.checked_number import checked_number
 from nlpkit.files import SAVED_MODEL, whole_folder
 from nlpkit.modes import evaluating
+from nlpkit.pet.head_check import refuse_padding_in_states
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_model
-from nlpkit.tasks.encoders_for_heads import refuse_padding_in_states
 from nlpkit.tasks.entities.configuration import Head, Units
 from nlpkit.tasks.entities.entity import Entity
 from nlpkit.tasks.entities.modeling import EntityModel

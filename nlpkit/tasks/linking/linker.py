@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerBase
 from nlpkit.batches import batches_by_length
 from nlpkit.files import SAVED_MODEL, read_json, whole_folder, write_json
 from nlpkit.modes import evaluating
+from nlpkit.pet.head_check import refuse_padding_in_states
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.room import checked_length
 from nlpkit.sources import find_file, find_model
-from nlpkit.tasks.encoders_for_heads import refuse_padding_in_states
 from nlpkit.tasks.linking.knowledge.descriptions import Descriptions
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
 from nlpkit.tasks.linking.link import read_links

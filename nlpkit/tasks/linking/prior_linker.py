@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nlpkit.checked_number import checked_number
 from nlpkit.tasks.given_texts import given_texts
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
 from nlpkit.tasks.linking.link import Link
@@ -106,7 +107,7 @@ class PriorLinker:
     def choose(
         self,
         texts: Texts,
-        spans: Sequence[Sequence[tuple[int, int]]],
+        spans: Sequence[Sequence[tuple[int, int] | Link | Mention]],
         *,
         batch_size: int = 32,
         show_progress: bool = False,
@@ -115,7 +116,7 @@ class PriorLinker:
 
         Args:
             texts: as for ``predict``.
-            spans: start and end of each mention, of each text.
+            spans: of each text its mentions: start and end, or a ``Link`` or ``Mention``.
             batch_size: as for ``predict``.
             show_progress: likewise.
 
@@ -123,18 +124,16 @@ class PriorLinker:
             Ids; ``None`` where a mention is no name of any entity.
 
         Raises:
+            TypeError: a mention is none.
             ValueError: there are not as many texts as rows of mentions, or a mention does not lie in its text.
         """
         given = given_texts(texts)
+        if not _is_row(spans):
+            raise TypeError(f"spans is {spans!r}; give a row of mentions for each text, [(start, end), ...]")
         if len(given) != len(spans):
             raise ValueError(f"{len(given)} texts and {len(spans)} rows of mentions; give one row per text")
-        rows: list[list[Mention]] = []
-        for text, own in zip(given, spans, strict=True):
-            for start, end in own:
-                if not 0 <= start < end <= len(text):
-                    raise ValueError(f"mention {(start, end)} does not lie in a text of {len(text)} characters")
-            matches = [Match(start, end, text[start:end]) for start, end in own]
-            rows.append([as_mention(match, self.index, self.prior, self.most_entities) for match in matches])
+        matches = [_matches(text, own, number) for number, (text, own) in enumerate(zip(given, spans, strict=True))]
+        rows = [[as_mention(match, self.index, self.prior, self.most_entities) for match in own] for own in matches]
         logs = self.score(given, rows, batch_size=batch_size, show_progress=show_progress)
         return [
             [_best(mention, values) for mention, values in zip(row, own_logs, strict=True)]
@@ -152,6 +151,31 @@ class PriorLinker:
             ]
             for row in mentions
         ]
+
+
+def _is_row(given: object) -> bool:
+    """Whether something holds one thing for each of several others, as a list does."""
+    return isinstance(given, Sequence) and not isinstance(given, str)
+
+
+def _matches(text: str, spans: Sequence[tuple[int, int] | Link | Mention], number: int) -> list[Match]:
+    """The mentions of a text as what the index would find."""
+    if not _is_row(spans):
+        raise TypeError(f"the mentions of text {number} are {spans!r}; give a list of (start, end)")
+    found = []
+    for span in spans:
+        try:
+            start, end = (span.start, span.end) if isinstance(span, Link | Mention) else span
+        except (TypeError, ValueError):
+            raise TypeError(f"text {number} has the mention {span!r}; give (start, end)") from None
+        for place in (start, end):
+            checked_number(
+                f"mention {span!r} of text {number} must be two whole numbers; its place", place, whole=True
+            )
+        if not 0 <= start < end <= len(text):
+            raise ValueError(f"mention {(start, end)} does not lie in a text of {len(text)} characters")
+        found.append(Match(int(start), int(end), text[start:end]))
+    return found
 
 
 def longest_links(texts: Texts, index: AliasIndex) -> list[list[Link]]:

@@ -61,7 +61,7 @@ def link_accuracy(gold: Sequence[Sequence[Link]], chosen: Sequence[Sequence[str 
         chosen: for each of them, as ``EntityLinker.choose`` gives it; ``None`` is wrong.
 
     Returns:
-        In [0, 1]; 0 where there are no mentions.
+        In [0, 1]; NaN where there are no mentions.
 
     Raises:
         ValueError: there are not as many answers as mentions, or a gold link to ``None``.
@@ -78,7 +78,7 @@ def link_accuracy(gold: Sequence[Sequence[Link]], chosen: Sequence[Sequence[str 
         for links, entities in zip(gold, chosen, strict=True)
         for link, entity in zip(links, entities, strict=True)
     ]
-    return sum(wanted == found for wanted, found in pairs) / len(pairs) if pairs else 0.0
+    return sum(wanted == found for wanted, found in pairs) / len(pairs) if pairs else float("nan")
 
 
 def _refuse_no_links(gold: Iterable[Iterable[Link]]) -> None:

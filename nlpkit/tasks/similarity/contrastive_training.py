@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from nlpkit.losses import InfoNCELoss, SentenceTransformersLoss
 from nlpkit.losses.embeddings.embedding_loss import EmbeddingLoss
 from nlpkit.tasks.given_texts import given_texts
-from nlpkit.tasks.similarity.pairs import TextPair, likenesses
+from nlpkit.tasks.similarity.pairs import TextPair, as_pairs, likenesses
 from nlpkit.training.dropout import dropout_places
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def text_rows(texts: Iterable[str]) -> Dataset:
     return Dataset.from_dict({"anchor": once, "positive": once})
 
 
-def entailment_rows(pairs: Sequence[TextPair]) -> Dataset:
+def entailment_rows(pairs: Iterable[TextPair | tuple[str, str, str]]) -> Dataset:
     """Rows of supervised SimCSE: premises with what follows from them and what contradicts them.
 
     Source: arXiv 2104.08821, section 4.
@@ -65,7 +65,7 @@ def entailment_rows(pairs: Sequence[TextPair]) -> Dataset:
     from datasets import Dataset
 
     by_premise: dict[str, dict[str, list[str]]] = {}
-    for place, (premise, hypothesis, label) in enumerate(pairs):
+    for place, (premise, hypothesis, label) in enumerate(as_pairs(pairs)):
         if label not in ("entailment", "neutral", "contradiction"):
             raise ValueError(
                 f"pair {place}, counted from 0, is labelled {label!r}; it must be entailment, neutral or contradiction"
@@ -81,7 +81,7 @@ def entailment_rows(pairs: Sequence[TextPair]) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def likeness_rows(pairs: Sequence[TextPair]) -> Dataset:
+def likeness_rows(pairs: Iterable[TextPair | tuple[str, str, Any]]) -> Dataset:
     """Rows of CoSENT: pairs with a likeness, of which only the order counts.
 
     Source: kexue.fm/archives/8847; the loss is ``sentence_transformers.losses.CoSENTLoss``.
@@ -101,6 +101,7 @@ def likeness_rows(pairs: Sequence[TextPair]) -> Dataset:
     """
     from datasets import Dataset
 
+    pairs = as_pairs(pairs)
     scores = likenesses(pairs)
     if len(set(scores.tolist())) < 2:
         raise ValueError(f"all {len(pairs)} pairs have the same likeness: there is no order to learn")

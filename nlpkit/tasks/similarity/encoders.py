@@ -42,6 +42,8 @@ def sentence_encoder(
     Raises:
         ModuleNotFoundError: sentence-transformers is not installed.
         FileNotFoundError: as of ``nlpkit.sources.find_model``.
+        ValueError: states of a text depend on the padding behind it; or its first state is pooled, and sees nothing of
+            what follows, as in causal models.
 
     Example:
         >>> model = sentence_encoder("wobert-mini-zh", device="cpu")
@@ -55,11 +57,11 @@ def sentence_encoder(
         raise ModuleNotFoundError(
             f"sentence encoders need sentence-transformers; {install_hint('similarity')}", name=error.name
         ) from error
-    import torch
+    from torch import float32, nn
 
     folder = find_model(source)
     prompts: dict[str, Any] = {} if prompt is None else {"prompts": {"text": prompt}, "default_prompt_name": "text"}
-    weights = {"dtype": torch.float32}
+    weights = {"dtype": float32}
     if find_file(source, "modules.json") is not None:
         model = SentenceTransformer(folder, device=device, model_kwargs=weights, **prompts)
         model.max_seq_length = max_length
@@ -67,7 +69,21 @@ def sentence_encoder(
         words = Transformer(folder, max_seq_length=max_length, model_kwargs=weights)
         pool = Pooling(words.get_embedding_dimension(), pooling if isinstance(pooling, str) else tuple(pooling))
         model = SentenceTransformer(modules=[words, pool], device=device, **prompts)
-    pooler = getattr(getattr(model[0], "model", None), "pooler", None)
-    if isinstance(pooler, torch.nn.Module):
-        pooler.requires_grad_(False)  # nothing reads it, and several processes wait for every gradient
+    if isinstance(states := getattr(model[0], "model", None), nn.Module):
+        _refuse_unfit_states(states, model)
+        if isinstance(pooler := getattr(states, "pooler", None), nn.Module):
+            pooler.requires_grad_(False)  # nothing reads it, and several processes wait for every gradient
     return model
+
+
+def _refuse_unfit_states(states: Any, model: SentenceTransformer) -> None:
+    """Refuse states that depend on a batch's other texts, or of which the first is pooled and says nothing."""
+    from nlpkit.pet.head_check import refuse_padding_in_states, sees_what_follows
+
+    refuse_padding_in_states(states, model.tokenizer)
+    first = any("cls" in getattr(module, "pooling_mode", ()) for module in model)
+    if first and not sees_what_follows(states, model.tokenizer):
+        raise ValueError(
+            f"the first state of {type(states).__name__} sees nothing of what follows, as in causal models, so that "
+            "'cls' would say nothing of a text; take 'mean'"
+        )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,32 @@ class TextPair(NamedTuple):
     first: str
     second: str
     label: str
+
+
+def as_pairs(pairs: Iterable[TextPair | tuple[str, str, Any]]) -> list[TextPair]:
+    """Pairs of whatever holds two texts and a judgement.
+
+    Raises:
+        TypeError: one text is given in place of pairs, or one of them is none.
+
+    Example:
+        >>> as_pairs([("天冷", "很冷", 4.5)])
+        [TextPair(first='天冷', second='很冷', label='4.5')]
+    """
+    refuse_one_text("pairs", pairs, "pairs of texts with a label")
+    found = []
+    for place, pair in enumerate(pairs):
+        if isinstance(pair, TextPair):
+            found.append(pair)
+            continue
+        try:
+            first, second, label = pair
+        except (TypeError, ValueError):
+            raise TypeError(f"pair {place}, counted from 0, is {pair!r}; give (text, text, label)") from None
+        if not (isinstance(first, str) and isinstance(second, str)):
+            raise TypeError(f"pair {place}, counted from 0, is {pair!r}; its first two must be texts")
+        found.append(TextPair(first, second, str(label)))
+    return found
 
 
 class IndexedPairs(NamedTuple):
@@ -74,7 +100,7 @@ def read_pairs(path: str | Path) -> list[TextPair]:
     return pairs
 
 
-def index_texts(pairs: Sequence[TextPair]) -> IndexedPairs:
+def index_texts(pairs: Iterable[TextPair | tuple[str, str, Any]]) -> IndexedPairs:
     """List the texts of pairs once each, since sentences come again and again in such sets.
 
     Args:
@@ -88,6 +114,7 @@ def index_texts(pairs: Sequence[TextPair]) -> IndexedPairs:
         IndexedPairs(texts=['天冷', '很冷', '下雨'], places=array([[0, 1],
                [1, 2]]))
     """
+    pairs = as_pairs(pairs)
     if not pairs:
         raise ValueError("there are no pairs to take texts from")
     places: dict[str, int] = {}
@@ -95,7 +122,7 @@ def index_texts(pairs: Sequence[TextPair]) -> IndexedPairs:
     return IndexedPairs(list(places), np.array(rows))
 
 
-def likenesses(pairs: Sequence[TextPair]) -> np.ndarray:
+def likenesses(pairs: Iterable[TextPair | tuple[str, str, Any]]) -> np.ndarray:
     """The labels of pairs as numbers.
 
     Args:
@@ -111,7 +138,7 @@ def likenesses(pairs: Sequence[TextPair]) -> np.ndarray:
         >>> likenesses([TextPair("天冷", "很冷", "4.5")])
         array([4.5])
     """
-    refuse_one_text("pairs", pairs)
+    pairs = as_pairs(pairs)
     numbers = np.empty(len(pairs))
     for place, pair in enumerate(pairs):
         try:

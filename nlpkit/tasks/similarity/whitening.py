@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import torch
 
 from nlpkit.checked_number import checked_number
 from nlpkit.embeddings import Embeddings, as_points
-from nlpkit.one_text import refuse_one_text
+from nlpkit.one_text import list_of_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -78,10 +78,12 @@ class Whitening:
         least = max(noise**2, np.finfo(np.float64).eps * len(mean) * float(variances[0]))
         varying = int((variances > least).sum())
         kept = dimensions or varying
-        if kept > varying or varying == 0:
+        if varying == 0:
+            raise ValueError(f"the embeddings of these {len(values)} texts are all the same; give texts that differ")
+        if kept > varying:
             raise ValueError(
-                f"dimensions={dimensions}, but only {varying} vary among these {len(values)} texts; give more texts"
-                + (f", or dimensions up to {varying}" if varying else "")
+                f"dimensions={dimensions}, but only {varying} vary among these {len(values)} texts; give more texts, "
+                f"or dimensions up to {varying}"
             )
         # An eigenvector's sign is the solver's choice: the largest entry is positive, so that results are the same.
         directions = directions[:, :kept]
@@ -140,7 +142,7 @@ class Whitening:
 
 
 def whiten_encoder(
-    model: SentenceTransformer, texts: Sequence[str], dimensions: int | None = None, *, batch_size: int = 64
+    model: SentenceTransformer, texts: Iterable[str], dimensions: int | None = None, *, batch_size: int = 64
 ) -> SentenceTransformer:
     """Put the whitening of texts behind an encoder.
 
@@ -154,7 +156,7 @@ def whiten_encoder(
         An encoder whose embeddings are white; ``save_pretrained`` saves all of it.
 
     Raises:
-        TypeError: one text is given in place of a list.
+        TypeError: one text is given in place of a list, or what is none among them.
         ValueError: as of ``Whitening.fit`` and its ``module``; there are no texts.
 
     Example:
@@ -166,10 +168,10 @@ def whiten_encoder(
     """
     from sentence_transformers import SentenceTransformer
 
-    refuse_one_text("texts", texts)
-    if not len(texts):
+    given = list_of_texts("texts", texts)
+    if not given:
         raise ValueError("there are no texts to fit a whitening on")
-    embeddings = model.encode(list(texts), batch_size=batch_size, convert_to_numpy=True)
+    embeddings = model.encode(given, batch_size=batch_size, convert_to_numpy=True)
     whitening = Whitening.fit(embeddings, dimensions)
     if dimensions is None and (held := whitening._held_in_fp32()):
         whitening = Whitening(whitening.mean, whitening.matrix[:, :held])

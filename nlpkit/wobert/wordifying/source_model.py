@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from nlpkit.probes.room import room_for_tokens as room_for_tokens
+from nlpkit.token_table import token_table
 from nlpkit.wobert.tokenizing.tokenizer import WoBertTokenizer
 from nlpkit.wobert.wordifying.bert_state import BERT_TYPES, ROBERTA_TYPES
 from nlpkit.wobert.wordifying.embedding_surgery import SPECIAL_ROLES
@@ -22,7 +23,7 @@ def check_source(model: Any, tokenizer: Any) -> None:
         raise no_encoder(model, "which is no model of transformers")
     if model.config.is_encoder_decoder:
         raise no_encoder(model, "which has a decoder")
-    embedding = _input_embedding(model)
+    embedding: Any = token_table(model)
     missing = [name for name in ("vocab_size", "num_hidden_layers") if not hasattr(model.config, name)]
     if embedding is None or missing:
         raise no_encoder(model, f"which has no {missing[0] if missing else 'table of tokens'}")
@@ -52,13 +53,6 @@ def no_encoder(model: Any, reason: str) -> TypeError:
         "wordify needs a BERT-like masked LM or encoder of transformers (BERT, RoBERTa, XLM-R, CamemBERT, "
         f"ELECTRA, ALBERT, DistilBERT, ...), got {type(model).__name__}, {reason}"
     )
-
-
-def _input_embedding(model: PreTrainedModel) -> Any:
-    try:
-        return model.get_input_embeddings()
-    except NotImplementedError:  # as of models that read bytes
-        return None
 
 
 def check_layers(model: PreTrainedModel, layers: Sequence[int] | None) -> tuple[int, ...]:

@@ -99,9 +99,10 @@ def test_bad_classes_are_named(said: list[float], right: list[int], told: str) -
         ([5, -1], ValueError, "training_counts hold -1"),
         ([[5, 1]], ValueError, r"training_counts are of shape \(1, 2\): give a number for each class"),
         (["a", "b"], TypeError, "training_counts are no numbers: array"),
+        ({0: 5, 1: 1}, TypeError, "training_counts is a dict; give a list, in the order of the classes"),
     ],
 )
-def test_bad_counts_are_named(counts: list[Any], error: type[Exception], told: str) -> None:
+def test_bad_counts_are_named(counts: Any, error: type[Exception], told: str) -> None:
     for scored in (
         lambda: frequency_groups(counts),
         lambda: score_classes([0, 1], [0, 1], counts),

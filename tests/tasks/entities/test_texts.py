@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
@@ -209,6 +210,29 @@ def test_where_lines_are_characters_numbers_and_names_have_no_spaces_in_them() -
 def test_broken_columns_are_named(line: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         list(read_columns([line]))
+
+
+def test_words_with_spaces_stand_between_tabs() -> None:
+    (found,) = read_columns(["New York\tNNP\tB-LOC", "is \tVBZ\t O"])
+    assert found == {"text": "New York is", "spans": [Span(0, 8, "LOC")]}
+    (mixed,) = read_columns(["New NNP\tB-LOC", "York NNP I-LOC"])  # not all lines have a tab
+    assert mixed == {"text": "New York", "spans": [Span(0, 8, "LOC")]}
+
+
+@pytest.mark.parametrize("head", ["crf", "softmax", "global_pointer", "efficient_global_pointer"])
+def test_entities_that_are_learnt_as_others_are_told_once(head: Any, small_vocabulary: dict[str, int]) -> None:
+    collate = EntityCollator(WoBertTokenizer(small_vocabulary), EntityConfig(types=["X"], head=head, units="tokens"))
+    row = {"text": "酒店很好", "spans": [(0, 1, "X")]}
+    with pytest.warns(UserWarning, match=r"entity \(0, 1, 'X'\) of example 1 begins or ends inside a token"):
+        collate([{"text": "酒店很好", "spans": [(0, 2, "X")]}, row])
+    with catch_warnings():
+        simplefilter("error")
+        collate([row])
+        of_characters = EntityConfig(types=["X"], head=head, units="characters")
+        collate = EntityCollator(WoBertTokenizer(small_vocabulary), of_characters)
+        collate([row])
+    with pytest.warns(UserWarning, match=r"entity \(2, 3, 'X'\) of example 0 is nothing that the tokenizer keeps"):
+        collate([{"text": "酒店 很好", "spans": [(2, 3, "X")]}])
 
 
 def test_files_are_read_by_their_names(tmp_path: Path) -> None:

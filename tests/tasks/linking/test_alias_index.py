@@ -64,6 +64,29 @@ def test_words_are_whole(text: str, found: int) -> None:
     assert len(AliasIndex({"rio": ("Q1",)}, whole_words=False).find_all("mario")) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("cafe", "cafe\u0301s", 0),  # the mark is part of the letter, as in the composed form
+        ("cafe", "cafés", 0),
+        ("cafe\u0301", "un cafe\u0301.", 1),
+        ("cafe\u0301", "cafe\u0301s", 0),
+        ("s", "cafe\u0301s", 0),
+        ("राम", "रामा", 0),
+        ("北京", "北京\ufe00好", 1),  # a mark that chooses the form of a character
+    ],
+)
+def test_marks_belong_to_their_letters(name: str, text: str, found: int) -> None:
+    assert len(AliasIndex({name: ("Q1",)}).find_all(text)) == found
+
+
+def test_letters_with_two_small_forms_are_one() -> None:
+    index = AliasIndex({"ΟΔΟΣ": ("Q1",), "Straße": ("Q2",)})
+    for text, alias in (("η οδος", "οδοσ"), ("ΟΔΟΣ", "οδοσ"), ("straße", "straße"), ("STRAẞE", "straße")):
+        assert [match.alias for match in index.find_all(text)] == [alias]
+    assert [fold(one) for one in ("ſ", "µ", "ϐ", "ß")] == ["s", "μ", "β", "ß"]
+
+
 def test_digits_are_whole_numbers() -> None:
     assert not stands_alone("2010", 2, 4)
     assert stands_alone("共10人", 1, 3)
@@ -82,6 +105,11 @@ def test_names_that_are_none_are_refused() -> None:
         AliasIndex({"": ("Q1",)})
     with pytest.raises(ValueError, match="there are no names to look for"):
         AliasIndex({})
+    with pytest.raises(TypeError, match="names is a list; give the ids of each name"):
+        AliasIndex([("北京", "Q1")])  # type: ignore[arg-type]
+    for text in (None, 5, ["北京"]):
+        with pytest.raises(TypeError, match="give one text"):
+            AliasIndex({"北京": ("Q1",)}).find_all(text)  # type: ignore[arg-type]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ def test_scores_by_hand() -> None:
     assert (report.links.gold, report.links.predicted, report.links.correct) == (3, 4, 1)
     assert report.links.f1 == 2 / 7
     assert link_accuracy(gold, [["a", None], [], ["c"]]) == 2 / 3
-    assert link_accuracy([[]], [[]]) == 0.0
+    assert math.isnan(link_accuracy([[]], [[]]))
     with pytest.raises(ValueError, match="there are no texts to score"):
         score_links([], [])
     with pytest.raises(ValueError, match="3 gold texts, 1 predicted"):
@@ -284,7 +284,13 @@ def test_counts_that_cannot_be_are_named(tmp_path: Path) -> None:
             MentionPrior({}, {}, smoothing)
     assert 0 < MentionPrior({"a": 10**9}, {"a": {"Q1": 10**9}}, 1e-6).probability("a") < 1
     with pytest.raises(ValueError, match=r"'a' was linked 2 times and seen 1 times"):
-        MentionPrior({"a": 1}, {"a": {"Q1": 2}}).probability("a")
+        MentionPrior({"a": 1}, {"a": {"Q1": 2}})
+    with pytest.raises(ValueError, match=r"seen\['a'\]=-5: give a whole number at least 0"):
+        MentionPrior({"a": -5}, {})
+    with pytest.raises(TypeError, match="linked is a list; it holds counts by name"):
+        MentionPrior({}, [])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"text 0 has the link \(0, 2, 'Q2'\); give a Link"):
+        MentionPrior.count(INDEX, ["北京"], [[(0, 2, "Q2")]])  # type: ignore[list-item]
     path = tmp_path / "prior.json"
     once = {"a": 1}
     for seen, linked in (([], {}), ({"a": "1"}, {}), (once, once), (once, {"a": {"Q1": 2}}), (once, 3)):

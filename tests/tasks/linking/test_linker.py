@@ -33,6 +33,7 @@ from nlpkit.tasks.linking import (
     Link,
     LinkingCollator,
     LinkingModel,
+    Mention,
     MentionPrior,
     PriorLinker,
     longest_links,
@@ -145,6 +146,18 @@ def test_given_mentions_are_linked_to_the_best_of_their_candidates(encoder: str)
     spans = [[span[:2] for span in row] for row in WANTED]
     assert linker.choose(TEXTS, spans) == [[entity for _, _, entity in row] for row in WANTED]
     assert linker.choose(["好酒店"], [[(0, 1), (1, 3)]])[0][0] is None
+    links = [[Link(*span, "", "") for span in row] for row in spans]
+    mentions = [[Mention(*span, (), 0.5, ()) for span in row] for row in spans]
+    assert linker.choose(TEXTS, links) == linker.choose(TEXTS, mentions) == linker.choose(TEXTS, spans)
+    for wrong, message in (
+        (None, r"spans is None; give a row of mentions for each text"),
+        ([[0, 2]], r"text 0 has the mention 0; give \(start, end\)"),
+        ([[(0, 2, "Q1")]], r"text 0 has the mention \(0, 2, 'Q1'\)"),
+        ([[(0.0, 2.0)]], r"mention \(0.0, 2.0\) of text 0 must be two whole numbers"),
+        ([None], "the mentions of text 0 are None"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            linker.choose(TEXTS[:1], wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"mention \(3, 9\) does not lie in a text of 7 characters"):
         linker.choose(TEXTS[:1], [[(3, 9)]])
     with pytest.raises(ValueError, match="5 texts and 1 rows of mentions"):

@@ -9,9 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoModel,
+    FNetConfig,
+    FNetModel,
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
-from nlpkit import model_path
+from nlpkit import WoBertTokenizer, model_path
 from nlpkit.losses import FlatNCELoss
+from nlpkit.pet import mean_states
 from nlpkit.tasks.similarity import (
     TextPair,
     entailment_rows,
@@ -34,7 +49,7 @@ def encoder() -> Any:
 
 
 def test_states_are_pooled_without_padding() -> None:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
     both = sentence_encoder("wobert-mini-zh", ["cls", "mean"], device="cpu")
     tokenizer = AutoTokenizer.from_pretrained(model_path("wobert-mini-zh"))
@@ -120,3 +135,40 @@ def test_premises_give_a_row_for_each_two() -> None:
     said = [TextPair("甲", other, label) for other, label in (("乙", "entailment"), ("丙", "contradiction"))]
     rows = entailment_rows([*said, TextPair("甲", "丁", "entailment"), TextPair("甲", "戊", "neutral")])
     assert rows[:] == {"anchor": ["甲"], "positive": ["乙"], "negative": ["丙"]}
+
+
+def saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_an_encoder_that_reads_padding_is_refused(
+    pooling: Any, small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    """The embedding of a text would depend on the other texts of a batch."""
+    torch.manual_seed(0)
+    config = FNetConfig(vocab_size=len(small_vocabulary), hidden_size=16, num_hidden_layers=1, intermediate_size=32)
+    folder = saved(FNetModel(config), WoBertTokenizer(small_vocabulary), tmp_path)
+    with pytest.raises(ValueError, match="FNetModel reads the padding behind a text"):
+        sentence_encoder(folder, pooling, device="cpu")
+    with pytest.raises(ValueError, match="FNetModel reads the padding behind a text"):
+        mean_states(AutoModel.from_pretrained(folder), WoBertTokenizer(small_vocabulary))
+
+
+@pytest.mark.parametrize("kind", [(GPT2Config, GPT2Model), (LlamaConfig, LlamaModel)])
+def test_the_first_state_of_a_causal_model_says_nothing(
+    kind: Any, small_vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = kind[0](vocab_size=len(small_vocabulary), pad_token_id=0, **sizes)
+    words = Tokenizer(WordLevel(small_vocabulary, unk_token="[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    folder = saved(kind[1](config), tokenizer, tmp_path)
+    for pooling in ("cls", ["mean", "cls"]):
+        with pytest.raises(ValueError, match=f"the first state of {kind[1].__name__} sees nothing of what follows"):
+            sentence_encoder(folder, pooling, device="cpu")
+    one, other = sentence_encoder(folder, device="cpu").encode(["酒店", "天气"])
+    assert not np.allclose(one, other, atol=1e-4)

@@ -71,3 +71,19 @@ def test_a_picture_counts_antihubs_apart(tmp_path: Path) -> None:
 def test_negative_occurrences_are_refused() -> None:
     with pytest.raises(ValueError, match=r"occurrences\[0\]=-1: give how often each point occurs, 0 or more"):
         hubness_of(np.array([-1, 3]), 1)
+
+
+def test_what_counts_no_neighbours_is_refused() -> None:
+    with pytest.raises(ValueError, match="places go from 9 to 9; give those of 3 points"):
+        k_occurrences(np.array([[9]]), 3)
+    with pytest.raises(ValueError, match="places go from -1 to 2; give those of 3 points"):
+        k_occurrences(torch.tensor([[-1], [2]]), 3)
+    with pytest.raises(TypeError, match=r"places are of torch.float64; give the whole numbers"):
+        k_occurrences(np.array([[1.0]]), 3)
+    assert k_occurrences(np.array([[1]]), 3).tolist() == [0, 1, 0]
+    for counts in ([1, 2], torch.tensor([1, 2]), np.array([1, 2], np.uint8)):
+        assert hubness_of(counts, 1).gini == pytest.approx(1 / 6)
+    with pytest.raises(TypeError, match="occurrences are of float64; give how often each point occurs"):
+        hubness_of(np.array([1.5, 2.0]), 1)
+    with pytest.raises(ValueError, match="no point has another one that can be its neighbour; give two or more"):
+        hubness(torch.ones(1, 3), k=1)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from nlpkit.tasks.similarity import TextPair, index_texts, likenesses, read_pairs, text_rows
+from nlpkit.tasks.similarity import (
+    TextPair,
+    entailment_rows,
+    index_texts,
+    likeness_rows,
+    likenesses,
+    read_pairs,
+    text_rows,
+)
 
 PAIRS = [TextPair("天冷", '他说"冷"', "1"), TextPair("雨,大", "天冷", "0")]
 FILES = {
@@ -59,6 +67,20 @@ def test_texts_stand_once() -> None:
     assert texts == ["天冷", '他说"冷"', "雨,大"] and places.tolist() == [[0, 1], [2, 0]]
     with pytest.raises(ValueError, match=r"there are no pairs"):
         index_texts([])
+    for of_pairs in (likenesses, index_texts, likeness_rows, entailment_rows):
+        with pytest.raises(TypeError, match=r"pair 0, counted from 0, is \('一', '二'\); give \(text, text, label\)"):
+            of_pairs([("一", "二")])  # type: ignore[list-item]
+        with pytest.raises(TypeError, match=r"pair 0, .* its first two must be texts"):
+            of_pairs([("一", 2, 1.0)])  # type: ignore[list-item]
+
+
+def test_pairs_may_be_triples_of_any_kind() -> None:
+    triples = [("一", "二", 1.0), ["二", "三", 4]]
+    assert likenesses(iter(triples)).tolist() == [1, 4]
+    assert likeness_rows(triples)["score"][:] == [1, 4]
+    assert index_texts(iter(triples)).texts == ["一", "二", "三"]
+    said = [("一", "二", "entailment"), ("一", "三", "contradiction")]
+    assert entailment_rows(iter(said))[0] == {"anchor": "一", "positive": "二", "negative": "三"}
 
 
 @pytest.mark.parametrize("label", ["neutral", "nan", "inf"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+from warnings import warn
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from nlpkit.tasks.entities.heads.bio_heads import bio_names
 from nlpkit.tasks.entities.texts.units import (
     Offsets,
     UnitRange,
+    beside_units,
     bio_labels,
     outermost,
     overlapping,
@@ -91,6 +93,7 @@ class EntityCollator:
         self._numbers = {name: number for number, name in enumerate(config.entity_types)}
         self._labels = {name: number for number, name in enumerate(bio_names(config.entity_types))}
         self._character_ids: dict[str, int] = {}
+        self._has_warned = False
 
     def __call__(self, examples: Sequence[Example]) -> BatchEncoding:
         """Tokenize, align and pad.
@@ -117,10 +120,11 @@ class EntityCollator:
                 f"example {missing} has neither 'spans' nor 'labels', others have; give all or none (spans=[] where "
                 "there is no entity)"
             )
-        ranges = [
-            to_units(self._allowed(row, number), unit_offsets)
-            for number, (row, unit_offsets) in enumerate(zip(known, offsets, strict=True))
-        ]
+        ranges = []
+        for number, (row, unit_offsets) in enumerate(zip(known, offsets, strict=True)):
+            allowed = self._allowed(row, number)
+            self._warn_of_unreachable(allowed, unit_offsets, number)
+            ranges.append(to_units(allowed, unit_offsets))
         if self.config.scores_spans:
             texts["entities"] = self._entities(ranges)
             texts["labels"] = torch.tensor([len(row) for row in ranges])
@@ -170,6 +174,21 @@ class EntityCollator:
                 "with nested='outermost'"
             )
         return outermost(spans)
+
+    def _warn_of_unreachable(self, spans: list[Span], offsets: Offsets, number: int) -> None:
+        """Say once that there are entities which are learnt as others, or not at all."""
+        if self._has_warned or not (unreachable := beside_units(spans, offsets)):
+            return
+        self._has_warned = True
+        learnt = (
+            "begins or ends inside a token, of which all is learnt in its place; units='characters' finds it as it is"
+            if to_units(unreachable[:1], offsets)
+            else "is nothing that the tokenizer keeps, as white space is not, and cannot be learnt"
+        )
+        warn(
+            f"entity {tuple(unreachable[0])} of example {number} {learnt}. There may be more: this is said once",
+            stacklevel=3,
+        )
 
     def _entities(self, ranges: list[list[UnitRange]]) -> Tensor:
         most = max(map(len, ranges))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[
     """Read texts out of lines with a word (or a character) first and its label last; blank lines are between texts.
 
     Args:
-        lines: columns stand apart by tabs or spaces; those in the middle are not read, nor are lines that begin with
-            ``-DOCSTART-``.
+        lines: columns stand apart by tabs where every line has one, so that a word may hold spaces, and by tabs or
+            spaces otherwise; those in the middle are not read, nor are lines that begin with ``-DOCSTART-``.
         name: what errors call it.
 
     Yields:
@@ -77,12 +78,15 @@ def read_columns(lines: Iterable[str], name: str = "the file") -> Iterator[dict[
         [{'text': 'New York wins', 'spans': [Span(start=0, end=8, label='LOC')]},
          {'text': '北京', 'spans': [Span(start=0, end=2, label='LOC')]}]
     """
+    lines = [line.removeprefix("\ufeff").strip("\r\n") for line in lines]
+    is_word = [bool(line.strip()) and not line.startswith("-DOCSTART-") for line in lines]
+    by_tabs = all("\t" in line for line in compress(lines, is_word))
     sentences: list[tuple[list[str], list[str]]] = [([], [])]
     for number, line in enumerate(lines, start=1):
-        columns = re.findall("[^ \\t\\r\\n]+", line.removeprefix("\ufeff")) if line.strip() else []
-        if not columns or columns[0] == "-DOCSTART-":
+        if not is_word[number - 1]:
             sentences.append(([], []))
             continue
+        columns = [column.strip(" ") for column in re.split("\t" if by_tabs else "[ \t]", line) if column.strip(" ")]
         if len(columns) < 2:
             raise ValueError(f"{name}, line {number} has no label: {line!r}; write the word first and its label last")
         words, labels = sentences[-1]

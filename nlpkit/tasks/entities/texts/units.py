@@ -133,6 +133,26 @@ def to_units(spans: Iterable[Span], offsets: Offsets) -> list[UnitRange]:
     return found
 
 
+def beside_units(spans: Iterable[Span], offsets: Offsets) -> list[Span]:
+    """The spans that begin or end inside a unit, or touch none: no units are theirs alone.
+
+    Args:
+        spans: of characters.
+        offsets: as for ``to_units``.
+
+    Example:
+        >>> beside_units([Span(0, 2, "LOC"), Span(1, 4, "ORG"), Span(4, 5, "PER")], [(0, 2), (2, 4)])
+        [Span(start=1, end=4, label='ORG'), Span(start=4, end=5, label='PER')]
+    """
+    inside = {place for start, end in offsets for place in range(start + 1, end)}
+    covered = {place for start, end in offsets for place in range(start, end)}
+    return [
+        span
+        for span in spans
+        if span.start in inside or span.end in inside or covered.isdisjoint(range(span.start, span.end))
+    ]
+
+
 def to_characters(first: int, last: int, offsets: Offsets, text: str) -> tuple[int, int]:
     """The characters from a unit to another, without white space at either end.
 

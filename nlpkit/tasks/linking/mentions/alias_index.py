@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple
 from nlpkit.extras import install_hint
 from nlpkit.one_text import refuse_one_text
 from nlpkit.tasks.linking.knowledge.knowledge_base import KnowledgeBase
+
+#: Marks that choose among forms of a character, and make no other one of it.
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 class Match(NamedTuple):
@@ -36,11 +40,11 @@ class AliasIndex:
     Args:
         names: each with the ids of the entities that it may stand for, as ``KnowledgeBase.names`` gives them.
         whole_words: whether a name must not begin or end within a run of digits, or of letters of a script with
-            capitals, as "rio" in "mario"; Chinese has no such runs.
+            capitals, as "rio" in "mario", marks on a letter being part of it; Chinese has no such runs.
 
     Raises:
         ModuleNotFoundError: ahocorasick_rs is not installed.
-        TypeError: a name is no text, or stands for one text in place of a list of ids.
+        TypeError: names are no mapping, a name is no text, or stands for one text in place of a list of ids.
         ValueError: there are no names, or one is empty, or stands for nothing.
 
     Note:
@@ -58,6 +62,8 @@ class AliasIndex:
     """
 
     def __init__(self, names: Mapping[str, Sequence[str]], *, whole_words: bool = True) -> None:
+        if not isinstance(names, Mapping):
+            raise TypeError(f"names is a {type(names).__name__}; give the ids of each name, {{name: [id, ...]}}")
         self.names, self.whole_words = names, whole_words
         self._entities: dict[str, dict[str, None]] = {}
         for name, ids in names.items():
@@ -97,7 +103,12 @@ class AliasIndex:
 
         Returns:
             By start, then by end.
+
+        Raises:
+            TypeError: it is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"text is {text!r}, a {type(text).__name__}; give one text")
         folded = fold(text)
         found = (
             Match(start, end, self._aliases[number])
@@ -130,6 +141,8 @@ def fold(text: str) -> str:
     Example:
         >>> fold("ＥＤＧ与İstanbul①")
         'edg与istanbul1'
+        >>> fold("ΟΔΟΣ") == fold("οδος")
+        True
     """
     return "".join(map(_fold_character, text))
 
@@ -140,22 +153,38 @@ def _fold_character(character: str) -> str:
         return "\ufffd"
     plain = unicodedata.normalize("NFKC", character)
     plain = plain if len(plain) == 1 else character
-    # Of what becomes two, as a dotted capital I, the letter without its mark.
-    return plain.lower()[0]
+    folded = plain.casefold()  # also of letters that have two small forms, as sigma at the end of a word
+    # Of what becomes two, as a dotted capital I, the letter without its mark; a sharp s stays one.
+    return folded if len(folded) == 1 else plain.lower()[0]
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a span begins and ends where a run of letters or digits does.
+    """Whether a span begins and ends where a run of letters or digits does; a mark belongs to what it stands on.
 
     Example:
         >>> stands_alone("mario", 2, 5), stands_alone("n95口罩", 1, 3), stands_alone("看mario", 1, 6)
         (False, True, True)
+        >>> stands_alone("cafe\u0301s", 0, 4), stands_alone("cafe\u0301 s", 0, 5)
+        (False, True)
     """
-    return not (_one_run(text[start - 1 : start + 1] if start else "") or _one_run(text[end - 1 : end + 1]))
+    return not any(_within_run(text, place) for place in (start, end))
 
 
-def _one_run(pair: str) -> bool:
-    return len(pair) == 2 and (pair.isdecimal() or all(character.lower() != character.upper() for character in pair))
+def _within_run(text: str, place: int) -> bool:
+    """Whether what stands before a place goes on behind it."""
+    if not 0 < place < len(text):
+        return False
+    if _is_mark(text[place]):
+        return True
+    before = place - 1
+    while before > 0 and _is_mark(text[before]):
+        before -= 1
+    pair = text[before] + text[place]
+    return pair.isdecimal() or all(character.lower() != character.upper() for character in pair)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Mc", "Me") and not _SELECTORS.match(character)
 
 
 def _automaton(aliases: Iterable[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap, Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from copy import copy
 from pathlib import Path
 
 from nlpkit.checked_number import checked_number
@@ -25,8 +26,8 @@ class MentionPrior:
         smoothing: occurrences that are added, linked ones and others, and to each entity; from 1e-6 to 1e9.
 
     Raises:
-        TypeError: ``smoothing`` is no number.
-        ValueError: it is out of its range.
+        TypeError: ``smoothing`` is no number, or counts are none.
+        ValueError: one is out of its range, or a name was linked more often than seen.
 
     Note:
         Count training texts alone. Even these know their own answers: ``find_mentions(..., known=links)`` leaves the
@@ -51,7 +52,14 @@ class MentionPrior:
         checked_number(
             "smoothing", smoothing, least=1e-6, most=1e9, hint="it keeps names possible that were never seen"
         )
+        _check_counts("seen", seen)
+        if not isinstance(linked, Mapping):
+            raise TypeError(f"linked is a {type(linked).__name__}; it holds counts by name")
+        for alias, counts in linked.items():
+            _check_counts(f"linked[{alias!r}]", counts)
         self.seen, self.linked, self.smoothing = seen, linked, smoothing
+        for alias in linked:
+            self.probability(alias)
 
     @classmethod
     def count(
@@ -67,7 +75,7 @@ class MentionPrior:
             smoothing: as for the class.
 
         Raises:
-            TypeError: one text is given in place of a list.
+            TypeError: one text is given in place of a list, or a link is no ``Link``.
             ValueError: there are not as many texts as rows of links.
         """
         refuse_one_text("texts", texts)
@@ -76,7 +84,9 @@ class MentionPrior:
             raise ValueError(f"{len(texts)} texts and {len(links)} rows of links; give one row per text")
         seen: Counter[str] = Counter()
         linked: dict[str, Counter[str]] = {}
-        for text, row in zip(texts, links, strict=True):
+        for number, (text, row) in enumerate(zip(texts, links, strict=True)):
+            if wrong := [link for link in row if not isinstance(link, Link)]:
+                raise TypeError(f"text {number} has the link {wrong[0]!r}; give a Link, as read_links does")
             real = (link for link in row if link.entity != "NIL" or "NIL" in index.entities(link.mention))
             spans = {(link.start, link.end): link.entity for link in real}
             for start, end, alias in index.find_all(text):
@@ -127,7 +137,9 @@ class MentionPrior:
         linked: dict[str, Mapping[str, int]] = {
             alias: Counter(self.linked.get(alias, {})) - Counter(counts) for alias, counts in own.linked.items()
         }
-        return MentionPrior(ChainMap(seen, self.seen), ChainMap(linked, self.linked), self.smoothing)
+        others = copy(self)  # whose counts need no looking at, text by text
+        others.seen, others.linked = ChainMap(seen, self.seen), ChainMap(linked, self.linked)
+        return others
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file."""
@@ -145,21 +157,13 @@ class MentionPrior:
         if missing := {"smoothing", "seen", "linked"} - record.keys():
             raise ValueError(f"{path} holds no prior: {', '.join(sorted(missing))} is missing; write it again")
         try:
-            _check_counts("seen", record["seen"])
-            if not isinstance(record["linked"], dict):
-                raise TypeError(f"linked is a {type(record['linked']).__name__}; it holds counts by name")
-            for alias, counts in record["linked"].items():
-                _check_counts(f"linked[{alias!r}]", counts)
-            prior = cls(record["seen"], record["linked"], record["smoothing"])
-            for alias in prior.linked:
-                prior.probability(alias)
+            return cls(record["seen"], record["linked"], record["smoothing"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no prior: {error}; write it again") from error
-        return prior
 
 
 def _check_counts(name: str, counts: object) -> None:
-    if not isinstance(counts, dict):
+    if not isinstance(counts, Mapping):
         raise TypeError(f"{name} is a {type(counts).__name__}; it holds counts by name")
     for key, count in counts.items():
         checked_number(f"{name}[{key!r}]", count, least=0, whole=True)

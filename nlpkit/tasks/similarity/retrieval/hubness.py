@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ def hubness(
     return hubness_of(k_occurrences(found.places, len(embeddings)), k)
 
 
-def k_occurrences(places: Tensor, points: int) -> np.ndarray:
+def k_occurrences(places: Tensor | np.ndarray, points: int) -> np.ndarray:
     """How often each point is a neighbour.
 
     Args:
@@ -91,14 +92,23 @@ def k_occurrences(places: Tensor, points: int) -> np.ndarray:
     Returns:
         int64, shape ``(points,)``; their sum is ``queries * k``.
 
+    Raises:
+        TypeError: places are no whole numbers.
+        ValueError: one is no point's.
+
     Example:
         >>> k_occurrences(torch.tensor([[1], [0], [1]]), 4)
         array([1, 2, 0, 0])
     """
-    return torch.bincount(places.flatten(), minlength=points).cpu().numpy()
+    found = torch.as_tensor(places).flatten()
+    if found.is_floating_point() or found.dtype in (torch.bool, torch.complex64, torch.complex128):
+        raise TypeError(f"places are of {found.dtype}; give the whole numbers that a search finds")
+    if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < points:
+        raise ValueError(f"places go from {int(found.min())} to {int(found.max())}; give those of {points} points")
+    return torch.bincount(found, minlength=points).cpu().numpy()
 
 
-def hubness_of(occurrences: np.ndarray, k: int) -> HubnessReport:
+def hubness_of(occurrences: np.ndarray | Tensor | Sequence[int], k: int) -> HubnessReport:
     """The report of occurrences.
 
     Args:
@@ -109,6 +119,7 @@ def hubness_of(occurrences: np.ndarray, k: int) -> HubnessReport:
         The report.
 
     Raises:
+        TypeError: occurrences are no whole numbers.
         ValueError: nobody occurs, or a number of occurrences is negative.
 
     Example:
@@ -116,6 +127,9 @@ def hubness_of(occurrences: np.ndarray, k: int) -> HubnessReport:
         >>> report.antihubs, report.hubs, report.gini, report.robin_hood
         (0.75, 0.25, 0.75, 0.75)
     """
+    occurrences = np.asarray(occurrences)
+    if occurrences.dtype.kind not in "iu":
+        raise TypeError(f"occurrences are of {occurrences.dtype}; give how often each point occurs, as whole numbers")
     if (occurrences < 0).any():
         place = int((occurrences < 0).argmax())
         raise ValueError(f"occurrences[{place}]={occurrences[place]}: give how often each point occurs, 0 or more")

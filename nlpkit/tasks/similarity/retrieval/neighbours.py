@@ -89,6 +89,8 @@ def check_k(k: int, available: int) -> None:
         ValueError: they do not.
     """
     checked_number("k", k, whole=True)
+    if available < 1:
+        raise ValueError(f"k={k}: no point has another one that can be its neighbour; give two or more")
     if not 1 <= k <= available:
         raise ValueError(f"k={k}: a query has {available} points that can be neighbours; give 1 to {available}")
 
