@@ -61,6 +61,24 @@ def open_masked_lm(source: str | Path, **settings: Any) -> Any:
     return AutoModelForMaskedLM.from_pretrained(source, **settings)
 
 
+def open_encoder_decoder(source: str | Path, **settings: Any) -> Any:
+    """What ``AutoModelForSeq2SeqLM`` gives.
+
+    Args:
+        source: as ``find_model`` gives it.
+        **settings: for ``AutoModelForSeq2SeqLM.from_pretrained``.
+
+    Raises:
+        ValueError: it is no encoder-decoder; the message says what it is.
+    """
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.from_pretrained(source)
+    if not config.is_encoder_decoder:
+        raise ValueError(f"{source} holds a {config.model_type}, no encoder-decoder; give a T5, mT5 or BART")
+    return AutoModelForSeq2SeqLM.from_pretrained(source, **settings)
+
+
 def refuse_other_kinds(source: str | Path, **hub: Any) -> None:
     """Refuse a model that is no masked language model, where transformers would list all kinds that there are.
 

@@ -34,7 +34,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import (
-    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -58,6 +57,7 @@ from nlpkit.labels import (
 )
 from nlpkit.ladder_side_tuning import LadderConfig, LadderModel, get_ladder_model, tune_from
 from nlpkit.ladder_side_tuning.configuration import INITS
+from nlpkit.pretrained import open_encoder_decoder
 from nlpkit.probes import saved_activation_bytes
 from nlpkit.runs import (
     FineTuningDefaults,
@@ -485,7 +485,7 @@ class Seq2Seq(Task):
 
     def make_model(self) -> Any:
         """An encoder-decoder model with its pretrained head."""
-        return AutoModelForSeq2SeqLM.from_pretrained(self.model, dtype=torch.float32)
+        return open_encoder_decoder(self.model, dtype=torch.float32)
 
     def score(self, part: str, predicted: np.ndarray) -> float:
         """The mean over texts."""

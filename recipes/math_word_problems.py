@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import (
-    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
     Seq2SeqTrainingArguments,
@@ -36,6 +35,7 @@ from transformers import (
 
 from nlpkit import TechniqueSeq2SeqTrainer
 from nlpkit.files import SAVED_MODEL, only_writer, read_json, whole_folder, write_json, write_text
+from nlpkit.pretrained import open_encoder_decoder
 from nlpkit.runs import (
     FineTuningDefaults,
     MetricsLog,
@@ -150,7 +150,7 @@ def read_parts(settings: MathArguments) -> tuple[dict[str, list[WordProblem]], d
 def load(source: str) -> tuple[Any, Any]:
     """The tokenizer and the model; another kind of model needs no other change than here and in ``encode``."""
     tokenizer = AutoTokenizer.from_pretrained(source)
-    return tokenizer, AutoModelForSeq2SeqLM.from_pretrained(source, dtype=torch.float32)
+    return tokenizer, open_encoder_decoder(source, dtype=torch.float32)
 
 
 def encode(problems: Sequence[WordProblem], tokenizer: Any, settings: MathArguments) -> list[Row]:

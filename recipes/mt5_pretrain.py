@@ -112,6 +112,7 @@ class Mt5Arguments:
         default=None, metadata={"help": "of T5's kind, with sentinels; without one, a vocabulary is made of the texts"}
     )
     vocabulary_size: int = field(default=10_000, metadata={"help": "ids in all, bytes and sentinels included"})
+    fewer_pieces: bool = field(default=False, metadata={"help": "as many as few texts can give, if they are fewer"})
     vocabulary_lines: int = field(default=100_000, metadata={"help": "lines of the texts to make it of"})
     character_coverage: float = field(default=0.998, metadata={"help": "of characters; others are spelled in bytes"})
     objective_shares: list[str] = field(
@@ -288,6 +289,7 @@ def find_tokenizer(settings: Mt5Arguments, args: Mt5TrainingArguments, output: P
     if args.process_index == 0:
         facts = {
             "vocabulary_size": settings.vocabulary_size,
+            "fewer_pieces": settings.fewer_pieces or None,
             "vocabulary_lines": settings.vocabulary_lines,
             "character_coverage": settings.character_coverage,
             "domain_shares": settings.domain_shares,
@@ -298,7 +300,11 @@ def find_tokenizer(settings: Mt5Arguments, args: Mt5TrainingArguments, output: P
         if not folder.exists():
             print(f"Making a vocabulary of {settings.vocabulary_size:,} pieces ...", flush=True)
             lines = draw_lines(training_lines(settings), settings.vocabulary_lines, args.seed)
-            train_vocabulary(lines, settings.vocabulary_size, folder, character_coverage=settings.character_coverage)
+            coverage, fewer = settings.character_coverage, settings.fewer_pieces
+            try:
+                train_vocabulary(lines, settings.vocabulary_size, folder, character_coverage=coverage, fewer=fewer)
+            except ValueError as error:
+                raise ValueError(str(error).replace("size=", "vocabulary_size=", 1)) from error
     return str(folder)
 
 

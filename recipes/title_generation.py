@@ -5,9 +5,10 @@
 
 Source: kexue.fm/archives/6933 (UniLM), 7758 (words against characters). Each kind of token is trained with the same
 seeds; after each epoch the dev part is written greedily, and the epoch of the best BLEU is kept; then the test part is
-written once for each number of beams. Files are JSON lines with ``source`` and ``target``, or ``.tsv`` without a head,
-whose columns the settings name. Call it again after an interruption: finished runs are kept, and the current one goes
-on from its last epoch. ``output_dir`` gets ``results.json``, ``table.md`` and, per run, the texts that were written.
+written once for each number of beams. Files are JSON lines or ``.csv`` with ``source`` and ``target``, or what the
+settings call them, or ``.tsv`` without a head, whose columns ``columns`` names. Call it again after an interruption:
+finished runs are kept, and the current one goes on from its last epoch. ``output_dir`` gets ``results.json``,
+``table.md`` and, per run, the texts that were written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,11 @@ class TitleArguments:
     test_file: str
     dev_file: str | None = field(default=None, metadata={"help": "without one, the last rows of train_file"})
     dev_rows: int = field(default=200, metadata={"help": "of dev_file the first; without one, so many of train_file"})
+    source: str = field(default="source", metadata={"help": "the column of the texts to read"})
+    target: str = field(default="target", metadata={"help": "the column of the titles"})
     columns: list[str] = field(
-        default_factory=lambda: ["source", "target"], metadata={"help": "of a .tsv file, in their order"}
+        default_factory=lambda: ["source", "target"],
+        metadata={"help": "the names of those of a .tsv file, which has no head, in their order"},
     )
     model: str = field(default="wobert-mini-zh", metadata={"help": "folder, shipped name, or Hub repository"})
     tokenizer: list[str] = field(default_factory=lambda: ["word"], metadata={"help": "word, character, or both"})
@@ -125,10 +130,11 @@ def main(argv: list[str]) -> dict[str, Any]:
 
 def read_parts(settings: TitleArguments) -> dict[str, list[Pair]]:
     """The pairs of each part."""
-    train = read_pairs(settings.train_file, settings.columns)
-    test = read_pairs(settings.test_file, settings.columns)[: settings.max_test_rows]
+    read = partial(read_pairs, columns=settings.columns, source=settings.source, target=settings.target)
+    train = read(settings.train_file)
+    test = read(settings.test_file)[: settings.max_test_rows]
     if settings.dev_file is not None:
-        dev = read_pairs(settings.dev_file, settings.columns)[: settings.dev_rows]
+        dev = read(settings.dev_file)[: settings.dev_rows]
     else:
         if not 0 < settings.dev_rows < len(train):
             raise ValueError(

@@ -15,7 +15,7 @@ from transformers import (
     T5Config,
 )
 
-from nlpkit.pretrained import open_masked_lm, open_tokenizer, refuse_other_kinds
+from nlpkit.pretrained import open_encoder_decoder, open_masked_lm, open_tokenizer, refuse_other_kinds
 
 
 def test_a_decoder_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -42,3 +42,9 @@ def test_a_model_without_its_tokenizer_is_told(config: type[PreTrainedConfig], t
     config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=rf"{tmp_path} holds no tokenizer; save one there"):
         open_tokenizer(tmp_path)
+
+
+def test_a_decoder_is_no_encoder_decoder(tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a gpt2, no encoder-decoder; give a T5, mT5 or BART"):
+        open_encoder_decoder(tmp_path)

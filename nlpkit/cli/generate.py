@@ -120,7 +120,9 @@ def _of_records(placed: Iterable[tuple[str, Record]], column: str) -> Iterator[S
     for place, record in placed:
         if record and not isinstance(record.get(column), str):
             known = ", ".join(map(repr, record))
-            raise ValueError(f"{place} has no text in a column {column!r}; name it by --text, of {known}")
+            wrong = f"has {record[column]!r} in the column {column!r}, which is no text" if column in record else ""
+            missing = f"has no column {column!r}; name it by --text, of {known}"
+            raise ValueError(f"{place} {wrong or missing}")
         yield Source(record.get(column, ""), record)
 
 

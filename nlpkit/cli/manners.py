@@ -7,16 +7,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from nlpkit.extras import hint_for_module
+from nlpkit.one_line import one_line
 
 #: What a user can mend; anything else is a fault of the program, whose traceback is wanted.
 _MENDABLE = (ValueError, TypeError, OSError, ImportError, RuntimeError)
+_DEBUG = "NLPKIT_DEBUG"
 _NO_BARS = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 #: An argument's value in a message.
 _VALUE = r"""'[^']*'|"[^"]*"|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()\[\]]+"""
@@ -41,7 +43,7 @@ class NlpkitGroup(TyperGroup):
             else:
                 by_python(message, category, *place, **more)
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _debugging(ctx.params["debug"]):
             by_python, warnings.showwarning = warnings.showwarning, say
             try:
                 return super().invoke(ctx)
@@ -57,6 +59,20 @@ class NlpkitGroup(TyperGroup):
         """The options of the verb that was called."""
         verb = self.get_command(ctx, ctx.invoked_subcommand or "")
         return [] if verb is None else [one for one in verb.params if one.param_type_name == "option"]
+
+
+@contextmanager
+def _debugging(wanted: bool) -> Iterator[None]:
+    """Recipes are programs of their own, which go by the environment."""
+    before = os.environ.get(_DEBUG)
+    if wanted:
+        os.environ[_DEBUG] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_DEBUG, None)
+        if before is not None:
+            os.environ[_DEBUG] = before
 
 
 def in_flags(message: str, options: Sequence[Any]) -> str:
@@ -105,22 +121,6 @@ def debug_first(args: Sequence[str]) -> list[str]:
         return options
     options.remove("--debug")
     return ["--debug", *options]
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line, with the extra to install where a module of one is missing.
-
-    Example:
-        >>> one_line(ValueError("no such layer;\\n  use 1 to 12"))
-        'no such layer; use 1 to 12'
-        >>> one_line(ModuleNotFoundError("No module named 'peft'", name="peft"))
-        "No module named 'peft'; install the extra 'peft': pip install '.[peft]' in a clone of nlpkit, or ..."
-    """
-    message = " ".join(str(error).split()) or type(error).__name__
-    hint = hint_for_module(error.name) if isinstance(error, ImportError) else None
-    if isinstance(error, UnicodeEncodeError):
-        hint = "set PYTHONIOENCODING=utf-8, or a UTF-8 locale, to print any text"
-    return message if hint is None or hint in message else f"{message}; {hint}"
 
 
 def hush_kernels() -> None:

@@ -34,6 +34,9 @@ def prune_vocab(
     keep: Annotated[
         Path | None, typer.Option(help="In place of texts: a JSON list of ids to keep, and no others.")
     ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Add to --keep what the model cannot go without: special tokens, bytes.")
+    ] = False,
     min_count: Annotated[
         int | None, typer.Option(help="Keep tokens that occur so often; 1 by default, so that all texts stay as cut.")
     ] = None,
@@ -52,6 +55,8 @@ def prune_vocab(
         raise FileExistsError(f"{destination} {kind}; give another folder")
     if (corpus is None) == (keep is None):
         raise ValueError("give either --corpus, texts to count, or --keep, a file of ids")
+    if complete and keep is None:
+        raise ValueError("--complete is of --keep; what counts choose is complete")
     texts = None if corpus is None else _texts(corpus)
     others = None if held_out is None else _texts(held_out)
     ids = None if keep is None else read_ids(keep)
@@ -67,6 +72,7 @@ def prune_vocab(
         tokenizer=_tokenizer(folder),
         corpus=texts,
         keep=ids,
+        complete=complete,
         min_count=min_count,
         coverage=coverage,
         size=size,
@@ -111,6 +117,6 @@ def _tokenizer(folder: Path) -> Any:
     if of_t5 and sentencepiece_of(folder) is not None:
         from nlpkit.mt5 import faithful_tokenizer
 
-        typer.echo("nlpkit: T5Tokenizer of transformers leaves bytes out; reading the SentencePiece file", err=True)
+        typer.echo("nlpkit: T5Tokenizer of transformers may leave bytes out; reading the SentencePiece file", err=True)
         return faithful_tokenizer(folder)
     return open_tokenizer(folder)

@@ -21,12 +21,20 @@ _PAIRS_PER_CALL = 1000
 _FORMAT = 1
 
 
-def read_pairs(path: str | Path, columns: Sequence[str] = ("source", "target")) -> list[Pair]:
+def read_pairs(
+    path: str | Path,
+    columns: Sequence[str] = ("source", "target"),
+    *,
+    source: str = "source",
+    target: str = "target",
+) -> list[Pair]:
     """Sources and targets of a file, without rows in which one of them is blank.
 
     Args:
-        path: JSON lines with ``source`` and ``target``, or ``.tsv`` without a head.
-        columns: of a ``.tsv`` file, in their order.
+        path: JSON lines or ``.csv`` with a source and a target, or ``.tsv`` without a head.
+        columns: what those of a ``.tsv`` file are called, in their order.
+        source: the name of the texts to read.
+        target: the name of those to write.
 
     Returns:
         Dictionaries with ``"source"`` and ``"target"``.
@@ -49,10 +57,13 @@ def read_pairs(path: str | Path, columns: Sequence[str] = ("source", "target")) 
         rows = ((number, dict(zip(columns, cells, strict=False))) for number, cells in lines)
     pairs = []
     for number, row in rows:
-        if not (isinstance(row.get("source"), str) and isinstance(row.get("target"), str)):
-            raise ValueError(f"{path}, line {number} has no source or no target; it has {', '.join(row)}")
-        if row["source"].strip() and row["target"].strip():
-            pairs.append({"source": row["source"], "target": row["target"]})
+        if lacking := [name for name in (source, target) if not isinstance(row.get(name), str)]:
+            raise ValueError(
+                f"{path}, line {number} has no text {lacking[0]!r}; it has {', '.join(row)}: say which are source and "
+                "target"
+            )
+        if row[source].strip() and row[target].strip():
+            pairs.append({"source": row[source], "target": row[target]})
     if not pairs:
         raise ValueError(f"{path} holds no pairs of a source and a target")
     return pairs

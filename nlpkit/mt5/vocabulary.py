@@ -23,7 +23,12 @@ _THREADS = 2
 
 
 def train_vocabulary(
-    texts: Iterable[str], size: int, folder: str | Path, *, character_coverage: float = 0.998
+    texts: Iterable[str],
+    size: int,
+    folder: str | Path,
+    *,
+    character_coverage: float = 0.998,
+    fewer: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Train a Unigram vocabulary for an mT5, and save its tokenizer.
 
@@ -39,6 +44,7 @@ def train_vocabulary(
         folder: gets ``spiece.model`` and the tokenizer's files, whole or not at all.
         character_coverage: share of the texts' characters that get a piece of their own, from 0.98; others are spelled
             in bytes, three for a Chinese character. Of Chinese, 0.998 are some 4,000, and leave room for words.
+        fewer: take as many as few texts can give, where that is less than ``size``; an error otherwise.
 
     Returns:
         The tokenizer, as ``faithful_tokenizer`` makes it of the file, and ``AutoTokenizer`` loads it from the folder.
@@ -67,7 +73,7 @@ def train_vocabulary(
     if size < least:
         raise ValueError(f"size={size} leaves no room for pieces beside bytes and sentinels; give at least {least}")
     with whole_folder(folder) as draft:
-        _train(lines, size, draft / "spiece", character_coverage)
+        _train(lines, size, draft / "spiece", character_coverage, fewer)
         (draft / "spiece.vocab").unlink()
         _append_sentinels(draft / "spiece.model")
         tokenizer = faithful_tokenizer(draft)
@@ -75,7 +81,7 @@ def train_vocabulary(
     return tokenizer
 
 
-def _train(lines: list[str], size: int, prefix: Path, character_coverage: float) -> None:
+def _train(lines: list[str], size: int, prefix: Path, character_coverage: float, fewer: bool) -> None:
     try:
         SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
@@ -84,6 +90,7 @@ def _train(lines: list[str], size: int, prefix: Path, character_coverage: float)
             model_type="unigram",
             byte_fallback=True,
             character_coverage=character_coverage,
+            hard_vocab_limit=not fewer,
             normalization_rule_name="identity",
             split_digits=True,
             pad_id=0,

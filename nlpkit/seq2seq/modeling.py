@@ -240,11 +240,21 @@ class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadMode
         Returns:
             The model; with ``output_loading_info=True`` a pair.
 
+        Raises:
+            ValueError: no weight of the encoder is there, since the folder holds a model of another kind.
+
         Note:
             Warns where the tokenizer does not fit the model.
         """
-        loaded = super().from_pretrained(source, *args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        with_info = bool(kwargs.pop("output_loading_info", False))
+        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        encoder = {name for name, _ in model.named_parameters() if name.startswith(f"{model.base_model_prefix}.")}
+        if encoder <= set(info["missing_keys"]):
+            raise ValueError(
+                f"{source} holds no weights of a BERT or WoBERT; of other encoders make a UniLM by "
+                "nlpkit.seq2seq.PrefixLanguageModel, as docs/seq2seq.md says"
+            )
+        loaded = (model, info) if with_info else model
         if model.generation_config.suppress_tokens is None:
             where = {name: kwargs[name] for name in _WHERE if kwargs.get(name) is not None}
             tokenizer = None

@@ -21,10 +21,11 @@ from nlpkit.vocabulary_pruning.models.file_names import names_in_class
 from nlpkit.vocabulary_pruning.models.padding import followers_of_padding, moved_positions
 from nlpkit.vocabulary_pruning.models.rows import refuse_misfits, weights_and_tables, without_weights
 from nlpkit.vocabulary_pruning.models.shards import Rows, shapes_of_files, write_with_rows
-from nlpkit.vocabulary_pruning.planning import Selection, plan
+from nlpkit.vocabulary_pruning.planning import Selection, completed, plan
 from nlpkit.vocabulary_pruning.prune import save_beside
 from nlpkit.vocabulary_pruning.report import PruningReport
 from nlpkit.vocabulary_pruning.tokenizers.sentencepiece_proto import pruned_sentencepiece
+from nlpkit.vocabulary_pruning.tokenizers.tokenizer_file import read_tokenizer
 
 _SETTINGS = ("config.json", "generation_config.json")
 
@@ -36,6 +37,7 @@ def prune_folder(
     tokenizer: Any = None,
     corpus: Iterable[str] | None = None,
     keep: Iterable[int] | None = None,
+    complete: bool = False,
     min_count: int | None = None,
     coverage: float | None = None,
     size: int | None = None,
@@ -54,6 +56,7 @@ def prune_folder(
         tokenizer: in place of the folder's own, for mT5 what ``nlpkit.mt5.faithful_tokenizer`` makes.
         corpus: as for ``prune_vocabulary``; so are the others.
         keep: in place of a corpus.
+        complete: add to ``keep`` what the model cannot go without, as ``complete_tokens`` does.
         min_count: least count.
         coverage: share of the corpus's tokens.
         size: most tokens.
@@ -85,12 +88,15 @@ def prune_folder(
         raise ValueError(f"{source} is quantised; prune the model that it was made from, then quantise that")
     config = AutoConfig.from_pretrained(folder)
     rows = config.get_text_config().vocab_size
-    weights = _Weights(folder, config, rows)
-    selection = Selection(corpus, keep, min_count, coverage, size, multiple_of, held_out, processes, show_progress)
     if tokenizer is None:
         if (folder / "tokenizer.json").is_file():
             read_json(folder / "tokenizer.json")  # names the file where it is damaged
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    read_tokenizer(tokenizer)  # refuses one that cannot be pruned, before the weights are looked at
+    weights = _Weights(folder, config, rows)
+    if complete and keep is not None:
+        keep = completed(tokenizer, [config.to_dict(), *files.values()], rows, keep)
+    selection = Selection(corpus, keep, min_count, coverage, size, multiple_of, held_out, processes, show_progress)
     planned = plan(tokenizer, [config.to_dict(), *files.values()], rows, selection)
     proto = sentencepiece_of(folder)
     with whole_folder(destination, replacing=SAVED_MODEL) as draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from nlpkit.vocabulary_pruning.tokenizers.tokenizer_file import (
 )
 
 _SAMPLED, _EACH = 2000, 20
+_COMPLETED = "complete_tokens (on the command line, --complete) adds"
 
 
 class Selection(NamedTuple):
@@ -129,9 +131,13 @@ def complete_tokens(model: PreTrainedModel, tokenizer: Any, keep: Iterable[int])
     Returns:
         The ids, ascending: a ``keep`` that ``prune_vocabulary`` takes.
     """
+    return completed(tokenizer, settings_of_model(model), rows_of(model), keep)
+
+
+def completed(tokenizer: Any, settings: Sequence[Mapping[str, Any]], rows: int, keep: Iterable[int]) -> list[int]:
+    """As ``complete_tokens``, of a model of which only the settings are at hand."""
     content = read_tokenizer(tokenizer)
-    rows = rows_of(model)
-    always = _always(tokenizer, content, settings_of_model(model), rows)
+    always = _always(tokenizer, content, settings, rows)
     return sorted(closed(always | _ids_within(keep, rows), needs_of_tokens(content)))
 
 
@@ -142,7 +148,10 @@ def _always(tokenizer: Any, content: Mapping[str, Any], settings: Sequence[Mappi
 
 def _texts(held_out: Iterable[str]) -> list[str]:
     """The texts, all of which a tokenizer can read."""
+    _refuse_files("held_out", held_out)
     texts = list_of_texts("held_out", held_out)
+    if not any(map(str.strip, texts)):
+        raise ValueError("held_out holds no text; give texts like those that will be read, or leave it out")
     for text in texts:
         try:
             text.encode("utf-8")
@@ -151,9 +160,23 @@ def _texts(held_out: Iterable[str]) -> list[str]:
     return texts
 
 
+def _refuse_files(name: str, texts: Iterable[str]) -> None:
+    """Names of files in place of their lines are texts like any other, of which few tokens would be left."""
+    if isinstance(texts, Sequence) and texts and all(_is_file(text) for text in texts):
+        raise ValueError(
+            f"{name} lists files, {str(texts[0])!r} first, and would be read as texts; give their lines, as "
+            "nlpkit.data.TextFiles(files) reads them"
+        )
+
+
+def _is_file(text: object) -> bool:
+    return isinstance(text, Path) or (isinstance(text, str) and 0 < len(text) < 256 and Path(text).is_file())
+
+
 def _sampling(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
     """The texts, of which some are put into the sample as they pass."""
     refuse_one_text("corpus", texts)
+    _refuse_files("corpus", texts)
     for number, text in enumerate(texts):
         if number % _EACH == 0 and len(sample) < _SAMPLED:
             sample.append(text)
@@ -174,7 +197,7 @@ def _check_keep(selection: Selection, content: Mapping[str, Any], always: set[in
         some = ", ".join(f"{names.get(number, 'a row')!r} ({number})" for number in lacking[:5])
         raise ValueError(
             f"keep lacks {len(lacking)} ids that model and tokenizer cannot go without (special and added tokens, "
-            f"bytes, digits, ids in settings and chat template): {some}; complete_tokens adds them"
+            f"bytes, digits, ids in settings and chat template): {some}; {_COMPLETED} them"
         )
     if content["model"]["type"] == "BPE":
         for number in sorted(kept):
@@ -182,7 +205,7 @@ def _check_keep(selection: Selection, content: Mapping[str, Any], always: set[in
             if parts:
                 raise ValueError(
                     f"keep lacks {names[min(parts)]!r} ({min(parts)}), from which {names[number]!r} is merged: texts "
-                    "would be cut otherwise; complete_tokens adds such tokens"
+                    "would be cut otherwise; {_COMPLETED} such tokens"
                 )
     return sorted(kept)
 

@@ -89,8 +89,8 @@ class PruningReport:
             ("bytes", f"{self.bytes_before:,} -> {self.bytes_after:,}"),
         ]
         lines += [
-            (label, _sentence(texts))
-            for label, texts in (("corpus", self.corpus), ("held out", self.held_out))
+            (label, _sentence(texts, sampled))
+            for label, texts, sampled in (("corpus", self.corpus, "a sample of "), ("held out", self.held_out, ""))
             if texts is not None
         ]
         if self.difference is not None:
@@ -101,8 +101,8 @@ class PruningReport:
         return "\n".join(f"{label:<12} {sentence}" for label, sentence in self.lines())
 
 
-def _sentence(texts: TextChanges) -> str:
+def _sentence(texts: TextChanges, sampled: str) -> str:
     read, changed = (f"{count:,} {'text' if count == 1 else 'texts'}" for count in (texts.texts, texts.changed))
     share = f"{texts.coverage:.2%}".replace("%", " %")
     tokens = f"{share} of {texts.tokens_before:,} tokens kept"
-    return f"{read}: {tokens}, {changed} cut otherwise, {texts.tokens_after:,} tokens now"
+    return f"{sampled}{read}: {tokens}, {changed} cut otherwise, {texts.tokens_after:,} tokens now"

@@ -88,7 +88,7 @@ def test_bad_input_is_one_line(refuse: Call, writer: str, small_model: str, tmp_
     assert "drop its end with --overlong 'truncate'" in error
     (tmp_path / "texts.jsonl").write_text('{"content": "好"}\n', "utf-8")
     error = refuse(*options(writer), "--file", str(tmp_path / "texts.jsonl"))
-    assert error.endswith("line 1 has no text in a column 'source'; name it by --text, of 'content'")
+    assert error.endswith("line 1 has no column 'source'; name it by --text, of 'content'")
 
 
 def test_sources_are_cut_on_request(call: Call, writer: str) -> None:

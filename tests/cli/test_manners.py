@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import nlpkit
 from nlpkit.cli import app
-from nlpkit.cli.manners import hush_kernels, one_line
+from nlpkit.cli.manners import hush_kernels
+from nlpkit.one_line import one_line
 from nlpkit.version import __version__
 
 Call = Callable[..., str]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from nlpkit.vocabulary_pruning import IdMap, complete_tokens
 from tests.vocabulary_pruning.small_models import lines, mt5, mt5_file, qwen
 
 Call = Callable[..., str]
@@ -73,17 +74,33 @@ def test_an_mt5_is_read_with_its_own_tokenizer(call: Call, folder: Path, tmp_pat
         (["--keep", "HERE/none.json"], "there is no file"),
         (["--keep", "HERE/some.txt"], "is not JSON"),
         (["--keep", "HERE/object.json"], "holds a dict; it must hold a list of ids"),
-        (["--keep", "HERE/few.json"], "keep lacks"),
+        (["--keep", "HERE/few.json"], "complete_tokens (on the command line, --complete) adds them"),
+        (["--corpus", "HERE/some.txt", "--complete"], "--complete is of --keep"),
+        (["--corpus", "HERE/some.txt", "--held-out", "HERE/blank.txt"], "held_out holds no text"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
     refuse: Call, folder: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     (folder / "object.json").write_text("{}")
+    (folder / "blank.txt").write_text(" \n")
     (folder / "few.json").write_text("[1, 2]")
     options = [option.replace("HERE", str(folder)) for option in options]
     assert message in refuse("prune-vocab", str(folder / "model"), str(tmp_path / "out"), *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_ids_is_completed(call: Call, folder: Path, tmp_path: Path) -> None:
+    (folder / "few.json").write_text("[5, 300]")
+    call("prune-vocab", str(folder / "model"), str(tmp_path / "out"), "--keep", str(folder / "few.json"), "--complete")
+    kept = IdMap.load(tmp_path / "out").kept
+    model, tokenizer = (kind.from_pretrained(folder / "model") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    assert list(kept) == complete_tokens(model, tokenizer, [5, 300])
+
+
+def test_a_shipped_word_model_is_refused_by_what_it_is(refuse: Call, folder: Path, tmp_path: Path) -> None:
+    told = refuse("prune-vocab", "wobert-mini-zh", str(tmp_path / "out"), "--corpus", str(folder / "some.txt"))
+    assert "WoBertTokenizer cuts texts otherwise than its tokenizer.json" in told
 
 
 def test_folders_that_are_none_and_those_that_are_taken(refuse: Call, folder: Path, tmp_path: Path) -> None:

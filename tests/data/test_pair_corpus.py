@@ -73,7 +73,7 @@ def test_rows_are_known_again_whatever_the_tokenizer_did_and_others_told_apart(t
     [
         (
             '{"source": "好", "target": "好"}\n{"source": "好"}\n',
-            r"a\.jsonl, line 2 has no source or no target; it has source",
+            r"a\.jsonl, line 2 has no text 'target'; it has source",
         ),
         ('{"source": "好", "target": " "}\n', r"a\.jsonl holds no pairs of a source and a target"),
         (

@@ -85,5 +85,8 @@ def test_what_texts_cannot_give_is_refused_and_leaves_nothing(
 def test_the_largest_size_that_is_named_can_be_had(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at most ") as caught:
         train_vocabulary(TEXTS, 5000, tmp_path)
+    folder = tmp_path / "fewer"
+    assert SIZE < len(train_vocabulary(TEXTS, 5000, folder, fewer=True)) < 5000
+    assert len(AutoTokenizer.from_pretrained(folder)) == len(train_vocabulary(TEXTS, 5000, tmp_path / "x", fewer=True))
     most = int(str(caught.value).split("at most ")[1].split(";")[0])
     assert len(train_vocabulary(TEXTS, most, tmp_path)) == most

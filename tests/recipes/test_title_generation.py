@@ -142,8 +142,14 @@ def test_the_rows_that_choose_are_not_trained_on(common: list[str]) -> None:
 
 def test_bad_files_and_settings_are_named(common: list[str], tmp_path: Path) -> None:
     (tmp_path / "one.tsv").write_text("只有一列\n", "utf-8")
-    with pytest.raises(ValueError, match=r"one\.tsv, line 1 has no source or no target; it has target"):
+    with pytest.raises(ValueError, match=r"one\.tsv, line 1 has no text 'source'; it has target: say which are"):
         read_pairs(str(tmp_path / "one.tsv"), ["target", "source"])
+    (tmp_path / "own.jsonl").write_text('{"文": "很长的文章", "题": "题目"}\n', "utf-8")
+    with pytest.raises(ValueError, match=r"own\.jsonl, line 1 has no text 'source'; it has 文, 题: say which are"):
+        read_pairs(tmp_path / "own.jsonl", ["文", "题"])
+    (tmp_path / "own.csv").write_text("题,文\n题目,很长的文章\n", "utf-8")
+    for name in ("own.jsonl", "own.csv"):
+        assert read_pairs(tmp_path / name, source="文", target="题") == [{"source": "很长的文章", "target": "题目"}]
     (tmp_path / "none.jsonl").write_text('{"source": " ", "target": "好"}\n', "utf-8")
     with pytest.raises(ValueError, match=r"none\.jsonl holds no pairs"):
         read_pairs(str(tmp_path / "none.jsonl"), [])

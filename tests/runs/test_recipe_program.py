@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,12 +38,49 @@ def test_an_interruption_is_told_in_one_sentence() -> None:
     assert told == "\nInterrupted. The same command again goes on from what is finished and saved.\n"
 
 
-def test_errors_are_those_of_the_recipe() -> None:
+def failing(error: Exception) -> Callable[[list[str]], None]:
     def main(_: list[str]) -> None:
-        raise ValueError("settings")
+        raise error
 
-    with pytest.raises(ValueError, match="settings"):
-        run_recipe(main)
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("seeds=-1:\n give 0 or more"), "nlpkit: seeds=-1: give 0 or more (NLPKIT_DEBUG=1 shows where)\n"),
+        (TypeError("no text"), "nlpkit: no text (NLPKIT_DEBUG"),
+        (FileNotFoundError("there is no file a.txt"), "nlpkit: there is no file a.txt (NLPKIT_DEBUG"),
+        (ModuleNotFoundError("No module named 'scipy'", name="scipy"), "nlpkit: No module named 'scipy'; install the"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_in_one_line(
+    error: Exception, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NLPKIT_DEBUG", raising=False)
+    monkeypatch.setattr(sys, "argv", ["recipe.py"])
+    with pytest.raises(SystemExit, match="1"):
+        run_recipe(failing(error))
+    assert capsys.readouterr().err.startswith(told)
+    monkeypatch.setenv("NLPKIT_DEBUG", "1")
+    with pytest.raises(type(error)):
+        run_recipe(failing(error))
+
+
+def test_faults_of_the_program_have_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        run_recipe(failing(RuntimeError("shapes")))
+
+
+def test_it_is_told_how_missing_data_are_made(tmp_path: Path) -> None:
+    settings = recipes_path() / "configs" / "teaforn" / "checksum.yaml"
+    command = [sys.executable, str(recipes_path() / "teaforn.py"), str(settings)]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1] == (
+        f"nlpkit: there is no file data/teaforn/checksum/train.jsonl; the head of {settings} says how the data are "
+        "made (NLPKIT_DEBUG=1 shows where)"
+    )
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in recipes_path().glob("[!_]*.py")))

@@ -19,13 +19,16 @@ from transformers import (
     ElectraForCausalLM,
     ErnieConfig,
     ErnieForCausalLM,
+    GPT2LMHeadModel,
     RemBertConfig,
     RemBertForCausalLM,
     RobertaConfig,
     RobertaForCausalLM,
     RobertaForMaskedLM,
+    T5ForConditionalGeneration,
     XLMRobertaConfig,
     XLMRobertaForCausalLM,
+    XLMRobertaForMaskedLM,
 )
 
 from nlpkit import UniLmConfig, UniLmForSequenceToSequence, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
@@ -337,6 +340,22 @@ def test_a_tokenizer_that_does_not_fit_is_told_of(small_vocabulary: dict[str, in
     with pytest.warns(UserWarning, match=r"the tokenizer has \d+ tokens, the model rows for 20"):
         model = UniLmForSequenceToSequence.from_pretrained(tmp_path)
     assert model.generation_config.suppress_tokens is None
+
+
+@pytest.mark.parametrize("kind", [XLMRobertaForMaskedLM, GPT2LMHeadModel, T5ForConditionalGeneration])
+def test_a_model_of_another_kind_is_refused(kind: Any, tmp_path: Path) -> None:
+    """It would be a BERT of random weights."""
+    sizes = SIZES if kind is XLMRobertaForMaskedLM else {}
+    small = {"n_embd": 8, "n_layer": 1, "n_head": 2} if kind is GPT2LMHeadModel else {"d_model": 8, "num_layers": 1}
+    kind(kind.config_class(vocab_size=20, **(sizes or small))).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds no weights of a BERT or WoBERT; of other encoders make a UniLM by"):
+        UniLmForSequenceToSequence.from_pretrained(tmp_path)
+
+
+def test_loading_says_what_was_there_where_it_is_asked(tmp_path: Path) -> None:
+    BertForMaskedLM(BertConfig(vocab_size=20, **SIZES)).save_pretrained(tmp_path)
+    model, info = UniLmForSequenceToSequence.from_pretrained(tmp_path, output_loading_info=True)
+    assert isinstance(model, UniLmForSequenceToSequence) and not info["missing_keys"]
 
 
 def test_a_folder_without_a_tokenizer_loads_and_says_what_it_needs(tmp_path: Path) -> None:

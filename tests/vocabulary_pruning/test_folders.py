@@ -92,6 +92,10 @@ def test_files_of_another_head_than_the_settings_name_are_read(tmp_path: Path) -
 def test_what_cannot_be_pruned_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     saved("qwen", tmp_path / "whole")
     texts = lines(3)
+    with pytest.raises(ValueError, match=r"corpus lists files, .*config\.json' first, and would be read as texts"):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=[str(tmp_path / "whole" / "config.json")])
+    with pytest.raises(ValueError, match="held_out lists files"):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts, held_out=[tmp_path / "whole" / "config.json"])
     with pytest.raises(FileExistsError, match="is the source itself"):
         prune_folder(tmp_path / "whole", tmp_path / "whole", corpus=texts)
     (tmp_path / "whole" / "adapter_config.json").write_text("{}")

@@ -105,4 +105,5 @@ def _what_is_wrong(text: str, place: int) -> str:
         ",": "a comma parts thousands, as in 1,200, and nothing else",
         ".": "a point needs a digit behind it",
     }
-    return f"{sign!r} at character {place + 1}: {reasons.get(sign, 'leave out units and words')}; in {shorten(text)}"
+    other = "leave out units and words" if sign.isalpha() else "this sign is none of + - * / ^ % ( ) and their like"
+    return f"{sign!r} at character {place + 1}: {reasons.get(sign, other)}; in {shorten(text)}"

@@ -39,7 +39,8 @@ def check_choice(
     """
     given = {"min_count": min_count, "coverage": coverage, "size": size}
     if sum(value is not None for value in given.values()) != 1:
-        raise ValueError(f"give one of min_count, coverage and size; got {given}")
+        got = " and ".join(f"{name}={value}" for name, value in given.items() if value is not None) or "none"
+        raise ValueError(f"give one of min_count, coverage and size; got {got}")
     checked_number("multiple_of", multiple_of, least=1, whole=True)
     if min_count is not None:
         checked_number("min_count", min_count, least=1, whole=True)

@@ -56,7 +56,7 @@ def count_tokens(
     refuse_one_text("corpus", texts)
     parts, engine = parts_of(texts, characters_of(_CHARACTERS_AT_ONCE)), engine_of(processes)
     size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
-    total, number, characters = np.zeros(size, np.int64), 0, 0
+    total, number, characters, written = np.zeros(size, np.int64), 0, 0, False
     with tqdm(
         desc="counting", unit=" texts", unit_scale=True, delay=5, disable=None if show_progress else True
     ) as bar:
@@ -64,8 +64,9 @@ def count_tokens(
             total[: len(counts)] += counts
             number += len(part)
             characters += sum(map(len, part))
+            written = written or any(map(str.strip, part))
             bar.update(len(part))
-    if not characters:
+    if not written:
         raise ValueError("corpus holds no text; give texts that show which tokens are needed")
     return TokenCounts(total, number, characters)
 

@@ -25,6 +25,9 @@ def test_what_cannot_be_counted_is_named() -> None:
     backend = Tokenizer.from_str(bpe_content())
     with pytest.raises(ValueError, match="corpus holds no text"):
         count_tokens(iter(["", ""]), backend)
+    for blank in ([" "], ["  ", "\n", "\t\u3000"]):
+        with pytest.raises(ValueError, match="corpus holds no text"):
+            count_tokens(blank, backend)
     with pytest.raises(TypeError, match="corpus is one text, 'one text'"):
         count_tokens("one text", backend)
     with pytest.raises(TypeError, match="corpus, text 1 is a NoneType"):
