@@ -247,7 +247,8 @@ class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadMode
             Warns where the tokenizer does not fit the model.
         """
         with_info = bool(kwargs.pop("output_loading_info", False))
-        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        found: Any = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        model, info = found
         encoder = {name for name, _ in model.named_parameters() if name.startswith(f"{model.base_model_prefix}.")}
         if encoder <= set(info["missing_keys"]):
             raise ValueError(
