@@ -62,6 +62,29 @@ def cross_entropies(
     return losses.masked_fill(counted & (settings["weight"][labels.where(counted, 0)] == 0), 0.0)
 
 
+def added_up(losses: Tensor, counted: Tensor) -> Tensor:
+    """The sum of items' losses, in the order in which torch's own cross-entropy adds them up: alike to the last bit.
+
+    Args:
+        losses: of the items that count, in their order, or of all.
+        counted: which of all items count, any shape.
+
+    Returns:
+        Shape ``()``.
+
+    Example:
+        >>> logits, labels = torch.arange(12.0).view(4, 3), torch.tensor([2, -100, 0, 1])
+        >>> counted = labels != -100
+        >>> total = added_up(cross_entropies(logits[counted], labels[counted]), counted)
+        >>> bool(total / 3 == F.cross_entropy(logits, labels))
+        True
+    """
+    counted = counted.flatten()
+    if len(losses) < len(counted):
+        losses = losses.new_zeros(len(counted)).masked_scatter(counted, losses)
+    return F.nll_loss(-losses[:, None], torch.where(counted, 0, -100), reduction="sum")
+
+
 def weights_of(labels: Tensor, counted: Tensor, class_weights: Tensor) -> Tensor:
     """The weight of each item's class.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nlpkit.losses.item_losses import binary_cross_entropies, cross_entropies, squared_errors
+from nlpkit.losses.item_losses import added_up, binary_cross_entropies, cross_entropies, squared_errors
 from nlpkit.losses.labels import checked_shares, refuse_other_cells, refuse_probabilities, signed
 from nlpkit.losses.loss import at_least_fp32
 
@@ -60,8 +60,9 @@ def cross_entropy(
     flat_labels = signed(labels.flatten())
     if logits.device.type == "cpu":  # elsewhere a look would wait for the device
         refuse_probabilities(flat_logits)
-    total = cross_entropies(flat_logits, flat_labels, ignore_index=ignore_index).sum()
-    return divide_by_items(total, flat_labels != ignore_index, num_items_in_batch)
+    counted = flat_labels != ignore_index
+    total = added_up(cross_entropies(flat_logits, flat_labels, ignore_index=ignore_index), counted)
+    return divide_by_items(total, counted, num_items_in_batch)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, *, num_items_in_batch: Tensor | int | None = None) -> Tensor:

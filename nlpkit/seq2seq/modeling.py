@@ -13,7 +13,10 @@ from transformers import AutoTokenizer, BertLMHeadModel, Cache, GenerationMixin,
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.utils import can_return_tuple
 
-from nlpkit.losses.normalised import cross_entropy
+from nlpkit.losses.item_losses import added_up, cross_entropies
+from nlpkit.losses.labels import signed
+from nlpkit.losses.loss import at_least_fp32
+from nlpkit.losses.normalised import divide_by_items
 from nlpkit.losses.standard import CrossEntropyLoss
 from nlpkit.probes.room import first_position
 from nlpkit.seq2seq.configuration import UniLmConfig
@@ -145,11 +148,10 @@ class PrefixLanguageModel(PrefixGeneration):
             **kwargs,
         )
         if labels is not None and outputs.logits is not None:
-            following = labels[:, 1:]
+            following = nn.functional.pad(signed(labels[:, 1:]), (0, 1), value=-100)
             chosen = following != -100  # the logits of the source, most of all, need no copy in fp32
-            outputs.loss = cross_entropy(
-                outputs.logits[:, :-1][chosen], following[chosen], num_items_in_batch=num_items_in_batch
-            )
+            losses = cross_entropies(at_least_fp32(outputs.logits[chosen]), following[chosen])
+            outputs.loss = divide_by_items(added_up(losses, chosen), chosen, num_items_in_batch)
         return outputs
 
     def own_loss(self) -> CrossEntropyLoss:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpkit.losses import chunked_cross_entropy
-from nlpkit.losses.item_losses import cross_entropies
+from nlpkit.losses.item_losses import added_up, cross_entropies
 from nlpkit.losses.loss import at_least_fp32
 from nlpkit.teaforn.levels import Level, repeated
 
@@ -93,4 +93,4 @@ def _total(level: Level, labels: Tensor, head: Head | None, chunk: int | None) -
         shape = None if logits is None else tuple(logits.shape)
         raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit logits of shape {shape}")
     counted = labels != -100
-    return cross_entropies(at_least_fp32(logits[counted]), labels[counted]).sum()
+    return added_up(cross_entropies(at_least_fp32(logits[counted]), labels[counted]), counted)
