@@ -12,7 +12,6 @@ from torch import nn
 
 from nlpkit.modes import evaluating
 from nlpkit.optimizers.blocks import block_stacks
-from nlpkit.token_table import token_table
 
 
 def depths(model: nn.Module) -> tuple[dict[str, int], int]:
@@ -65,12 +64,19 @@ def depths(model: nn.Module) -> tuple[dict[str, int], int]:
 
 def _lowest(model: nn.Module, stacks: list[str]) -> set[nn.Parameter]:
     found = set()
-    embedding = token_table(model)
+    embedding = _input_embedding(model)
     for name, module in model.named_modules():
         beside = not _holds_blocks(name, stacks) and any(child is embedding for child in module.children())
         if isinstance(module, nn.Embedding) or beside:
             found.update(module.parameters())
     return found
+
+
+def _input_embedding(model: Any) -> Any:
+    """What takes a model's input, which need be no table of tokens: an image model's patches, or nothing."""
+    with suppress(NotImplementedError, AttributeError):  # characters that are hashed into several
+        return model.get_input_embeddings()
+    return None
 
 
 def _holds_blocks(name: str, stacks: list[str]) -> bool:
@@ -123,7 +129,7 @@ def _nearest(name: str, stacks: list[str]) -> list[str]:
 def _run_over_a_few_tokens(model: Any) -> None:
     """As far as the model comes: a head that fails has run behind all blocks."""
     with evaluating(model), torch.no_grad(), suppress(Exception):  # whatever it wants beside token ids
-        tokens = getattr(token_table(model), "num_embeddings", 99)
+        tokens = getattr(_input_embedding(model), "num_embeddings", 99)
         ids = torch.arange(3, 11, device=next(model.parameters()).device)[None] % tokens
         decoder = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
         model(input_ids=ids, **decoder)
