@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -33,9 +33,10 @@ class Segmenter(Protocol):
 
 
 class DictionarySegmenter:
-    """A dictionary of jieba's kind, private to the instance, with words of the user's."""
+    """A dictionary of jieba's kind and words of the user's; no other code adds words to it."""
 
     name: str
+    hmm = False
 
     def __init__(self, user_dict: str | Path | None = None) -> None:
         self._start("" if user_dict is None else read_user_dictionary(Path(user_dict)))
@@ -43,17 +44,32 @@ class DictionarySegmenter:
 
     def _start(self, user_words: str) -> None:
         self.user_words = user_words
-        self._open()
-        for _, word, frequency, tag in entries(user_words):
+        own = list(entries(user_words))
+        # Reading one takes ten times as long as the rest of loading a tokenizer: without user words one serves all.
+        self._jieba = self._dictionary() if own else self._shared_dictionary()
+        for _, word, frequency, tag in own:
             # As written and as texts are normalised: the tokenizer cuts normalised text, others cut what they have.
             for form in dict.fromkeys((word, normalize(word))):
                 if form:
-                    self._add(form, frequency, tag)
+                    self._jieba.add_word(form, frequency, tag)
 
-    def _open(self) -> None:
-        raise NotImplementedError
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DictionarySegmenter) and self._settings == other._settings
 
-    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
+    def _settings(self) -> tuple[type, str, bool]:
+        return type(self), self.user_words, self.hmm
+
+    @classmethod
+    @cache
+    def _shared_dictionary(cls) -> Any:
+        return cls._dictionary()
+
+    @staticmethod
+    def _dictionary() -> Any:
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,8 +87,8 @@ class DictionarySegmenter:
 class RjiebaSegmenter(DictionarySegmenter):
     """jieba's default dictionary without HMM, in Rust, with or without words of your own.
 
-    Source: ``jieba.cut(text, HMM=False)``, to which rjieba is equal and about twelve times faster. The dictionary is
-    private to the instance: words that other code adds to rjieba or jieba change nothing here.
+    Source: ``jieba.cut(text, HMM=False)``, to which rjieba is equal and about twelve times faster. Words that
+    other code adds to rjieba or jieba, and user words of another segmenter, change nothing here.
 
     Args:
         user_dict: as for ``JiebaSegmenter``. With user words, rare ties between equally probable cuts may fall
@@ -91,13 +107,11 @@ class RjiebaSegmenter(DictionarySegmenter):
 
     name = "rjieba"
 
-    def _open(self) -> None:
+    @staticmethod
+    def _dictionary() -> Any:
         from rjieba import Jieba
 
-        self._jieba = Jieba()
-
-    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
-        self._jieba.add_word(word, frequency, tag)
+        return Jieba()
 
     def looks_up(self, character: str) -> bool:
         """Whether words with this character are looked up, rather than cut at it beforehand."""
@@ -125,7 +139,7 @@ class RjiebaSegmenter(DictionarySegmenter):
 class JiebaSegmenter(DictionarySegmenter):
     """jieba with words of your own, with or without its HMM for unknown words.
 
-    Source: github.com/fxsjy/jieba. Each instance owns its dictionary, so ``jieba.add_word`` elsewhere changes nothing.
+    Source: github.com/fxsjy/jieba. ``jieba.add_word`` elsewhere changes nothing.
 
     Args:
         user_dict: file in jieba's format (``word [frequency] [tag]`` per line, UTF-8), or ``None``. Entries match
@@ -139,7 +153,8 @@ class JiebaSegmenter(DictionarySegmenter):
         ValueError: ``user_dict`` is not UTF-8.
 
     Note:
-        About twelve times slower than ``RjiebaSegmenter`` and half a second to start; use it for its HMM.
+        About twelve times slower than ``RjiebaSegmenter``, and the first takes half a second to start; use it for its
+        HMM.
 
     Example:
         >>> JiebaSegmenter().cut("今天天气不错")
@@ -152,15 +167,14 @@ class JiebaSegmenter(DictionarySegmenter):
         self.hmm = hmm
         super().__init__(user_dict)
 
-    def _open(self) -> None:
+    @staticmethod
+    def _dictionary() -> Any:
         import jieba
 
         jieba.setLogLevel(logging.WARNING)
-        self._jieba = jieba.Tokenizer()
-        self._jieba.initialize()
-
-    def _add(self, word: str, frequency: int | None, tag: str | None) -> None:
-        self._jieba.add_word(word, frequency, tag)
+        dictionary = jieba.Tokenizer()
+        dictionary.initialize()
+        return dictionary
 
     def looks_up(self, character: str) -> bool:
         """Whether words with this character are looked up, rather than cut at it beforehand."""
