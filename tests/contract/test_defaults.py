@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -16,7 +13,6 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     BertConfig,
@@ -36,8 +32,8 @@ from nlpkit import UniLmCollator, WoBertConfig, WoBertForMaskedLM, WoBertTokeniz
 from nlpkit.tasks.entities import EntityCollator, EntityConfig
 from nlpkit.tasks.linking import Descriptions, Entry, KnowledgeBase, LinkingCollator
 from nlpkit.wobert import CharacterTaggingCollator
+from tests.contract.other_process import OtherProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 GOOD, BAD = "酒店的服务态度很好，房间干净。", "天气不错的今天我们不满意！"
 LABELS = {"O": 0, "B-X": 1, "I-X": 2}
 
@@ -230,7 +226,7 @@ def test_a_plain_trainer_trains_and_what_it_saved_answers_the_same_in_a_new_proc
     trainer.save_model(tmp_path / "model")
     with torch.no_grad():
         expected = logits_of(trainer.model.eval()(**batch))
-    found = other_process.answers(name, tmp_path / "model", batch)
+    found = other_process.answers(f"{name}.from_pretrained", tmp_path / "model", batch)
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
@@ -264,49 +260,6 @@ def test_its_pipeline_answers(name: str, folder: Path) -> None:
 
 def logits_of(output: Any) -> dict[str, Tensor]:
     return {name: value for name, value in output.items() if name.endswith("logits")}
-
-
-SERVER = """
-import sys, nlpkit, torch
-from safetensors.torch import load_file, save_file
-for line in sys.stdin:
-    name, folder, batch, answer = line.rstrip("\\n").split("\\t")
-    with torch.no_grad():
-        output = getattr(nlpkit, name).from_pretrained(folder).eval()(**load_file(batch))
-    save_file({key: value.contiguous() for key, value in output.items() if key.endswith("logits")}, answer)
-    print("done", flush=True)
-"""
-
-
-class OtherProcess:
-    """A Python that has seen nothing of what the tests made but the folders."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.python = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def answers(self, name: str, folder: Path, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        files = [self.place / f"{name}-{part}.safetensors" for part in ("batch", "answer")]
-        save_file({key: value.contiguous() for key, value in batch.items()}, files[0])
-        assert self.python.stdin is not None
-        assert self.python.stdout is not None
-        self.python.stdin.write("\t".join([name, str(folder), *map(str, files)]) + "\n")
-        self.python.stdin.flush()
-        assert self.python.stdout.readline() == "done\n"
-        return load_file(files[1])
-
-
-@pytest.fixture(scope="module")
-def other_process(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    process = OtherProcess(tmp_path_factory.mktemp("answers"))
-    yield process
-    process.python.communicate()
 
 
 def stock_bert(folder: Path) -> PreTrainedModel:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers.utils.generic import find_labels
 
 from tests.contract.cases import CASES, LENGTHS, Case
 from tests.contract.one_step import gradient
+from tests.contract.other_process import OtherProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -84,7 +85,9 @@ def test_the_order_of_rows_changes_nothing(case: Case) -> None:
 
 
 @each_case
-def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path: Path) -> None:
+def test_a_saved_model_answers_the_same_in_another_process(
+    case: Case, tmp_path: Path, other_process: OtherProcess
+) -> None:
     model = case.model()
     batch = case.collate(case.rows(), None)
     model(**batch).loss.backward()
@@ -95,16 +98,8 @@ def test_a_saved_model_answers_the_same_in_another_process(case: Case, tmp_path:
         for path in (tmp_path / "model").iterdir()
         if path.suffix not in (".json", ".safetensors", ".txt", ".md")
     ]
-    save_file(batch, tmp_path / "batch.safetensors")
-    script = (
-        "import sys, nlpkit, nlpkit.pet; from safetensors.torch import load_file, save_file;"
-        f"model = nlpkit.{case.load or type(model).__name__ + '.from_pretrained'}(sys.argv[1] + '/model').eval();"
-        "output = model(**load_file(sys.argv[1] + '/batch.safetensors'));"
-        "answer = {name: value.detach().contiguous() for name, value in output.items() if name.endswith('logits')};"
-        "save_file(answer, sys.argv[1] + '/answer.safetensors')"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment(), capture_output=True)
-    assert_equal(load_file(tmp_path / "answer.safetensors"), scores(model(**batch)))
+    load = case.load or f"{type(model).__name__}.from_pretrained"
+    assert_equal(other_process.answers(load, tmp_path / "model", batch), scores(model(**batch)))
 
 
 @each_case

@@ -25,9 +25,9 @@ TEXTS = [
 WORDS = {"good": ["很", "满意"], "bad": "不", "mixed": ["不错", "好人"]}
 
 
-def small_model(vocabulary_size: int, **settings: Any) -> WoBertForMaskedLM:
+def small_model(vocabulary_size: int, seed: int = 5, **settings: Any) -> WoBertForMaskedLM:
     """In fp64, so that equalities hold on any processor."""
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     config = WoBertConfig(
         vocab_size=vocabulary_size,
         hidden_size=16,
@@ -47,9 +47,8 @@ def small_classifier(
     vocabulary: dict[str, int], pattern: str = "{mask}满意。{text}", **settings: Any
 ) -> PetClassifier:
     tokenizer = WoBertTokenizer(vocabulary)
-    return PetClassifier(
-        small_model(len(tokenizer)), tokenizer, pattern, settings.pop("verbalizer", WORDS), **settings
-    )
+    model = small_model(len(tokenizer), settings.pop("seed", 5))
+    return PetClassifier(model, tokenizer, pattern, settings.pop("verbalizer", WORDS), **settings)
 
 
 def labelled_examples() -> list[Example]:

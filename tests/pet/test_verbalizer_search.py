@@ -43,16 +43,18 @@ def test_frequency_of_labels_does_not_matter() -> None:
 
 
 def test_found_words_are_words_and_tell_the_examples_apart(small_vocabulary: dict[str, int]) -> None:
-    classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"})
     examples = [Example({"text": text}, "ab"[number % 2]) for number, text in enumerate(TEXTS)]
-    found = search_verbalizer(classifier, examples, words_per_label=2)
-    words = [word for own in found.values() for word in own]
-    assert list(found) == ["a", "b"]
-    assert len(set(words)) == len(words) == 4
-    assert all(word in small_vocabulary and not word.startswith(("[", "##")) for word in words)
-    searched = small_classifier(small_vocabulary, verbalizer=found)
-    right = sum(p == e.label for p, e in zip(searched.calibrate(TEXTS).predict(TEXTS), examples, strict=True))
-    assert right >= 6
+    right = 0
+    for seed in range(6):
+        classifier = small_classifier(small_vocabulary, verbalizer={"a": "很", "b": "不"}, seed=seed)
+        found = search_verbalizer(classifier, examples, words_per_label=2)
+        words = [word for own in found.values() for word in own]
+        assert list(found) == ["a", "b"]
+        assert len(set(words)) == len(words) == 4
+        assert all(word in small_vocabulary and not word.startswith(("[", "##")) for word in words)
+        searched = small_classifier(small_vocabulary, verbalizer=found, seed=seed)
+        right += sum(p == e.label for p, e in zip(searched.calibrate(TEXTS).predict(TEXTS), examples, strict=True))
+    assert right > 0.6 * 6 * len(TEXTS)  # 0.73; the words given at first 0.44
 
 
 def test_numbered_labels_are_read_by_name(small_vocabulary: dict[str, int]) -> None:

@@ -162,11 +162,8 @@ def test_parameters_of_a_loss_are_those_of_the_best_model(tmp_path: Path) -> Non
             kept[state.global_step] = loss.factor.item()
 
     steps = {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 1, "eval_steps": 1}
-    run = trainer(
-        tmp_path,
-        options={"loss": loss},
-        **(SGD | steps | {"load_best_model_at_end": True, "greater_is_better": False, "learning_rate": 1.0}),
-    )
+    highest_loss = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    run = trainer(tmp_path, options={"loss": loss}, **(SGD | steps | highest_loss))  # an early one, not the last
     run.add_callback(Keep())
     run.train()
     best = int(str(run.state.best_model_checkpoint).rpartition("-")[2])
