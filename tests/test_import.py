@@ -33,7 +33,14 @@ def test_a_classifier_that_only_predicts_loads_no_trainer(name: str) -> None:
 @pytest.mark.parametrize("name", nlpkit.__all__)
 def test_every_public_name_resolves(name: str) -> None:
     found = getattr(nlpkit, name)
-    assert name == "__version__" or found.__name__ == name
+    assert name == "__version__" or found.__name__ in (name, f"nlpkit.{name}")
+
+
+def test_rooms_need_no_import_of_their_own() -> None:
+    rooms = {stub.parent.name for stub in ROOT.glob("nlpkit/*/__init__.pyi")}
+    assert rooms <= set(nlpkit.__all__)
+    code = f"import nlpkit; print([getattr(nlpkit, room).__name__ for room in {sorted(rooms)}])"
+    assert run_python(code) == f"{[f'nlpkit.{room}' for room in sorted(rooms)]}\n"
 
 
 def test_public_names_are_listed() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +41,6 @@ class Fp16Trainer(TechniqueTrainer):
 TRAINERS = {"plain": Trainer, "ours": TechniqueTrainer, "fp16": Fp16Trainer}
 
 
-@contextmanager
-def what_lives_left_alone() -> Iterator[None]:
-    """Garbage is looked for among new objects only: accelerate collects it as each training begins.
-
-    Only within: while objects are frozen, Python takes the rest for few, and walks through all of them all the time.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def gradient(
     case: Case,
     batch_size: int,
@@ -69,7 +54,7 @@ def gradient(
 
     The Trainer's settings may be a function of the model that is trained.
     """
-    with tempfile.TemporaryDirectory() as folder, what_lives_left_alone():
+    with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(
             output_dir=folder,
             max_steps=1,

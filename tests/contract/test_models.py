@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +16,9 @@ from transformers.utils.generic import find_labels
 from tests.contract.cases import CASES, LENGTHS, Case
 from tests.contract.one_step import gradient
 from tests.contract.other_process import OtherProcess
+from tests.contract.processes import run_processes
 
-ROOT = Path(__file__).resolve().parents[2]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -58,13 +51,10 @@ def test_accumulated_steps_equal_one_large_batch(case: Case) -> None:
 
 
 @pytest.mark.slow
-@each_case
-def test_two_processes_equal_one(case: Case, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", "tests.contract.one_step"]
-    command += ["plain", str(tmp_path), case.name]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment(), capture_output=True)
-    assert_same(load_file(tmp_path / f"{case.name} 4 True.safetensors"), gradient(case, 8, 1))
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    run_processes("tests.contract.one_step", "plain", str(tmp_path), *map(str, CASES))
+    for case in CASES:
+        assert_same(load_file(tmp_path / f"{case} 4 True.safetensors"), gradient(case, 8, 1))
 
 
 @each_case

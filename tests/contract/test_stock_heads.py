@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from torch import Tensor
 from nlpkit.training import FGM
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
+from tests.contract.processes import run_processes
 from tests.contract.sharded_step import CUTS, SHARDED
 from tests.contract.stock_heads import HEADS
 
@@ -54,15 +52,6 @@ def test_one_batch_has_the_gradient_of_the_head_itself(case: Case) -> None:
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(2, 4), (3, 3)], ids=["2x4", "3x3 with a short last one"])
 def test_accumulated_steps_equal_one_large_batch(case: Case, batch_size: int, accumulation: int) -> None:
     assert_same(gradient(case, batch_size, accumulation, "ours"), whole(case))
-
-
-def run_processes(module: str, *arguments: str) -> None:
-    """Run a module in two gloo processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", "-m", module, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.slow

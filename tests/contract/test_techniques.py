@@ -30,8 +30,9 @@ from nlpkit.training import (
 )
 from tests.contract.cases import CASES, Case
 from tests.contract.one_step import gradient
+from tests.contract.processes import run_processes
 from tests.contract.stock_heads import HEADS
-from tests.contract.test_stock_heads import assert_same, run_processes
+from tests.contract.test_stock_heads import assert_same
 
 #: One line per technique: how it is made, given its weight.
 TECHNIQUES: dict[str, Callable[[float], Technique]] = {

@@ -27,7 +27,6 @@ from nlpkit.teaforn import (
     teaforn_loss,
 )
 from nlpkit.training import FGM, RDrop, ScheduledStrength, Technique, linear_strength
-from tests.contract.one_step import what_lives_left_alone
 from tests.contract.stock_heads import HEADS
 from tests.teaforn.models import DECODERS, ENCODER_DECODERS, WRITERS, batch_for
 
@@ -67,8 +66,7 @@ def trained(
         techniques=techniques,
         loss=loss(model) if loss else None,
     )
-    with what_lives_left_alone():
-        trainer.train(resume_from_checkpoint=resumed)
+    trainer.train(resume_from_checkpoint=resumed)
     return {name: before[name] - value for name, value in model.state_dict().items()}, trainer
 
 

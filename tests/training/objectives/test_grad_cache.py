@@ -14,9 +14,10 @@ from nlpkit.losses import BatchLoss, FlatNCELoss, InfoNCELoss
 from nlpkit.training import FGM, Flooding, GradCache, SimCSE, TechniqueTrainer
 from tests.contract.cases import Case, pad_tokens, small_config, token_ids
 from tests.contract.one_step import gradient
+from tests.contract.processes import run_processes
 from tests.contract.stock_heads import HEADS, stock
 from tests.contract.test_losses import EMBEDDINGS, grouped_rows
-from tests.contract.test_stock_heads import assert_same, run_processes
+from tests.contract.test_stock_heads import assert_same
 
 
 def step(case: Case, batch_size: int, accumulation: int, loss: Any, *others: Any) -> dict[str, Tensor]:
