@@ -426,3 +426,19 @@ def test_a_million_characters_take_linear_time(tokenizer: WoBertTokenizer) -> No
     seconds(10_000)
     short, long = min(seconds(100_000) for _ in range(3)), seconds(1_000_000)
     assert long < 30 * short, "ten times the text, not a hundred times the work"
+
+
+def test_the_collector_of_garbage_is_left_as_it_was(small_vocabulary: dict[str, int]) -> None:
+    """Counting frozen objects walks through them: in a program that freezes some, each call took 50 ms and more."""
+    script = (
+        "import gc, json, sys; from nlpkit import WoBertTokenizer; counts = [];"
+        "tokenizer = WoBertTokenizer(json.loads(sys.argv[1])); count = gc.get_freeze_count;"
+        "gc.get_freeze_count = lambda: counts.append(count()) or counts[-1];"
+        "tokenizer(['酒店服务很好'] * 9); unfrozen = count() == 0 and gc.isenabled();"
+        "gc.freeze(); marked = count(); before = len(counts);"
+        "answers = [tokenizer('酒店服务很好')['input_ids'] for _ in range(9)];"
+        "gc.disable(); tokenizer('酒店'); print(unfrozen, count() > marked / 2, len(counts) - before, gc.isenabled())"
+    )
+    command = [sys.executable, "-c", script, json.dumps(small_vocabulary)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "True True 1 False"
