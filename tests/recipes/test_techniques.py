@@ -90,7 +90,7 @@ def test_an_arm_may_have_rates_of_its_own(options: list[str], tmp_path: Path) ->
 def test_it_learns_and_finished_runs_are_kept(options: list[str], tmp_path: Path) -> None:
     settings = [*options, "--max_steps=150", "--learning_rate=2e-3", "--arms", "base", "r-drop=1", "--seeds"]
     first = main([*settings, "0"])
-    assert all(result["test accuracy"] > 0.6 for result in first)  # by chance 0.25
+    assert all(result["test accuracy"] > 0.9 for result in first)
     kept = json.loads((tmp_path / "runs" / "base" / "seed-0" / "result.json").read_text("utf-8"))
     (tmp_path / "runs" / "base" / "seed-0" / "result.json").write_text(json.dumps(kept | {"seconds": 99.0}), "utf-8")
     second = main([*settings, "0", "1"])
