@@ -49,7 +49,9 @@ def results(parts: FileParts[Item], make: Make[Item, Result], workers: int) -> I
     with DataContext.current(context):
         # Reading takes no core from the workers, who are as many as there are.
         rows = ray.data.read_datasource(_Parts(parts), num_cpus=0, override_num_blocks=len(parts.stretches))
-        done = rows.map(_Worker, fn_constructor_args=(make,), num_cpus=1, compute=ActorPoolStrategy(size=workers))
+        # Nobody has a second part laid by: it would wait behind the first, while a worker that comes later has none.
+        pool = ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1)
+        done = rows.map(_Worker, fn_constructor_args=(make,), num_cpus=1, compute=pool)
         for row in done.iter_rows():
             if row["failed"]:  # told as it would be without Ray
                 raise pickle.loads(row["content"])
