@@ -67,7 +67,7 @@ from nlpkit.runs import (
     settle_facts,
 )
 from nlpkit.seq2seq import character_scores
-from nlpkit.training import MetricsByDomain, bf16_is_fast, fast_attention
+from nlpkit.training import MetricsByDomain, bf16_is_fast, fast_attention, fused_gelu
 
 OBJECTIVES = ["spans", "summaries", "pairs"]
 PAIR_SUFFIXES = (".jsonl", ".json", ".gz", ".xz")
@@ -258,7 +258,7 @@ def run(settings: Mt5Arguments, args: Mt5TrainingArguments, output: Path) -> dic
     checkpoint = last_complete_checkpoint(output)
     if trainer.is_world_process_zero():
         settle_facts(output / "run.json", run_facts(settings, args, objectives), begins=checkpoint is None)
-    with fast_attention(model):
+    with fast_attention(model), fused_gelu(model):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_state()
 

@@ -63,7 +63,7 @@ from nlpkit.teaforn import (
     repetition,
 )
 from nlpkit.text_files import read_records
-from nlpkit.training import ScheduledStrength, Technique, bf16_is_fast, fast_attention, linear_strength
+from nlpkit.training import ScheduledStrength, Technique, bf16_is_fast, fast_attention, fused_gelu, linear_strength
 
 Row = dict[str, Any]
 SPECIAL = ["<pad>", "</s>", "<unk>"]
@@ -288,7 +288,7 @@ def run(
         callbacks=[MetricsLog(output / "metrics.jsonl"), RefuseDivergence()],
         techniques=arm.techniques(0.0 if arm.strength is None else arm.strength),
     )
-    with fast_attention(model):
+    with fast_attention(model), fused_gelu(model):
         seconds = round(train_from_last_checkpoint(trainer).seconds, 1)
     in_characters = settings.units == "characters"
     result: Row = {"arm": text, "seed": seed, "steps": steps, "passes": arm.passes, "seconds": seconds}

@@ -1,3 +1,4 @@
+from .activations import fused_gelu as fused_gelu
 from .adversaries.adversary import Adversary as Adversary
 from .adversaries.fgm import FGM as FGM
 from .adversaries.free_lb import FreeLB as FreeLB
