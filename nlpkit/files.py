@@ -150,6 +150,17 @@ def whole_folder(destination: str | Path, *, replacing: Sequence[str] = ()) -> I
             del _REPLACING[draft]
 
 
+def refuse_saved_model(folder: Path) -> None:
+    """Refuse to write a model where there is one.
+
+    Raises:
+        FileExistsError: there is one, or a file.
+    """
+    if folder.is_file() or (folder / "config.json").exists():
+        kind = "is a file" if folder.is_file() else "holds a model already"
+        raise FileExistsError(f"{folder} {kind}; give another folder")
+
+
 @contextmanager
 def only_writer(folder: str | Path) -> Iterator[None]:
     """Hold an output folder or a cache: no other process writes to it meanwhile.

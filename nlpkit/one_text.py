@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePath
 
 
 def refuse_one_text(name: str, given: object, of: str = "them") -> None:
@@ -14,7 +15,7 @@ def refuse_one_text(name: str, given: object, of: str = "them") -> None:
         of: what it should be a list of.
 
     Raises:
-        TypeError: it is a text or bytes.
+        TypeError: it is a text, bytes or a path.
 
     Example:
         >>> refuse_one_text("texts", ["好"])
@@ -24,6 +25,10 @@ def refuse_one_text(name: str, given: object, of: str = "them") -> None:
     """
     if isinstance(given, (str, bytes)):
         raise TypeError(f"{name} is one text, {given[:20]!r}; give a list of {of}")
+    if isinstance(given, PurePath):
+        raise TypeError(
+            f"{name} is a path, {str(given)!r}; give a list of {of}, or nlpkit.scale.TextFiles for the lines of files"
+        )
 
 
 def list_of_texts(name: str, given: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
@@ -56,13 +57,10 @@ def picture(path: str | Path, texts: Iterable[str], *, dpi: int = 150) -> Iterat
         True
     """
     path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"pictures need matplotlib; {install_hint('viz')}", name="matplotlib") from error
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     fonts = ["DejaVu Sans", *CHINESE_FONTS] if path.suffix == ".svg" else fonts_for(texts)
     settings: dict[Any, Any] = {
         "font.family": [*fonts, "sans-serif"],
@@ -75,6 +73,22 @@ def picture(path: str | Path, texts: Iterable[str], *, dpi: int = 150) -> Iterat
         with whole_file(path) as draft:
             metadata = {"Date": None} if path.suffix == ".svg" else None
             figure.savefig(draft, metadata=metadata)
+
+
+def check_picture(path: Path) -> None:
+    """See that a picture can be drawn, before the work that it is to show.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: the kind of picture is unknown.
+    """
+    if path.suffix not in _FORMATS:
+        raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}")
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError(f"pictures need matplotlib; {install_hint('viz')}", name="matplotlib")
 
 
 def fonts_for(texts: Iterable[str]) -> list[str]:

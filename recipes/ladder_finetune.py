@@ -395,7 +395,10 @@ class Task:
         """The number of a label, which the training rows must have."""
         if label not in self.numbers:
             known = ", ".join(self.names)
-            raise ValueError(f"no training row has the label {label!r} of another part; they have {known}")
+            raise ValueError(
+                f"no training row has the label {label!r} of another part; they have {known}. Where "
+                "max_train_rows leaves rows out, raise it"
+            )
         return self.numbers[label]
 
 

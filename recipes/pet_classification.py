@@ -4,7 +4,7 @@ Source: kexue.fm/archives/7764, its experiment on one set of reviews: patterns b
 it is, after masked-LM training on the unlabelled texts, after a few labelled ones, and after both. What knows no
 labels is also read calibrated on unlabelled texts.
 
-    python recipes/pet_classification.py recipes/configs/pet_classification/sentiment.yaml --data sentiment-zh/bojone
+    nlpkit recipe pet_classification sentiment --data $NLPKIT_DATA/sentiment-zh/bojone
 
 Files are ``sentiment.{train,valid,test}.data``, plain or ``.xz``: a text, a tab and a label per line. Call it again
 after an interruption: runs that ended are kept in ``output_dir/results.jsonl``. ``table.md`` has rows for each stage
@@ -232,6 +232,8 @@ def read_reviews(folder: Path, part: str) -> Iterator[Example]:
     plain = folder / f"sentiment.{part}.data"
     packed = plain.with_name(plain.name + ".xz")
     if not (plain.is_file() or packed.is_file()):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
         raise FileNotFoundError(f"{folder} holds no {plain.name}, nor {packed.name}")
     for number, line in enumerate(read_lines(plain if plain.is_file() else packed), start=1):
         if line.strip():

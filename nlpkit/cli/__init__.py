@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -71,7 +72,7 @@ app.command(
 )(entities)
 app.command(epilog=_example("link --model runs/linking/kgclue/model/seed-0/model --most 1 谁唱的风不息？"))(link)
 app.command(epilog=_example("segment 今天天气不错，我们去公园散步。"))(segment)
-app.command(epilog=_example("parse --format tree 今天天气不错"))(parse)
+app.command(epilog=_example("parse --words --decoder eisner --format tree '老师 给 学生 讲 历史 故事'"))(parse)
 app.command(epilog=_example("wordify MODEL WORDS --corpus 'corpus/*.txt' --size 20000"))(wordify)
 app.command(
     "prune-vocab", epilog=_example("prune-vocab Qwen/Qwen3-0.6B qwen-zh --corpus 'corpus/*.txt' --coverage 0.999")
@@ -92,6 +93,8 @@ app.command(
 
 def main() -> None:
     """Run the command."""
+    if sys.stdout is None:  # Python's, where the shell has closed it: >&-
+        sys.exit("nlpkit: standard output is closed; give it somewhere to go")
     quiet_in_pipes()
     hush_kernels()
     app(prog_name="nlpkit")

@@ -123,9 +123,15 @@ def read_classifier(model: str, pattern: str | None, words: dict[str, list[str]]
         ValueError: there is no pattern, or there are no labels.
     """
     from nlpkit.pet import PetClassifier, load_classifier
+    from nlpkit.pet.classifiers.loading import saved_kind
 
     folder = find_model(model)
     if pattern is None and words is None:
+        if saved_kind(folder) is None:
+            raise ValueError(
+                f"{model} was not saved as a classifier; give --pattern and --label, such as "
+                "-p '{text}总之，我很{mask}。' -l good=满意 -l bad=失望, or --model with one that was"
+            )
         return load_classifier(folder)
     classifier = PetClassifier.from_pretrained(folder, pattern, words)
     if not classifier.labels:

@@ -14,8 +14,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="TensorFlow checkpoint (folder or prefix), or a model of transformers: a folder, the name of a "
-            "shipped model, or a repository on the Hub."
+            help="TensorFlow checkpoint (folder or prefix), or a BERT or RoFormer of transformers: a folder, the name "
+            "of one in NLPKIT_MODELS, or a repository on the Hub."
         ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder to write.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def demo(
 
     answers = Answers(model, entities, titles)
     page = build(answers)
+    if port:
+        refuse_taken_port(host, port)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port or None,
@@ -43,3 +46,19 @@ def demo(
     typer.echo(f"The page is at {address} until you press Ctrl-C.")
     answers.load()
     page.block_thread()
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """See that a page can be served, in words of this command.
+
+    Raises:
+        OSError: another program is served there, or the host is none of this machine.
+    """
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as door:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just been left will do
+            door.bind(place)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"no page can be served at {host}, port {port} ({reason}); give another --port") from error

@@ -13,6 +13,7 @@ import typer
 from nlpkit.cli.engines import EngineName, Workers, find_engine, work_on
 from nlpkit.cli.generate import Source, read_sources
 from nlpkit.cli.inputs import AsObjects, Page, TextFile, TextName, Texts
+from nlpkit.pretrained import open_config
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
@@ -74,11 +75,9 @@ def finder(model: str, settings: dict[str, Any]) -> Callable[[list[Source]], lis
     Raises:
         ValueError: the model was not trained to find entities.
     """
-    from transformers import AutoConfig
-
     from nlpkit.tasks.entities import EntityConfig, EntityRecognizer
 
-    if not isinstance(AutoConfig.from_pretrained(find_model(model)), EntityConfig):
+    if not isinstance(open_config(find_model(model)), EntityConfig):
         raise ValueError(
             f"{model} finds no entities: give --model a folder that nlpkit recipe entities wrote, such as "
             "runs/entities/pfr/global_pointer-words/seed-0/model"

@@ -9,7 +9,7 @@ import typer
 
 from nlpkit.cli.inputs import Model, TextFile, Texts, read_texts
 from nlpkit.cli.records import TextColumn
-from nlpkit.pretrained import open_masked_lm, open_tokenizer
+from nlpkit.pretrained import open_tokenizer
 from nlpkit.probes.gaps import fill_gaps
 from nlpkit.sources import find_model
 
@@ -25,10 +25,11 @@ def fill_mask(
     """Show which words a model would write in place of each [MASK], with probabilities."""
     from transformers import pipeline
 
+    from nlpkit.pet.classifiers.pet_classifier import load_masked_lm
+
     given = read_texts(texts, file, text)
-    folder = find_model(model)
-    tokenizer = open_tokenizer(folder)
-    network = open_masked_lm(folder, dtype="float32")
+    tokenizer = open_tokenizer(find_model(model))
+    network = load_masked_lm(model)
     if top_k > network.config.vocab_size:
         raise ValueError(f"--top-k {top_k} is more than the {network.config.vocab_size} tokens of the vocabulary")
     fill = pipeline("fill-mask", model=network, tokenizer=tokenizer, top_k=top_k)

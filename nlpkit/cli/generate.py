@@ -12,7 +12,7 @@ import typer
 
 from nlpkit.cli.inputs import TextFile, Texts, read_texts
 from nlpkit.cli.records import holds_records, read_placed_records
-from nlpkit.pretrained import open_tokenizer
+from nlpkit.pretrained import open_config, open_tokenizer
 from nlpkit.sources import find_model
 from nlpkit.text_files import Record
 
@@ -83,9 +83,9 @@ def open_writer(folder: str) -> PreTrainedModel:
         ValueError: the model does not write, or only goes on with what it is given.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    config = AutoConfig.from_pretrained(folder)
+    config = open_config(folder)
     if not (config.is_encoder_decoder or config.model_type == "unilm"):
         raise ValueError(
             f"{folder} holds a {config.model_type}, which does not write a text for another: give a UniLM, as "

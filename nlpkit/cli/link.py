@@ -12,9 +12,11 @@ import typer
 from nlpkit.cli.entities import best_device
 from nlpkit.cli.generate import read_sources
 from nlpkit.cli.inputs import AsObjects, Page, TextFile, TextName, Texts
+from nlpkit.pretrained import open_config
+from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
-    from nlpkit.tasks.linking import Link
+    from nlpkit.tasks.linking import EntityLinker, Link
 
 #: Batches that are read at a time.
 _BATCHES = 8
@@ -41,14 +43,11 @@ def link(
 ) -> None:
     """Link the names in texts to entities of a knowledge base, with a model that was trained to; else leave them."""
     from nlpkit.tasks.entities import save_entity_page
-    from nlpkit.tasks.linking import EntityLinker, KnowledgeBase
 
     if not model:
         raise ValueError("give --model: no model that links is shipped; nlpkit recipe linking trains one")
     sources = read_sources(texts, file, text)
-    base = None if knowledge_base is None else KnowledgeBase.read(knowledge_base)
-    linker = EntityLinker.from_pretrained(model, base)
-    linker.model.to(best_device())
+    linker = trained_linker(model, knowledge_base)
     shown: list[tuple[str, list[Link]]] = []
     while chunk := list(islice(sources, _BATCHES * batch_size)):
         found = linker.predict(
@@ -62,6 +61,30 @@ def link(
     if html is not None:
         links = [[one.labelled for one in row] for _, row in shown]
         save_entity_page([one for one, _ in shown], links, html, title="Entities by their ids")
+
+
+def trained_linker(model: str, knowledge_base: Path | None) -> EntityLinker:
+    """The linker in a folder, with its own knowledge base or another one.
+
+    Args:
+        model: a folder or a repository on the Hub.
+        knowledge_base: a file of JSON lines.
+
+    Raises:
+        ValueError: the model was not trained to link.
+    """
+    from nlpkit.tasks.linking import EntityLinker, KnowledgeBase, LinkingConfig
+
+    if not isinstance(open_config(find_model(model)), LinkingConfig):
+        raise ValueError(
+            f"{model} links nothing: give --model a folder that nlpkit recipe linking wrote, such as "
+            "runs/linking/kgclue/seed-0/model"
+        )
+    linker = EntityLinker.from_pretrained(
+        model, None if knowledge_base is None else KnowledgeBase.read(knowledge_base)
+    )
+    linker.model.to(best_device())
+    return linker
 
 
 def as_line(found: list[Link]) -> str:

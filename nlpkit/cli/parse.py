@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,7 +121,7 @@ def parse(
     elif write in _PICTURES and output is not None:
         write_pictures(parses, write, output, gold)
     else:
-        write_lines((write_parse(one, str(write)) for one in parses), output)
+        write_lines((write_parse(one, str(write), dependencies) for one in parses), output)
 
 
 def check_decoder(name: str, faithful: bool, marks: str | None) -> None:
@@ -185,13 +185,14 @@ def read_sentences(
     return (Sentence.of(line.split()) if words and line.strip() else line for line in lines)
 
 
-def write_parse(one: Parse | None, write: str) -> str:
+def write_parse(one: Parse | None, write: str, dependencies: bool) -> str:
     """A parse in the form of ``--format``, without the last line end.
 
     What takes several lines, CoNLL-U and drawings, ends with a blank line; without any word, it is that line alone.
     """
     if one is None:
-        return json.dumps({"words": []}) if write == "json" else ""
+        empty: dict[str, Any] = {"heads": []} if dependencies else {"brackets": "", "spans": []}
+        return json.dumps({"words": []} | empty) if write == "json" else ""
     if write == "tree":
         return f"{one.drawing()}\n"
     return {"conllu": one.conllu, "brackets": one.brackets, "json": one.json}[write]()

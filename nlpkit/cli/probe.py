@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nlpkit.cli.inputs import InspectedModel
+from nlpkit.pretrained import open_config
 from nlpkit.sources import find_model
 
 
@@ -24,13 +25,17 @@ def probe(
 ) -> None:
     """Whether a model can count, what dropout and normalisation do in training, and how its embeddings spread."""
     from rich.console import Console
-    from transformers import MODEL_MAPPING, AutoConfig, AutoModel
+    from transformers import MODEL_MAPPING, AutoModel
 
     from nlpkit.compat import quiet_loading
+    from nlpkit.pictures import check_picture
     from nlpkit.probes import plot_positions, probe_model, probe_page, save_probe_page
 
+    for drawn in (out, html and html.with_suffix(".svg")):  # a page has its pictures in it
+        if drawn is not None:
+            check_picture(drawn)
     place = find_model(model)
-    config = AutoConfig.from_pretrained(place)
+    config = open_config(place)
     if type(config) not in MODEL_MAPPING:
         raise ValueError(
             f"{model} holds a {config.model_type}, which has no base model; give the one it was made from"

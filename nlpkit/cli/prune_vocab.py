@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nlpkit.cli.engines import EngineName, Workers, find_engine
-from nlpkit.files import read_json
+from nlpkit.files import read_json, refuse_saved_model, whole_folder
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.scale import TextFiles
 from nlpkit.sentencepiece_file import sentencepiece_of
@@ -50,9 +50,7 @@ def prune_vocab(
     workers: Workers = None,
 ) -> None:
     """Cut the vocabulary of any model of transformers, file by file: mT5, T5, XLM-R, Qwen, Llama, GPT-2, BERT."""
-    if destination.is_file() or (destination / "config.json").exists():
-        kind = "is a file" if destination.is_file() else "holds a model already"
-        raise FileExistsError(f"{destination} {kind}; give another folder")
+    refuse_saved_model(destination)
     if (corpus is None) == (keep is None):
         raise ValueError("give either --corpus, texts to count, or --keep, a file of ids")
     if complete and keep is None:
@@ -66,20 +64,22 @@ def prune_vocab(
 
     from nlpkit.vocabulary_pruning import prune_folder
 
-    report = prune_folder(
-        folder,
-        destination,
-        tokenizer=_tokenizer(folder),
-        corpus=texts,
-        keep=ids,
-        complete=complete,
-        min_count=min_count,
-        coverage=coverage,
-        size=size,
-        multiple_of=multiple_of,
-        held_out=others,
-        processes=find_engine(engine, workers),
-    )
+    with whole_folder(destination) as draft:
+        report = prune_folder(
+            folder,
+            draft,
+            tokenizer=_tokenizer(folder),
+            corpus=texts,
+            keep=ids,
+            complete=complete,
+            min_count=min_count,
+            coverage=coverage,
+            size=size,
+            multiple_of=multiple_of,
+            held_out=others,
+            processes=find_engine(engine, workers),
+        )
+        refuse_saved_model(destination)  # which another process has written meanwhile
     typer.echo(str(report))
 
 

@@ -46,7 +46,7 @@ def text_fields(place: str, record: Record, fields: Sequence[str], column: str |
     Args:
         place: of the record, for errors.
         record: its values by column; without any it is blank.
-        fields: columns are called alike, but for the one that ``column`` names, or that there is alone.
+        fields: columns are called alike, but for the one that ``column`` names.
         column: of the text, where there is one field.
 
     Raises:
@@ -55,14 +55,12 @@ def text_fields(place: str, record: Record, fields: Sequence[str], column: str |
     Example:
         >>> text_fields("a.csv, line 2", {"id": "7", "text": "很好"}, ["text"], None)
         {'text': '很好'}
-        >>> text_fields("a.csv, line 2", {"review": "很好"}, ["text"], None)
+        >>> text_fields("a.csv, line 2", {"review": "很好"}, ["text"], "review")
         {'text': '很好'}
     """
     if not record:
         return dict.fromkeys(fields, "")
     names = [column] if column is not None and len(fields) == 1 else list(fields)
-    if column is None and len(names) == len(record) == 1:
-        names = list(record)
     for name in names:
         if name not in record:
             known = ", ".join(map(repr, record))

@@ -116,7 +116,7 @@ def segment(
             mixed, read_texts(texts, file, text), rule, relative=not absolute, sample=sample
         )
     else:
-        if texts or file is None or str(file) == "-":
+        if texts or file is None or str(file) == "-" or (file.exists() and not file.is_file()):
             raise ValueError("several processes read a file, after the threshold is found on it; give it with --file")
         first = list(islice(read_texts(None, file, text), sample))
         fixed = mixed.fit(first) if isinstance(mixed, MixedLinks) else mixed

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nlpkit.files import read_json
+from nlpkit.files import read_json, refuse_saved_model
 from nlpkit.pretrained import open_tokenizer
 from nlpkit.sources import find_file, find_model
 
@@ -50,9 +50,7 @@ def wordify(
     seed: Annotated[int, typer.Option(help="Of a fresh masked-LM head.")] = 0,
 ) -> None:
     """Give a pretrained encoder a word vocabulary and write it as a WoBERT folder."""
-    if destination.is_file() or (destination / "config.json").exists():
-        kind = "is a file" if destination.is_file() else "holds a model already"
-        raise FileExistsError(f"{destination} {kind}; give another folder")
+    refuse_saved_model(destination)
     if not corpus:
         of_texts = {"--size": size, "--share": share, "--sample": sample, "--distil": distil or None}
         refuse_ignored(of_texts, "needs texts: give --corpus")
@@ -111,6 +109,7 @@ def wordify(
         result.model.save_pretrained(draft)
         result.tokenizer.save_pretrained(draft)
         (draft / "wordify.json").write_text(json.dumps(result.report.to_dict(), ensure_ascii=False, indent=1), "utf-8")
+        refuse_saved_model(destination)  # which another process has written meanwhile
     typer.echo(str(result.report))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from nlpkit.pet.clozes.commas import split_at_commas
 from nlpkit.sources import find_model
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ class Answers:
         import nlpkit.perturbed_masking as pm
         from nlpkit.perturbed_masking.pages.page import page_lines
 
+        if decoder not in DECODERS:
+            raise ValueError(f"A tree is drawn by one of {', '.join(DECODERS)}.")
         text = checked(text)
         cut = self.masking.segment([text])[0]
         words = self.tokenizer.tokenize(text)
@@ -180,7 +183,7 @@ class Answers:
         return found
 
 
-def checked(text: str) -> str:
+def checked(text: str | None) -> str:
     """A text that is neither blank nor too long.
 
     Raises:
@@ -191,7 +194,7 @@ def checked(text: str) -> str:
         Traceback (most recent call last):
         ValueError: This text has 500 characters; the page takes 400. For more, call nlpkit from the command line.
     """
-    if not text.strip():
+    if text is None or not text.strip():
         raise ValueError("Write a text first.")
     if len(text) > LIMIT:
         raise ValueError(
@@ -201,20 +204,20 @@ def checked(text: str) -> str:
     return text.strip()
 
 
-def read_words(lines: str) -> dict[str, list[str]]:
+def read_words(lines: str | None) -> dict[str, list[str]]:
     """The words of each label.
 
     Raises:
         ValueError: a line is none, a label stands twice, or there are not two.
 
     Example:
-        >>> read_words("good=满意，喜欢\\nbad=失望")
-        {'good': ['满意', '喜欢'], 'bad': ['失望']}
+        >>> read_words("good=满意，喜欢、不错\\nbad=失望")
+        {'good': ['满意', '喜欢', '不错'], 'bad': ['失望']}
     """
     found: dict[str, list[str]] = {}
-    for line in filter(None, (line.strip() for line in lines.splitlines())):
+    for line in filter(None, (line.strip() for line in (lines or "").splitlines())):
         label, sign, words = line.partition("=")
-        own = [word.strip() for word in words.replace("，", ",").split(",") if word.strip()]
+        own = [word for word in split_at_commas(words) if word]
         if not sign or not label.strip() or not own:
             raise ValueError(f"Write each label as name=word or name=word, word; {line!r} is not of that form.")
         if label.strip() in found:

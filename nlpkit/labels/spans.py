@@ -122,7 +122,7 @@ def score_spans(gold: Sequence[Iterable[Span]], predicted: Sequence[Iterable[Spa
     Source: entity-level F1 of CoNLL-2003: a prediction counts when its start, end and type all agree.
 
     Args:
-        gold: the reference spans of each text.
+        gold: the reference spans of each text; other tuples that begin with start, end and label will do.
         predicted: the predicted spans of each text, in the same order.
 
     Returns:
@@ -140,7 +140,7 @@ def score_spans(gold: Sequence[Iterable[Span]], predicted: Sequence[Iterable[Spa
         raise ValueError(f"{len(gold)} gold texts, {len(predicted)} predicted ones; give one prediction per text")
     counts = {name: Counter[str]() for name in ("gold", "predicted", "correct")}
     for gold_spans, predicted_spans in zip(gold, predicted, strict=True):
-        wanted, found = set(gold_spans), set(predicted_spans)
+        wanted, found = ({Span(*span[:3]) for span in spans} for spans in (gold_spans, predicted_spans))
         for name, spans in (("gold", wanted), ("predicted", found), ("correct", wanted & found)):
             counts[name].update(span.label for span in spans)
     by_label = {

@@ -21,7 +21,7 @@ def get_ladder_model(
     config: LadderConfig | None = None,
     *,
     batches: Iterable[Mapping[str, Any]] | None = None,
-    families: Sequence[BlockFamily] = FAMILIES,
+    families: Sequence[BlockFamily] | None = None,
 ) -> LadderModel:
     """Freeze a model and put a trainable ladder beside it.
 
@@ -32,7 +32,7 @@ def get_ladder_model(
             in place; otherwise it stays as it is and can be used further, also beside other ladders.
         config: how to make the ladder; by default ``LadderConfig()``.
         batches: inputs of the model, for ``init="fisher"`` (with labels) and ``init="distill"``.
-        families: kinds of block; add your own to support others.
+        families: kinds of block, by default ``FAMILIES``; add your own to support others.
 
     Returns:
         A model of the same class, with the same heads, inputs and outputs, which shares the given model's parameters
@@ -61,7 +61,7 @@ def get_ladder_model(
         if isinstance(model, nn.Module)
         else []
     )
-    ladder = build_ladder(LadderModel, model, config or LadderConfig(), families)
+    ladder = build_ladder(LadderModel, model, config or LadderConfig(), FAMILIES if families is None else families)
     try:
         initialise(ladder, model, batches)
     except ValueError:

@@ -21,7 +21,7 @@ def tune_from(
     layer: int,
     cache: TapCache | str | Path | None = None,
     *,
-    families: Sequence[BlockFamily] = FAMILIES,
+    families: Sequence[BlockFamily] | None = None,
 ) -> LadderModel:
     """Freeze the layers below one, and train it and everything above it whole.
 
@@ -60,7 +60,8 @@ def tune_from(
         ({'bert.encoder': [2]}, ['bert.encoder.layer.3', 'bert.pooler', 'classifier'])
     """
     checked_number("layer", layer, least=1, whole=True, hint="the first layer that is trained")
-    tuned = build_ladder(LadderModel, model, LadderConfig(layers=[], whole_from=layer, init="random"), families)
+    config = LadderConfig(layers=[], whole_from=layer, init="random")
+    tuned = build_ladder(LadderModel, model, config, FAMILIES if families is None else families)
     if cache is not None:
         tuned.use_tap_cache(cache if isinstance(cache, TapCache) else TapCache(cache))
     return tuned

@@ -52,7 +52,8 @@ class _RecipeArgumentParser(HfArgumentParser):
 def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str]) -> tuple[Any, ...]:
     """Parse ``[config.yaml] [--name value ...]`` into dataclasses; what is on the command line wins.
 
-    In the YAML file ``$NLPKIT_DATA`` and ``$NLPKIT_MODELS`` stand for folders that these environment variables name.
+    ``$NLPKIT_DATA`` and ``$NLPKIT_MODELS`` stand for folders that these environment variables name, in the YAML file
+    and in what a shell has left as it was.
 
     Args:
         argument_classes: dataclasses such as ``transformers.TrainingArguments``.
@@ -78,6 +79,7 @@ def parse_recipe_arguments(argument_classes: Sequence[Any], argv: Sequence[str])
     options = list(argv)
     if options and not options[0].startswith("-"):
         options = [*_options_of_file(Path(options[0]), known), *options[1:]]
+    options = [_placed(option) for option in options]
     for option in options:
         if option.startswith("--"):
             name = option.removeprefix("--").partition("=")[0].replace("-", "_")
@@ -115,8 +117,8 @@ def _as_options(name: str, value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list):
-        return [f"--{name}", *(_placed(str(item)) for item in value)]
-    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else _placed(str(value))}"]
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
 
 
 def _placed(value: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
@@ -71,9 +72,18 @@ class Processes:
                 waiting.append((part, pool.submit(_work_on, part)))
                 if len(waiting) > self.number:
                     first, future = waiting.popleft()
-                    yield first, future.result()
+                    yield first, _result(future)
             for first, future in waiting:
-                yield first, future.result()
+                yield first, _result(future)
+
+
+def _result(future: Future[Result]) -> Result:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise BrokenProcessPool(
+            "a worker process was killed, perhaps for lack of memory; begin again with fewer workers"
+        ) from error
 
 
 def engine_of(processes: int | Engine) -> Engine:

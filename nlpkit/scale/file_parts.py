@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -127,7 +127,10 @@ def _characters_of(number: int, texts: Iterable[str]) -> Iterator[list[str]]:
     size = 0
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"corpus, text {place} is a {type(text).__name__}; every text must be a str")
+            raise TypeError(
+                f"corpus, text {place} is a {type(text).__name__}; every text must be a str"
+                + (", such as rows['text'] of a data set" if isinstance(text, Mapping) else "")
+            )
         part.append(text)
         size += len(text)
         if size >= number:

@@ -53,14 +53,18 @@ class RayData:
             make: is sent to all workers; like what it makes of importable functions and picklable objects.
 
         Raises:
+            FileNotFoundError: one of them is not there.
             TypeError: the parts are not those of files.
+            ValueError: one is a pipe or a folder.
         """
         if not isinstance(parts, FileParts):
             kind = type(parts).__name__
             raise TypeError(f"Ray's workers read files for themselves; give texts as TextFiles([...]), not a {kind}")
         for stretch in parts.stretches:
-            if not stretch.path.is_file():
+            if not stretch.path.exists():
                 raise FileNotFoundError(f"there is no file {stretch.path}")
+            if not stretch.path.is_file():
+                raise ValueError(f"{stretch.path} is no file that Ray's workers can read; save the texts in one")
         return zip(parts, self._results(parts, make), strict=True)
 
     def _results(self, parts: FileParts[Item], make: Make[Item, Result]) -> Iterator[Result]:
@@ -75,9 +79,12 @@ class RayData:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # asks nobody outside
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         import ray
+        from ray._private import worker
 
         if ray.is_initialized():
             return
         address = self.address or os.environ.get("RAY_ADDRESS")
         alone: dict[str, Any] = {} if address else {"num_cpus": self.workers, "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **alone)
+        # It writes notes of killed workers to standard output, among the results, whatever is asked of it (2.60).
+        worker._worker_logs_enabled = False

@@ -68,6 +68,7 @@ def generate_texts(
         2
     """
     refuse_one_text("texts", texts)
+    _refuse_silent(model)
     for name, usual in (("num_return_sequences", 1), ("return_dict_in_generate", False)):
         if generation.get(name, usual) != usual:
             raise ValueError(f"{name} must be {usual}, since each source gets one text; call model.generate for more")
@@ -135,6 +136,15 @@ def decode_written(ids: Tensor | Sequence[int], tokenizer: PreTrainedTokenizerBa
     return text if isinstance(text, str) else "".join(text)
 
 
+def _refuse_silent(model: PreTrainedModel) -> None:
+    """See that a model writes one text for another."""
+    if not (isinstance(with_head(model), PrefixLanguageModel) or model.config.is_encoder_decoder):
+        raise TypeError(
+            f"{type(model).__name__} is neither a UniLM nor an encoder-decoder; train a UniLmForSequenceToSequence, "
+            "or give a T5, mT5 or BART"
+        )
+
+
 def _encoder(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -156,12 +166,6 @@ def _encoder(
             )
         collator = UniLmCollator(tokenizer, max_source_length=length, max_target_length=written, overlong=overlong)
         return lambda texts: collator([{"source": text} for text in texts])
-    if not model.config.is_encoder_decoder:
-        raise TypeError(
-            f"{type(model).__name__} is neither a UniLM nor an encoder-decoder; train a UniLmForSequenceToSequence, "
-            "or give a T5, mT5 or BART"
-        )
-
     positions = room_for_tokens(model)
     if max_new_tokens is not None and positions is not None and max_new_tokens > positions:
         raise ValueError(f"max_new_tokens={max_new_tokens} is over the model's {positions} positions; give fewer")

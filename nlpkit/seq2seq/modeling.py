@@ -23,7 +23,7 @@ from nlpkit.seq2seq.configuration import UniLmConfig
 from nlpkit.seq2seq.generation import PrefixGeneration
 from nlpkit.seq2seq.model_inputs import checked_segments, positions, refuse_seen_labels
 from nlpkit.seq2seq.prefix_mask import prefix_mask
-from nlpkit.sources import find_file
+from nlpkit.sources import find_file, find_model
 from nlpkit.wobert.inputs import check_config, explained
 from nlpkit.wobert.saving import SavedWhole
 
@@ -235,7 +235,8 @@ class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadMode
         """Load a model as every model of transformers is loaded, and learn its special tokens where it knows none.
 
         Args:
-            source: a folder, or a repository on the Hub, of a UniLM, or of a BERT or WoBERT.
+            source: a folder, the name of a model (see ``model_path``), or a repository on the Hub, of a UniLM, or of a
+                BERT or WoBERT.
             *args: as for ``PreTrainedModel.from_pretrained``.
             **kwargs: likewise.
 
@@ -249,7 +250,8 @@ class UniLmForSequenceToSequence(SavedWhole, PrefixLanguageModel, BertLMHeadMode
             Warns where the tokenizer does not fit the model.
         """
         with_info = bool(kwargs.pop("output_loading_info", False))
-        found: Any = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        place = source if source is None else find_model(source, **kwargs)
+        found: Any = super().from_pretrained(place, *args, output_loading_info=True, **kwargs)
         model, info = found
         encoder = {name for name, _ in model.named_parameters() if name.startswith(f"{model.base_model_prefix}.")}
         if encoder <= set(info["missing_keys"]):

@@ -165,7 +165,7 @@ def _refuse_files(name: str, texts: Iterable[str]) -> None:
     if isinstance(texts, Sequence) and texts and all(_is_file(text) for text in texts):
         raise ValueError(
             f"{name} lists files, {str(texts[0])!r} first, and would be read as texts; give their lines, as "
-            "nlpkit.data.TextFiles(files) reads them"
+            "nlpkit.scale.TextFiles(files) reads them"
         )
 
 

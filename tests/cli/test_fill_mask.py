@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from transformers import AutoModel, AutoTokenizer
 
 Call = Callable[..., str]
 
@@ -51,3 +53,11 @@ def test_a_text_is_shown_as_it_is(call: Call, small_model: str) -> None:
 def test_more_fillings_than_tokens_are_refused(refuse: Call, small_model: str) -> None:
     error = refuse("fill-mask", "酒店很[MASK]", "--model", small_model, "--top-k", "99999999")
     assert error.startswith("nlpkit: --top-k 99999999 is more than the ")
+
+
+def test_a_model_without_a_trained_head_is_refused(refuse: Call, small_model: str, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(small_model).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(small_model).save_pretrained(tmp_path)
+    assert "without a trained masked-LM head every filling is random" in refuse(
+        "fill-mask", "-m", str(tmp_path), "[MASK]"
+    )

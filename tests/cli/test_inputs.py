@@ -43,8 +43,8 @@ OF_BLANKS = {
     "classify --json": '{"text": "", "label": null, "probabilities": {}}',
     "segment": "",
     "segment --json": "[]",
-    "parse --format json": '{"words": []}',
-    "parse --format json --words": '{"words": []}',
+    "parse --format json": '{"words": [], "heads": []}',
+    "parse --format json --words": '{"words": [], "heads": []}',
     "parse --decoder cky": "",
     "parse --format tree": "",
     "parse": "",
@@ -173,9 +173,28 @@ def test_every_verb_reads_tables_by_column(
     assert message == "nlpkit: --text review names a column; give --file with JSON lines, .csv or .tsv"
 
 
-def test_the_only_column_and_one_called_text_need_no_name(tmp_path: Path) -> None:
-    (tmp_path / "one.csv").write_text("review\n酒店\n", "utf-8")
+def test_a_column_called_text_needs_no_name(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("text\n酒店\n", "utf-8")
     (tmp_path / "two.tsv").write_text("text\tid\n酒店\t1\n", "utf-8")
     (tmp_path / "blank.jsonl").write_text('\n{"id": 1, "text": null}\n', "utf-8")
     assert list(read_texts(None, tmp_path / "one.csv")) == list(read_texts(None, tmp_path / "two.tsv")) == ["酒店"]
     assert list(read_texts(None, tmp_path / "blank.jsonl")) == ["", ""]
+
+
+@pytest.mark.parametrize("verb", ["classify", "entities", "fill-mask", "generate", "link", "parse", "probe"])
+def test_a_folder_without_a_model_is_named(refuse: Call, tmp_path: Path, verb: str) -> None:
+    options = {"classify": ["-p", "{text}{mask}", "-l", "a=好", "-l", "b=坏"], "probe": []}.get(verb, [])
+    model = [str(tmp_path)] if verb == "probe" else ["-m", str(tmp_path), "很[MASK]"]
+    assert f"{tmp_path} holds no config.json; give the folder of a transformers model" in refuse(
+        verb, *options, *model
+    )
+    told = refuse("tokenize", "-m", str(tmp_path), "好")
+    assert told.endswith(f"no vocabulary in {tmp_path}; give a folder with vocab.txt, or --vocabulary FILE")
+
+
+def test_the_only_column_of_a_table_is_named(refuse: Call, small_model: str, tmp_path: Path) -> None:
+    """Or the first text of a file without a header would be lost."""
+    (tmp_path / "one.csv").write_text("酒店很好\n空调坏了\n", "utf-8")
+    assert "one.csv, line 2 has no column 'text'; name that of the text by --text, of '酒店很好'" in refuse(
+        "tokenize", "-m", small_model, "--file", str(tmp_path / "one.csv")
+    )

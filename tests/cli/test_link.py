@@ -69,6 +69,9 @@ def test_what_is_missing_is_one_line(
 ) -> None:
     assert "give --model: no model that links is shipped" in refuse("link", "好")
     assert "--threshold 2.0: give a finite number" in refuse("link", "-m", linker, "--threshold", "2", "好")
-    assert "has no knowledge base; give --knowledge-base" in refuse("link", "-m", small_model, "好")
+    (tmp_path / "base.jsonl").write_text('{"id": "Q1", "name": "好"}\n', "utf-8")
+    for base in ([], ["--knowledge-base", str(tmp_path / "base.jsonl")]):
+        untrained = refuse("link", "-m", small_model, *base, "好")
+        assert f"{small_model} links nothing: give --model a folder that nlpkit recipe linking wrote" in untrained
     missing = str(tmp_path / "none.jsonl")
     assert f"there is no file {missing}" in refuse("link", "-m", linker, "--knowledge-base", missing, "好")

@@ -138,3 +138,9 @@ def test_one_warning_of_bitsandbytes_is_hushed_and_no_other(caplog: pytest.LogCa
     logger.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "No module named 'kernels'")
     logger.warning("weights are broken")
     assert [record.getMessage() for record in caplog.records] == ["weights are broken"]
+
+
+def test_a_closed_standard_output_is_told() -> None:
+    command = f"{sys.executable} -m nlpkit tokenize 好 >&-"
+    found = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (found.returncode, found.stderr) == (1, "nlpkit: standard output is closed; give it somewhere to go\n")

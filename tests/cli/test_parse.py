@@ -78,6 +78,8 @@ def test_conllu_keeps_its_words_and_annotation(call: Call, tmp_path: Path) -> No
 def test_json_and_drawings_of_given_words(call: Call) -> None:
     row = json.loads(call("--words", "--format", "json", stdin="酒店 很 好\n"))
     assert row["words"] == ["酒店", "很", "好"] and len(row["heads"]) == 3
+    blank, bracketed = (json.loads(call("--format", "json", *more, stdin="\n")) for more in ([], ["--decoder", "cky"]))
+    assert (blank, bracketed) == ({"words": [], "heads": []}, {"words": [], "brackets": "", "spans": []})
     drawing = call("--words", "--format", "tree", stdin="酒店 很 好\n酒店\n")
     assert drawing.count("酒店") == 2 and drawing.count("●") == 2 and "\n\n" in drawing
 

@@ -18,6 +18,7 @@ def test_a_model_is_probed_on_one_page(call: Callable[..., str], small_model: st
 
 
 def test_mistakes_are_one_line(refuse: Callable[..., str], small_model: str, tmp_path: Path) -> None:
+    assert "a.txt must end in one of .png, .svg, .pdf" in refuse("probe", str(tmp_path / "none"), "--out", "a.txt")
     assert "--length 600 and two marks, but WoBertModel has room for 512 tokens" in refuse(
         "probe", small_model, "--length", "600"
     )

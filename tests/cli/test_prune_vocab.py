@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from nlpkit.vocabulary_pruning import IdMap, complete_tokens
+from nlpkit.vocabulary_pruning import IdMap, complete_tokens, prune_folder
 from tests.vocabulary_pruning.small_models import lines, mt5, mt5_file, qwen
 
 Call = Callable[..., str]
@@ -110,3 +111,20 @@ def test_folders_that_are_none_and_those_that_are_taken(refuse: Call, folder: Pa
     assert taken.endswith("holds a model already; give another folder")
     (tmp_path / "empty").mkdir()
     assert "holds no config.json" in refuse("prune-vocab", str(tmp_path / "empty"), str(tmp_path / "out"), *texts)
+
+
+def test_whoever_comes_second_is_told(
+    refuse: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def prune_beside_another(*arguments: Any, **settings: Any) -> Any:
+        out.mkdir(exist_ok=True)
+        (out / "config.json").write_text("another one's", "utf-8")
+        return prune_folder(*arguments, **settings)
+
+    monkeypatch.setattr("nlpkit.vocabulary_pruning.prune_folder", prune_beside_another)
+    told = refuse("prune-vocab", str(folder / "model"), str(out), "--corpus", str(folder / "some.txt"))
+    assert told.endswith("holds a model already; give another folder")
+    assert [file.name for file in out.iterdir()] == ["config.json"]
+    assert (out / "config.json").read_text("utf-8") == "another one's"

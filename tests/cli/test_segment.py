@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,11 @@ def test_long_texts_are_refused_or_split(model: str) -> None:
     text = "今天天气不错，" * 8
     assert "the model takes 40" in str(call("--model", model, stdin=text).exception)
     assert call("--split", "--threshold", "0", "--model", model, stdin=text).stdout.replace(" ", "") == text + "\n"
+
+
+def test_several_processes_do_not_read_a_pipe(refuse: Callable[..., str], tmp_path: Path) -> None:
+    """The second reading, that of the words, would find nothing, or what the first one has left."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    message = "several processes read a file, after the threshold is found on it; give it with --file"
+    assert message in refuse("segment", "--workers", "2", "--file", str(pipe))
+    assert f"there is no file {tmp_path / 'none'}" in refuse("segment", "--workers", "2", "-f", str(tmp_path / "none"))

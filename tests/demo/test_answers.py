@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 
+from nlpkit.cli.demo import refuse_taken_port
 from nlpkit.demo.answers import DECODERS, LIMIT, WORDS, Answers, checked, read_words
 from nlpkit.tasks.entities import EntityRecognizer
 
@@ -97,3 +99,25 @@ def test_entities_stand_where_they_are_in_a_text_with_blanks_around(tmp_path: Pa
     page = answers.entities("北京大学在北京")
     assert "<mark" in page, "a head that was drawn at random finds something"
     assert answers.entities("  北京大学在北京\n") == page
+
+
+def test_what_a_program_leaves_out_is_asked_for(answers: Answers) -> None:
+    for ask in (answers.tokens, answers.fillings, answers.trees):
+        with pytest.raises(ValueError, match="Write a text first"):
+            ask(None)
+    with pytest.raises(ValueError, match="Give two labels or more"):
+        answers.label("好", "{text}{mask}", None)
+    with pytest.raises(ValueError, match="A tree is drawn by one of eisner, leaning_eisner, leaning_cky"):
+        answers.trees("酒店很好", "read_conllu")
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            OSError, match=rf"no page can be served at 127.0.0.1, port {port} \(.+\); give another --port"
+        ):
+            refuse_taken_port("127.0.0.1", port)
+    refuse_taken_port("127.0.0.1", port)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpkit.labels.spans import Span, bio_to_spans, score_spans, spans_to_bio
+from nlpkit.labels.spans import Span, SpanScores, bio_to_spans, score_spans, spans_to_bio
+from nlpkit.tasks.entities import Entity
 
 
 @st.composite
@@ -82,3 +83,12 @@ def test_scores_of_nothing_are_zero() -> None:
 def test_scores_refuse_unequal_numbers_of_texts() -> None:
     with pytest.raises(ValueError, match="2 gold texts, 1 predicted ones"):
         score_spans([[], []], [[]])
+
+
+def test_tuples_and_entities_are_scored_by_their_spans() -> None:
+    gold = [[(0, 2, "LOC"), Span(3, 4, "PER")]]
+    assert score_spans(gold, [[Entity(0, 2, "LOC", 0.7), (3, 5, "PER")]]) == {
+        "all": SpanScores(2, 2, 1),
+        "LOC": SpanScores(1, 1, 1),
+        "PER": SpanScores(1, 1, 0),
+    }

@@ -58,6 +58,8 @@ def test_public_data_are_found_by_their_variable_or_beside(tmp_path, monkeypatch
     monkeypatch.setenv("NLPKIT_DATA", "/data")
     monkeypatch.setenv("NLPKIT_MODELS", "/models")
     assert parse(tmp_path, text) == Settings("name=/models/m", files=["/data/a.txt"])
+    left_by_the_shell = ["--files", "$NLPKIT_DATA/b*", "$NLPKIT_MODELS/c", "--model_path=$NLPKIT_MODELS/d"]
+    assert parse(tmp_path, text, *left_by_the_shell) == Settings("/models/d", files=["/data/b*", "/models/c"])
     monkeypatch.delenv("NLPKIT_DATA")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -1,12 +1,13 @@
 import os
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from nlpkit.scale import Engine, Here, Processes, engine_of
-from tests.scale.on_parts import lengths, refusing, threads, two_processes
+from tests.scale.on_parts import killed_once, lengths, refusing, threads, two_processes
 
 PARTS = [["天气", "好"], [], ["今天"], ["雨"] * 3]
 
@@ -54,3 +55,8 @@ def test_a_number_stands_for_an_engine() -> None:
     assert engine_of(three) is three
     with pytest.raises(ValueError, match="processes=0 must be 1 or more"):
         engine_of(0)
+
+
+def test_a_killed_worker_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BrokenProcessPool, match="a worker process was killed, perhaps for lack of memory"):
+        list(Processes(2).map([["一"], ["七"]], partial(killed_once, tmp_path / "killed")))

@@ -1,4 +1,5 @@
 import gzip
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,12 @@ def test_workers_share_the_parts(engine: RayData, files: list[Path], tmp_path: P
 
 
 @pytest.mark.slow
-def test_parts_of_a_killed_worker_are_worked_on_again(engine: RayData, files: list[Path], tmp_path: Path) -> None:
+def test_parts_of_a_killed_worker_are_worked_on_again(
+    engine: RayData, files: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     marker = tmp_path / "killed"
     found = list(engine.map(parts(files), partial(killed_once, marker)))
+    assert capfd.readouterr().out == ""  # where verbs write their results
     assert marker.exists()
     assert [part for part, _ in found] == [part for _, part in found] == list(parts(files))
 
@@ -83,6 +87,9 @@ def test_what_it_cannot_read_is_named(files: list[Path]) -> None:
         RayData(2).map([["一"]], lengths)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*z\.txt"):
         RayData(2).map(parts([files[0].with_name("z.txt")]), lengths)
+    os.mkfifo(pipe := files[0].with_name("pipe"))
+    with pytest.raises(ValueError, match="pipe is no file that Ray's workers can read; save the texts in one"):
+        RayData(2).map(parts([pipe]), lengths)
     with pytest.raises(ValueError, match="workers=0 must be 1 or more"):
         RayData(0)
 

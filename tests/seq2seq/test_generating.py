@@ -8,6 +8,8 @@ import torch
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
     BertTokenizer,
     GenerationConfig,
     GPT2Config,
@@ -173,3 +175,10 @@ def test_a_model_that_only_goes_on_is_refused(tokenizer: WoBertTokenizer) -> Non
     model = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2))
     with pytest.raises(TypeError, match="GPT2LMHeadModel is neither a UniLM nor an encoder-decoder"):
         generate_texts(model, tokenizer, ["今天"])
+
+
+def test_a_model_that_does_not_write_is_named() -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertForMaskedLM(BertConfig(vocab_size=9, **sizes))
+    with pytest.raises(TypeError, match="BertForMaskedLM is neither a UniLM nor an encoder-decoder"):
+        generate_texts(model, BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1}), ["好"])

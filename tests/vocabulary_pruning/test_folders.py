@@ -94,6 +94,14 @@ def test_what_cannot_be_pruned_is_named_and_nothing_is_written(tmp_path: Path) -
     texts = lines(3)
     with pytest.raises(ValueError, match=r"corpus lists files, .*config\.json' first, and would be read as texts"):
         prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=[str(tmp_path / "whole" / "config.json")])
+    with pytest.raises(
+        TypeError, match=r"corpus is a path, .*; give a list of them, or nlpkit.scale.TextFiles for the"
+    ):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=tmp_path / "a.txt")
+    with pytest.raises(
+        TypeError, match=r"text 0 is a dict; every text must be a str, such as rows\['text'\] of a data"
+    ):
+        prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=[{"text": "好"}])
     with pytest.raises(ValueError, match="held_out lists files"):
         prune_folder(tmp_path / "whole", tmp_path / "cut", corpus=texts, held_out=[tmp_path / "whole" / "config.json"])
     with pytest.raises(FileExistsError, match="is the source itself"):

@@ -106,7 +106,8 @@ class _Batches:
         #: The unit of each token, (sentences, longest).
         self.owners = torch.full((len(sentences), longest), NOT_A_UNIT, device=encoder.device)
         self.base: dict[int, Tensor] = {}
-        self.sums = torch.zeros(len(layers), len(sentences), widest, widest + 1, device=encoder.device)
+        shape = (len(layers), len(sentences), widest, widest + 1)
+        self.sums = torch.zeros(shape, dtype=torch.float32, device=encoder.device)
         for number, units in enumerate(sentences):
             self.owners[number, : len(units.owners)] = torch.tensor(units.owners)
         self._look_at_sentences(longest)
@@ -161,8 +162,8 @@ class _Batches:
         span = (numbers[copy_of], starts[copy_of], ends[copy_of])
         region = (unit >= span[1]).long() + (unit >= span[2]).long()  # left of the span, in it, right of it
         region = region.masked_fill(outside_is_one[copy_of], 0)
-        sizes = torch.zeros(len(copies), 3, device=device)
-        sizes.index_put_((copy_of, region), torch.ones(len(unit), device=device), accumulate=True)
+        sizes = torch.zeros(len(copies), 3, dtype=torch.float32, device=device)
+        sizes.index_put_((copy_of, region), sizes.new_ones(len(unit)), accumulate=True)
 
         states = self.encoder.states(ids, rows, self.layers)
         for place, layer in enumerate(self.layers):

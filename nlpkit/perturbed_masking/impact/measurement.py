@@ -116,7 +116,7 @@ class GroupMeasurement:
         self._alone: dict[View, Tensor] = {}
         widest = max(group.sizes)
         shape = (len(group.sizes), len(measures), widest, widest)
-        self._impact = torch.zeros(shape, device=encoder.device)
+        self._impact = torch.zeros(shape, dtype=torch.float32, device=encoder.device)
 
     def run(self, batch_tokens: int) -> list[Matrices]:
         """Send all copies through the model.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.standard import CrossEntropyLoss
+from nlpkit.pretrained import open_config
 from nlpkit.sources import find_model
 from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.entities.configuration import EntityConfig, Head, Units, checked_types, special_ids
@@ -131,7 +132,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
         """
         place = find_model(source)
         where = {name: kwargs[name] for name in ("revision", "subfolder", "token", "cache_dir") if name in kwargs}
-        inner = AutoConfig.from_pretrained(place, **where)
+        inner = open_config(place, **where)
         if unknown := sorted(set(settings or {}) - EntityConfig.__annotations__.keys()):
             known = ", ".join(name for name in EntityConfig.__annotations__ if name != "encoder")
             raise TypeError(f"unknown setting {unknown[0]!r}; those of EntityConfig are {known}")
@@ -159,8 +160,7 @@ class EntityModel(SavedWhole, PreTrainedModel):
         )
         config.dtype = encoder.dtype
         config._attn_implementation = attention
-        made = cls(config, encoder).eval()
-        return made.to(dtype=encoder.dtype)
+        return cls(config, encoder).eval().to(dtype=encoder.dtype)
 
     @can_return_tuple
     def forward(

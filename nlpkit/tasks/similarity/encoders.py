@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nlpkit.extras import install_hint
+from nlpkit.pretrained import refuse_empty_folder
 from nlpkit.sources import find_file, find_model
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def sentence_encoder(
 
     Raises:
         ModuleNotFoundError: sentence-transformers is not installed.
-        FileNotFoundError: as of ``nlpkit.sources.find_model``.
+        FileNotFoundError: as of ``nlpkit.sources.find_model``, or the folder holds no model.
         ValueError: states of a text depend on the padding behind it; or its first state is pooled, and sees nothing of
             what follows, as in causal models.
 
@@ -66,6 +67,7 @@ def sentence_encoder(
         model = SentenceTransformer(folder, device=device, model_kwargs=weights, **prompts)
         model.max_seq_length = max_length
     else:
+        refuse_empty_folder(folder)
         words = Transformer(folder, max_seq_length=max_length, model_kwargs=weights)
         pool = Pooling(words.get_embedding_dimension(), pooling if isinstance(pooling, str) else tuple(pooling))
         model = SentenceTransformer(modules=[words, pool], device=device, **prompts)

@@ -92,7 +92,7 @@ class WoBertTokenizer(SavedWithSegmenter):
     ) -> None:
         if vocab is None:
             where = kwargs.get("name_or_path") or "the arguments"
-            raise ValueError(f"no vocabulary in {where}; give vocab=file or dict, or a folder with vocab.txt")
+            raise ValueError(f"no vocabulary in {where}; give a folder with vocab.txt, or vocab=FILE")
         for name, value in (("do_lower_case", do_lower_case), ("cut_vocabulary_words", cut_vocabulary_words)):
             if not isinstance(value, bool):  # "no" would be a yes
                 raise ValueError(f"{name}={value!r} must be True or False")

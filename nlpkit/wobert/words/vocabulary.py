@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nlpkit.checked_number import checked_number
 from nlpkit.scale import Engine
 from nlpkit.wobert.words.dictionaries import jieba_dictionary
 from nlpkit.wobert.words.normalization import normalize
@@ -62,7 +63,8 @@ def build_vocabulary(
     Raises:
         TypeError: ``cut_vocabulary_words`` with a segmenter that takes no words.
         ValueError: ``corpus`` without ``size`` or the reverse; a corpus in which no word occurs; a ``size`` with
-            no room for words.
+            no room for words; ``words``,
+            ``candidates`` or ``characters`` below 0.
 
     Warns:
         UserWarning: words that no text can become, because the segmenter never cuts them.
@@ -77,6 +79,8 @@ def build_vocabulary(
         >>> list(vocabulary)
         ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '天', '了', '是']
     """
+    for name, number in (("words", words), ("candidates", candidates), ("characters", characters)):
+        checked_number(name, number, least=0, whole=True)
     if (corpus is None) != (size is None):
         raise ValueError("give corpus and size together (size tokens counted on the corpus), or neither")
     tokens = list(read_vocabulary(base) if isinstance(base, (str, Path)) else base)

@@ -149,3 +149,16 @@ def test_progress_counts_every_sentence_once_however_many_parts_it_has() -> None
     found = measure_impacts(parser.encoder, units, [Measure(1)], mask_id=4, batch_tokens=16, finished=done.append)
     assert [one.units for one in found] == units
     assert sum(done) == len(sentences)
+
+
+def test_another_default_of_torch_changes_nothing() -> None:
+    parser = PerturbedMasking(bert(), tokenizer(), show_progress=False)
+    texts = ["今天天气很好", "酒店不错"]
+    expected, words, trees = parser.impact(texts), parser.segment(texts), parser.constituents(texts, "distortion")
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = parser.impact(texts)
+        assert (parser.segment(texts), parser.constituents(texts, "distortion")) == (words, trees)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(one.dtype == other.dtype and (one == other).all() for one, other in zip(expected, found, strict=True))

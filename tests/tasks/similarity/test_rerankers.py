@@ -117,8 +117,10 @@ def test_many_copies_give_numbers(reranker: Reranker, dtype: torch.dtype) -> Non
 def test_what_cannot_be_scored_is_named() -> None:
     with pytest.raises(ValueError, match=r"LocalScaling needs distances, which metric 'dot' has not"):
         Retriever(POINTS, LocalScaling(), metric="dot")
-    with pytest.raises(ValueError, match=r"k=10: a query has 2 points that can be neighbours"):
+    with pytest.raises(ValueError, match=r"the k of CSLS, k=10: a query has 2 points that can be neighbours"):
         Retriever(POINTS, CSLS(), references=POINTS[:2])
+    with pytest.raises(TypeError, match=r"reranker='csls' must be a Reranker, such as CSLS\(\), or None"):
+        Retriever(POINTS, "csls")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"temperature=0: give a finite number at least 1e-06"):
         InvertedSoftmax(0)
     with pytest.raises(ValueError, match=r"references has 3 dimensions and the others have 4"):

@@ -392,7 +392,7 @@ def test_pairs_of_unequal_number_are_refused(tokenizer: WoBertTokenizer) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"vocab": None}, r"no vocabulary in the arguments; give vocab=file or dict"),
+        ({"vocab": None}, r"no vocabulary in the arguments; give a folder with vocab.txt, or vocab=FILE"),
         ({"vocab": "/nowhere/vocab.txt"}, r"vocabulary file /nowhere/vocab.txt does not exist"),
         ({"vocab": {"[PAD]": 0, "[UNK]": 1}}, r"lacks \[CLS\], \[SEP\], \[MASK\]; add the special tokens"),
         ({"fallback": "no"}, r"fallback='no' is unknown; use 'faithful' or 'constrained'"),

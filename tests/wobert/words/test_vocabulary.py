@@ -146,3 +146,9 @@ def test_a_vocabulary_file_is_written_whole_or_not_at_all(tmp_path: Path, monkey
         write_vocabulary({"[PAD]": 0, "天": 1}, target)
     assert target.read_text("utf-8") == "[PAD]\n"
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
+
+
+@pytest.mark.parametrize("name", ["words", "candidates", "characters"])
+def test_fewer_than_none_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=-5"):
+        build_vocabulary(["[PAD]", "[UNK]", "天"], **{name: -5})

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import MultipleChoiceModelOutput
 from transformers.utils import can_return_tuple
 
 from nlpkit.losses.loss import Loss
 from nlpkit.losses.standard import CrossEntropyLoss
+from nlpkit.pretrained import open_config
 from nlpkit.sources import find_model
 from nlpkit.tasks.encoders_for_heads import encoder_for_head
 from nlpkit.tasks.linking.model.configuration import LinkingConfig
@@ -85,7 +86,7 @@ class LinkingModel(SavedWhole, PreTrainedModel):
         """
         place = find_model(source)
         where = {name: kwargs[name] for name in ("revision", "subfolder", "token", "cache_dir") if name in kwargs}
-        inner = AutoConfig.from_pretrained(place, **where)
+        inner = open_config(place, **where)
         if isinstance(inner, LinkingConfig):
             loaded: LinkingModel = super().from_pretrained(place, *args, **kwargs)
             return loaded

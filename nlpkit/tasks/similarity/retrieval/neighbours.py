@@ -81,18 +81,23 @@ def nearest_neighbours(
     return (engine or exact_search)(asking, points, k, metric, same=queries is None)
 
 
-def check_k(k: int, available: int) -> None:
+def check_k(k: int, available: int, name: str = "k") -> None:
     """See that so many neighbours exist.
+
+    Args:
+        k: how many.
+        available: how many there are.
+        name: of the argument, for errors.
 
     Raises:
         TypeError: it is no whole number.
         ValueError: they do not.
     """
-    checked_number("k", k, whole=True)
+    checked_number(name, k, whole=True)
     if available < 1:
-        raise ValueError(f"k={k}: no point has another one that can be its neighbour; give two or more")
+        raise ValueError(f"{name}={k}: no point has another one that can be its neighbour; give two or more")
     if not 1 <= k <= available:
-        raise ValueError(f"k={k}: a query has {available} points that can be neighbours; give 1 to {available}")
+        raise ValueError(f"{name}={k}: a query has {available} points that can be neighbours; give 1 to {available}")
 
 
 def exact_search(queries: Tensor, index: Tensor, k: int, metric: Metric, *, same: bool = False) -> Neighbours:

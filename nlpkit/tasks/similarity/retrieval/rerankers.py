@@ -85,7 +85,7 @@ class CSLS(Reranker):
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
     ) -> tuple[Tensor, ...]:
         """The mean score with the nearest references."""
-        check_k(self.k, len(references) - same)
+        check_k(self.k, len(references) - same, "the k of CSLS, k")
         return (engine(points, references, self.k, metric, same=same).scores.mean(dim=1),)
 
     def rescore(
@@ -121,7 +121,7 @@ class LocalScaling(Reranker):
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
     ) -> tuple[Tensor, ...]:
         """The unit of each point."""
-        check_k(self.k, len(references) - same)
+        check_k(self.k, len(references) - same, "the k of LocalScaling, k")
         near = distances(engine(points, references, self.k, metric, same=same).scores, metric, "LocalScaling")
         unit = near.mean(dim=1) if self.mean else near[:, -1]
         least = max(1e-6 * unit.mean().item(), torch.finfo(unit.dtype).tiny)
@@ -150,7 +150,7 @@ class MutualProximity(Reranker):
         self, points: Tensor, references: Tensor, metric: Metric, engine: Engine, *, same: bool
     ) -> tuple[Tensor, ...]:
         """Mean and deviation of each point's scores."""
-        check_k(2, len(references) - same)
+        check_k(2, len(references) - same, "MutualProximity needs k")
         blocks = score_blocks(points, references, metric, same=same)
         found = [_moments(scores for _, scores in columns) for _, columns in blocks]
         mean, deviation = (torch.cat(one).to(points) for one in zip(*found, strict=True))

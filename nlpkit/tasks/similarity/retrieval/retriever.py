@@ -39,6 +39,7 @@ class Retriever:
             without reranker and the statistics of ``CSLS`` and ``LocalScaling``.
 
     Raises:
+        TypeError: ``reranker`` is something else, such as a name.
         ValueError: embeddings are empty, of another dimension, or not finite.
 
     Note:
@@ -64,6 +65,8 @@ class Retriever:
         metric: Metric = "cosine",
         engine: Engine | None = None,
     ) -> None:
+        if not isinstance(reranker, Reranker | None):
+            raise TypeError(f"reranker={reranker!r} must be a Reranker, such as CSLS(), or None")
         self._given = as_points(index, "index")
         self.reranker, self.metric, self._engine = reranker, metric, engine or exact_search
         (self._index,) = prepared(metric, self._given)
