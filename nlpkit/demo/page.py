@@ -110,7 +110,7 @@ def _labels(answers: Answers) -> None:
 
     def answer(text: str, pattern: str, words: str, calibrated: bool) -> tuple[dict[str, float], list[Any]]:
         shares, rows = answers.label(text, pattern, words, calibrated)
-        return shares, [(name, word, f"{share:.2%}") for name, word, share in rows]
+        return shares, [(name, word, f"{100 * share:.3g}%") for name, word, share in rows]
 
     _answers(asks, text, answer, [text, pattern, words, calibrated], [label, own])
 

@@ -48,7 +48,7 @@ def save_loss(folder: Path, loss: Loss | None) -> None:
 
 
 def load_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None) -> None:
-    """Take over what ``save_state`` wrote; what the checkpoint does not have begins anew, with a warning.
+    """Take over what ``save_state`` wrote; what either lacks is told: it begins anew, or stays behind.
 
     Args:
         folder: of the checkpoint.
@@ -64,6 +64,9 @@ def load_state(folder: Path, techniques: Sequence[Technique], loss: Loss | None)
         _load(technique, technique.name, state, folder)
     if loss is not None and loss.state_dict():
         _load(loss, _name_of(loss), state, folder)
+    known = {technique.name for technique in techniques} | ({_name_of(loss)} if loss is not None else set())
+    for name in sorted({key.partition("/")[0] for key in state} - known):
+        logger.warning("%s has the state of %s, which is not in this run and stays behind", folder, name)
 
 
 def _name_of(loss: Loss) -> str:

@@ -112,7 +112,9 @@ def _open_tensorflow(prefix: Path) -> CheckpointSource:
     folder = prefix.parent
     config = next((file for file in (folder / "bert_config.json", folder / "config.json") if file.is_file()), None)
     if config is None:
-        raise FileNotFoundError(f"{folder} holds no bert_config.json; put the checkpoint's configuration there")
+        raise FileNotFoundError(
+            f"{folder} holds no bert_config.json beside {prefix.name}; put the checkpoint's configuration there"
+        )
     settings = read_json(config)
     # transformers would fill these in with BERT-base's, and no shape would give a wrong number of heads away.
     missing = [name for name in ("num_attention_heads", "num_hidden_layers", "hidden_act") if name not in settings]

@@ -96,7 +96,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path, out: Path) -> Non
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("bert_config.json", "holds no bert_config.json; put"),
+        ("bert_config.json", "holds no bert_config.json beside bert_model.ckpt; put"),
         ("bert_model.ckpt.data-00000-of-00001", "is missing; put all data files of bert_model.ckpt.index beside it"),
     ],
 )
