@@ -11,7 +11,7 @@ import typer
 from nlpkit.text_files import Record, holds_a_table, holds_json_lines, parse_record, read_lines, read_records
 
 TextColumn = Annotated[
-    str | None, typer.Option("--text", help="The column of the text, where --file is JSON lines, .csv or .tsv.")
+    str | None, typer.Option("--text", help="The column of the text in JSON lines, .csv or .tsv; by default text.")
 ]
 
 
