@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
@@ -87,8 +86,10 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix not in _FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}")
-    if find_spec("matplotlib") is None:
-        raise ModuleNotFoundError(f"pictures need matplotlib; {install_hint('viz')}", name="matplotlib")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"pictures need matplotlib; {install_hint('viz')}", name="matplotlib") from error
 
 
 def fonts_for(texts: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from transformers import (
     T5Config,
 )
 
-from nlpkit.pretrained import open_encoder_decoder, open_masked_lm, open_tokenizer, refuse_other_kinds
+from nlpkit.pretrained import open_config, open_encoder_decoder, open_masked_lm, open_tokenizer, refuse_other_kinds
 
 
 def test_a_decoder_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -31,10 +31,12 @@ def test_a_masked_lm_and_one_that_brings_its_own_code_are_not(tmp_path: Path) ->
     refuse_other_kinds(tmp_path / "own")
 
 
-def test_what_holds_no_configuration_is_left_to_what_loads_it(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_told_and_an_adapter_is_left_to_what_loads_it(tmp_path: Path) -> None:
+    for opens in (open_config, open_masked_lm, open_encoder_decoder, open_tokenizer):
+        with pytest.raises(FileNotFoundError, match=rf"{tmp_path} holds no config.json; give the folder of a transf"):
+            opens(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}", "utf-8")
     refuse_other_kinds(tmp_path)
-    with pytest.raises((OSError, ValueError), match="config"):
-        open_masked_lm(tmp_path)
 
 
 @pytest.mark.parametrize("config", [BertConfig, GPT2Config, LlamaConfig, ModernBertConfig, T5Config])
