@@ -31,7 +31,14 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from nlpkit import UniLmConfig, UniLmForSequenceToSequence, WoBertConfig, WoBertForMaskedLM, WoBertTokenizer
+from nlpkit import (
+    UniLmConfig,
+    UniLmForSequenceToSequence,
+    WoBertConfig,
+    WoBertForMaskedLM,
+    WoBertTokenizer,
+    model_path,
+)
 from nlpkit.seq2seq import PrefixLanguageModel, prefix_mask
 from tests.reference import unilm
 from tests.seq2seq.conftest import FORBIDDEN, SIZES, SOURCES, small_config
@@ -373,3 +380,9 @@ def test_a_configuration_of_another_class_is_refused() -> None:
 def test_a_configuration_is_kept_whole() -> None:
     config = small_config()
     assert UniLmConfig.from_dict(config.to_dict()).to_dict() == config.to_dict()
+
+
+def test_a_model_is_found_by_its_name() -> None:
+    model = UniLmForSequenceToSequence.from_pretrained("wobert-mini-zh")
+    expected = UniLmForSequenceToSequence.from_pretrained(model_path("wobert-mini-zh"))
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), expected.parameters(), strict=True))
