@@ -10,7 +10,7 @@ from nlpkit.fewshot.grid.protocol import Method, SettingsOf
 from nlpkit.fewshot.grid.results import RunResult
 from nlpkit.fewshot.methods import prompting
 from nlpkit.fewshot.methods.baselines import majority
-from nlpkit.fewshot.methods.linear import frozen_means, tf_idf
+from nlpkit.fewshot.methods.linear import frozen_means, refuse_missing_scikit_learn, tf_idf
 
 #: Name to method. A method of one's own needs no entry here: ``run_grid`` takes any function.
 METHODS: Mapping[str, Method] = {
@@ -60,6 +60,7 @@ def rows_named(names: Sequence[str]) -> dict[str, MethodRow]:
         What a row is called in results, ``method@`` and the last part of the model's path, to the row.
 
     Raises:
+        ImportError: a method needs scikit-learn, which is not installed.
         ValueError: a method is unknown, which the message answers by those there are; it reads no model; or two models
             would be called alike.
 
@@ -72,6 +73,8 @@ def rows_named(names: Sequence[str]) -> dict[str, MethodRow]:
         name, at, model = given.partition("@")
         if name not in METHODS:
             raise ValueError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+        if METHODS[name] in (tf_idf, frozen_means):
+            refuse_missing_scikit_learn()
         if at and name in WITHOUT_MODEL:
             raise ValueError(f"{given}: {name} reads no model; write {name}")
         if at and not Path(model).name:

@@ -39,7 +39,7 @@ def tf_idf(run: RunData) -> RunOutcome:
         ImportError: scikit-learn is not installed.
         ValueError: examples bring candidates of their own.
     """
-    _refuse_missing_scikit_learn()
+    refuse_missing_scikit_learn()
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -67,7 +67,7 @@ def frozen_means(run: RunData) -> RunOutcome:
     Note:
         A pass of the model for each text, once for all splits of a grid: later splits take fewer seconds.
     """
-    _refuse_missing_scikit_learn()
+    refuse_missing_scikit_learn()
     settings = PromptSettings.of(run)
     encoder = MeanStates.from_pretrained(settings.model, settings.max_length)
     known = _vectors_of(settings.model, settings.model_files, settings.max_length)
@@ -164,7 +164,12 @@ def _columns(examples: Sequence[Example], run: RunData, settings: PromptSettings
     return [[example.fields[name] for example in examples] for name in settings.fields]
 
 
-def _refuse_missing_scikit_learn() -> None:
+def refuse_missing_scikit_learn() -> None:
+    """See that these methods can run, before any other one does.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
     try:
         import sklearn  # noqa: F401
     except ImportError as error:

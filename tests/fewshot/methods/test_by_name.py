@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from nlpkit.fewshot.methods.by_name import METHODS, MethodRow, rows_named, settings_of_rows
@@ -36,3 +38,11 @@ def test_the_model_of_a_row_wins_over_the_grids() -> None:
 def test_rows_that_cannot_be_told_apart_or_run_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rows_named(names)
+
+
+@pytest.mark.parametrize("name", ["tf-idf", "frozen-means@some/where/e5"])
+def test_what_needs_scikit_learn_is_refused_before_any_run(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"logistic regression is scikit-learn's; .*\[eval\]"):
+        rows_named(["majority", name])
+    assert list(rows_named(["majority", "pet"])) == ["majority", "pet"]
