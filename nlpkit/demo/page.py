@@ -62,11 +62,17 @@ def build(answers: Answers) -> gr.Blocks:
     return page
 
 
-def _answers(
-    asks: gr.Button, text: gr.Textbox, answer: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-) -> None:
-    """The button and the return key ask; one at a time over all tabs, since a model is not read by two at once."""
-    gr.on([asks.click, text.submit], told(answer), inputs, outputs, concurrency_id="models", concurrency_limit=1)
+def _answers(name: str, asks: gr.Button, answer: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+    """The button and the return key ask, as programs do by name; one at a time, since no two may read a model."""
+    gr.on(
+        [asks.click, inputs[0].submit],
+        told(answer),
+        inputs,
+        outputs,
+        api_name=name,
+        concurrency_id="models",
+        concurrency_limit=1,
+    )
 
 
 def _words(answers: Answers) -> None:
@@ -79,7 +85,7 @@ def _words(answers: Answers) -> None:
         words, characters = answers.tokens(text)
         return f"{chips(words)}<p>{len(words)} words</p>{chips(characters)}<p>{len(characters)} characters</p>"
 
-    _answers(asks, text, answer, [text], [shown])
+    _answers("tokenize", asks, answer, [text], [shown])
 
 
 def _gaps(answers: Answers) -> None:
@@ -95,7 +101,7 @@ def _gaps(answers: Answers) -> None:
             for word, share in shares.items()
         ]
 
-    _answers(asks, text, answer, [text], [found])
+    _answers("fill", asks, answer, [text], [found])
 
 
 def _labels(answers: Answers) -> None:
@@ -112,7 +118,7 @@ def _labels(answers: Answers) -> None:
         shares, rows = answers.label(text, pattern, words, calibrated)
         return shares, [(name, word, f"{100 * share:.3g}%") for name, word, share in rows]
 
-    _answers(asks, text, answer, [text, pattern, words, calibrated], [label, own])
+    _answers("classify", asks, answer, [text, pattern, words, calibrated], [label, own])
 
 
 def _trees(answers: Answers) -> None:
@@ -126,7 +132,7 @@ def _trees(answers: Answers) -> None:
         words, page = answers.trees(text, decoder)
         return f"<p>Words, cut by the model alone:</p>{chips(words)}{framed(page, height=760)}"
 
-    _answers(asks, text, answer, [text, decoder], [shown])
+    _answers("parse", asks, answer, [text, decoder], [shown])
 
 
 def _entities(answers: Answers) -> None:
@@ -134,7 +140,7 @@ def _entities(answers: Answers) -> None:
     text = gr.Textbox(_SENTENCE, label="Text")
     asks = gr.Button("Find", variant="primary")
     shown = gr.HTML()
-    _answers(asks, text, lambda text: framed(answers.entities(text), height=240), [text], [shown])
+    _answers("entities", asks, lambda text: framed(answers.entities(text), height=240), [text], [shown])
 
 
 def _title(answers: Answers) -> None:
@@ -142,7 +148,7 @@ def _title(answers: Answers) -> None:
     text = gr.Textbox(_REPORT, label="Text", lines=4)
     asks = gr.Button("Write", variant="primary")
     title = gr.Textbox(label="Title", interactive=False)
-    _answers(asks, text, answers.title, [text], [title])
+    _answers("title", asks, answers.title, [text], [title])
 
 
 def chips(words: Sequence[str]) -> str:

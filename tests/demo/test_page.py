@@ -109,3 +109,13 @@ def test_a_tree_is_drawn_and_lights_up_under_the_pointer(page: Page) -> None:
 def test_what_is_wrong_is_said(page: Page, tab: str, text: str, button: str, message: str) -> None:
     ask(page, tab, text, button)
     page.get_by_text(message).first.wait_for()
+
+
+def test_programs_ask_by_name(address: str) -> None:
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    names = set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
+    assert names >= {"/tokenize", "/fill", "/classify", "/parse", "/entities", "/title"}
+    assert not [name for name in names if "answer" in name or "lambda" in name]
+    assert "酒店" in client.predict("酒店很好", api_name="/tokenize")
