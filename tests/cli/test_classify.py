@@ -199,3 +199,10 @@ def test_label_words_are_divided_at_chinese_commas_too() -> None:
     assert read_labels(["good=满意，喜欢、开心, 好"]) == {"good": ["满意", "喜欢", "开心", "好"]}
     with pytest.raises(ValueError, match="--label 'good=好，' holds an empty word"):
         read_labels(["good=好，"])
+
+
+def test_a_model_that_was_not_saved_as_a_classifier_is_told_in_flags(
+    refuse: Callable[..., str], small_model: str
+) -> None:
+    message = f"{small_model} was not saved as a classifier; give --pattern and --label, such as -p"
+    assert message in refuse("classify", "-m", small_model, "好")

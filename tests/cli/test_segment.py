@@ -120,7 +120,12 @@ def test_long_texts_are_refused_or_split(model: str) -> None:
 
 def test_several_processes_do_not_read_a_pipe(refuse: Callable[..., str], tmp_path: Path) -> None:
     """The second reading, that of the words, would find nothing, or what the first one has left."""
-    os.mkfifo(pipe := tmp_path / "pipe")
+    reads, writes = os.pipe()
+    os.write(writes, "今天天气不错\n".encode())
+    os.close(writes)
     message = "several processes read a file, after the threshold is found on it; give it with --file"
-    assert message in refuse("segment", "--workers", "2", "--file", str(pipe))
+    try:
+        assert message in refuse("segment", "--workers", "2", "--file", f"/dev/fd/{reads}")
+    finally:
+        os.close(reads)
     assert f"there is no file {tmp_path / 'none'}" in refuse("segment", "--workers", "2", "-f", str(tmp_path / "none"))

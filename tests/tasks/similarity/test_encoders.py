@@ -172,3 +172,10 @@ def test_the_first_state_of_a_causal_model_says_nothing(
             sentence_encoder(folder, pooling, device="cpu")
     one, other = sentence_encoder(folder, device="cpu").encode(["酒店", "天气"])
     assert not np.allclose(one, other, atol=1e-4)
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=rf"{tmp_path} holds no config.json; give the folder of a transformers"
+    ):
+        sentence_encoder(tmp_path)
